@@ -65,7 +65,6 @@ async function prepare(missing, tests) {
   const sources = fingerprint()
   await buildAddon(lacking)
   compile(sources.files)
-  linkCommand()
   if (tests) prepareTap()
   requireCompilerOrAddon(lacking)
   remindOfLab(lacking)
@@ -261,18 +260,6 @@ function checkLmdb() {
   throw new BootstrapError(
     'lmdb has no prebuilt binary for this platform. Build it: npm rebuild lmdb msgpackr-extract --foreground-scripts',
   )
-}
-
-/** Puts the command where `npx understudy` looks for it: npm does not link the commands of the package itself. */
-function linkCommand() {
-  const link = join(ROOT, 'node_modules', '.bin', 'understudy')
-  const target = '../../scripts/understudy.mjs'
-  fs.chmodSync(join(ROOT, 'scripts', 'understudy.mjs'), 0o755)
-  if (fs.lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink()) {
-    if (fs.readlinkSync(link) === target) return
-  }
-  fs.rmSync(link, { force: true })
-  fs.symlinkSync(target, link)
 }
 
 /** Lets tap make its test class from the plugins of .taprc once, so that two test runs never make it together. */
