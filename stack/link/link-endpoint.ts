@@ -4,10 +4,10 @@
  * Outputs are pulled, never pushed: `transmit` is called by the driver after `receive` has returned, and a link never
  * calls its sink from inside `transmit`.
  */
+import type { MacAddress } from '../wire/ethernet.js'
 import type { Frame } from '../wire/frame.js'
 
-/** A 48-bit Ethernet address as an integer in 0 .. 2^48 - 1. */
-export type MacAddress = number
+export type { MacAddress } from '../wire/ethernet.js'
 
 /** What a device takes over from the stack, in the direction out of the stack. */
 export interface Offload {

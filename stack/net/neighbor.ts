@@ -1,0 +1,184 @@
+/**
+ * NeighborCache: which Ethernet address belongs to which IPv4 address on the link (RFC 826, RFC 1122 §2.3.2).
+ *
+ *   (none) -- solicit --> INCOMPLETE -- learn --> REACHABLE -- 60 s --> STALE -- solicit --> PROBE
+ *                             | 3 requests without answer                           PROBE -> (none), likewise
+ *                             v
+ *                          (none)
+ *
+ * Stale entries go on serving, because a connection that was just taken over must not wait for an answer. The cache
+ * keeps no packets: the caller queues a bounded number per address while `isPending`, and drops them afterwards.
+ */
+import { type Millis, NEVER } from '../base/time.js'
+import type { ArpPacket } from '../wire/arp.js'
+import { BROADCAST_MAC, isUnicastMac, type MacAddress } from '../wire/ethernet.js'
+import { type Ipv4Address, isUnicast, UNSPECIFIED } from '../wire/ipv4.js'
+
+/** `lookup`'s answer when no address is known. */
+export const UNRESOLVED: MacAddress = -1
+
+/** Entries at most, whoever makes them: a flood of senders evicts old entries, never grows the table. */
+export const MAX_NEIGHBORS = 1024
+/** Addresses being asked for at the same time at most. */
+export const MAX_PENDING_NEIGHBORS = 64
+/** How long an entry is believed without a word from its owner (RFC 1122 §2.3.2.1: about a minute). */
+export const REACHABLE_MS: Millis = 60_000
+/** At most one request a second for an address (RFC 1122 §2.3.2.1). */
+export const REQUEST_INTERVAL_MS: Millis = 1000
+/** Requests without answer after which an address is given up. */
+export const MAX_REQUESTS = 3
+
+interface Neighbor {
+  readonly ip: Ipv4Address
+  /** UNRESOLVED until the first answer. */
+  mac: MacAddress
+  /** When the mapping was last confirmed. */
+  learnedAt: Millis
+  /** Requests sent without answer. */
+  requests: number
+  /** When to send the next request, or to give up; NEVER when nothing is being asked. */
+  requestAt: Millis
+}
+
+/** A request to send: filled by `pollRequest`, borrowed until the next call. */
+export class ArpRequest {
+  targetIp: Ipv4Address = UNSPECIFIED
+  /** Where to send the frame: broadcast, or the known address when an old mapping is being confirmed. */
+  destination: MacAddress = BROADCAST_MAC
+}
+
+export class NeighborCache {
+  // Ordered by `learnedAt`: an entry moves to the end when it is confirmed, so the oldest comes first.
+  readonly #entries = new Map<number, Neighbor>()
+  readonly #pending: Neighbor[] = []
+  /** Entries that made way for newer ones. */
+  evictions = 0
+  /** Addresses given up after MAX_REQUESTS. */
+  failures = 0
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** The address of `ip`, or UNRESOLVED. Old mappings count; `solicit` has them confirmed. */
+  lookup(ip: Ipv4Address): MacAddress {
+    const entry = this.#entries.get(ip)
+    return entry === undefined ? UNRESOLVED : entry.mac
+  }
+
+  /** True when `ip` is unknown or its mapping is old: the moment to call `solicit`. */
+  needsRequest(ip: Ipv4Address, now: Millis): boolean {
+    const entry = this.#entries.get(ip)
+    if (entry === undefined) return true
+    return entry.requestAt === NEVER && now - entry.learnedAt >= REACHABLE_MS
+  }
+
+  /**
+   * Starts asking for `ip` unless that goes on already; the first request is due at once. False when too many addresses
+   * are being asked for, or `ip` cannot be a host's.
+   */
+  solicit(ip: Ipv4Address, now: Millis): boolean {
+    let entry = this.#entries.get(ip)
+    if (entry !== undefined && entry.requestAt !== NEVER) return true
+    if (this.#pending.length >= MAX_PENDING_NEIGHBORS || !isUnicast(ip)) return false
+    if (entry === undefined) {
+      if (!this.#makeRoom()) return false
+      entry = { ip, mac: UNRESOLVED, learnedAt: now, requests: 0, requestAt: now }
+      this.#entries.set(ip, entry)
+    }
+    entry.requests = 0
+    entry.requestAt = now
+    this.#pending.push(entry)
+    return true
+  }
+
+  /** True while the first answer for `ip` is awaited: packets for it may be queued. */
+  isPending(ip: Ipv4Address): boolean {
+    const entry = this.#entries.get(ip)
+    return entry !== undefined && entry.mac === UNRESOLVED
+  }
+
+  /** Notes that `ip` is at `mac`, whether it was known or not. False when the pair cannot be a host's. */
+  learn(ip: Ipv4Address, mac: MacAddress, now: Millis): boolean {
+    if (!isUnicast(ip) || !isUnicastMac(mac)) return false
+    const known = this.#entries.get(ip)
+    if (known === undefined && !this.#makeRoom()) return false
+    const entry = known ?? { ip, mac, learnedAt: now, requests: 0, requestAt: NEVER }
+    if (known !== undefined) this.#entries.delete(ip)
+    this.#entries.set(ip, entry)
+    entry.mac = mac
+    entry.learnedAt = now
+    this.#settle(entry)
+    return true
+  }
+
+  /** Notes that `ip` is at `mac` if `ip` is in the cache; else nothing. True when the cache took it. */
+  update(ip: Ipv4Address, mac: MacAddress, now: Millis): boolean {
+    return this.#entries.has(ip) && this.learn(ip, mac, now)
+  }
+
+  /**
+   * Takes what an ARP packet tells about its sender (RFC 826, "Packet Reception"): a known sender is updated, an unknown
+   * one is added only when the packet asks for one of our addresses. True when the cache took it.
+   */
+  handleArp(packet: ArpPacket, targetIsOurs: boolean, now: Millis): boolean {
+    return targetIsOurs
+      ? this.learn(packet.senderIp, packet.senderMac, now)
+      : this.update(packet.senderIp, packet.senderMac, now)
+  }
+
+  forget(ip: Ipv4Address): void {
+    const entry = this.#entries.get(ip)
+    if (entry === undefined) return
+    this.#entries.delete(ip)
+    this.#settle(entry)
+  }
+
+  /** Fills `out` and returns true while a request is due; gives up addresses whose last request found no answer. */
+  pollRequest(out: ArpRequest, now: Millis): boolean {
+    for (let i = 0; i < this.#pending.length; ) {
+      const entry = this.#pending[i]
+      if (entry === undefined || entry.requestAt > now) {
+        i++
+      } else if (entry.requests >= MAX_REQUESTS) {
+        this.failures++
+        this.forget(entry.ip)
+      } else {
+        entry.requests++
+        entry.requestAt = now + REQUEST_INTERVAL_MS
+        out.targetIp = entry.ip
+        out.destination = entry.mac === UNRESOLVED ? BROADCAST_MAC : entry.mac
+        return true
+      }
+    }
+    return false
+  }
+
+  /** When `pollRequest` has something to do. */
+  nextDeadline(): Millis {
+    let earliest = NEVER
+    for (const entry of this.#pending) {
+      if (entry.requestAt < earliest) earliest = entry.requestAt
+    }
+    return earliest
+  }
+
+  #settle(entry: Neighbor): void {
+    entry.requests = 0
+    entry.requestAt = NEVER
+    const index = this.#pending.indexOf(entry)
+    if (index >= 0) this.#pending.splice(index, 1)
+  }
+
+  /** Drops the mapping that was confirmed longest ago; those still awaited are fewer than the table holds. */
+  #makeRoom(): boolean {
+    if (this.#entries.size < MAX_NEIGHBORS) return true
+    for (const entry of this.#entries.values()) {
+      if (entry.mac === UNRESOLVED) continue
+      this.forget(entry.ip)
+      this.evictions++
+      return true
+    }
+    return false
+  }
+}

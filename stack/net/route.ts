@@ -1,0 +1,75 @@
+// hot path: no allocation per frame
+/**
+ * Routes of a host (RFC 1122 §3.3.1): straight to a neighbour on a link's prefix, else to that prefix's gateway.
+ *
+ * The longest prefix wins. A host has few routes, so they are a short list.
+ */
+import { StackError } from '../base/errors.js'
+import { formatIpv4Address, type Ipv4Address, inPrefix, UNSPECIFIED } from '../wire/ipv4.js'
+
+/** `nextHop`'s answer when no route leads there. */
+export const NO_ROUTE: Ipv4Address = UNSPECIFIED
+
+export const MAX_ROUTES = 64
+
+interface Route {
+  readonly destination: Ipv4Address
+  readonly prefix: number
+  /** UNSPECIFIED: the destination is on the link. */
+  readonly gateway: Ipv4Address
+}
+
+export class RouteTable {
+  #routes: readonly Route[] = []
+
+  /** Adds the prefix of a link: whoever is in it is a neighbour. */
+  addOnLink(address: Ipv4Address, prefix: number): void {
+    this.#add({ destination: address, prefix, gateway: UNSPECIFIED })
+  }
+
+  /** Adds a gateway for a prefix, by default for everything; it must be on a link that was added before. */
+  addGateway(gateway: Ipv4Address, destination: Ipv4Address = UNSPECIFIED, prefix = 0): void {
+    if (this.nextHop(gateway) !== gateway) {
+      throw new StackError(
+        'ERR_GATEWAY_UNREACHABLE',
+        `gateway ${formatIpv4Address(gateway)} is not on a link; give the interface an address in the gateway's subnet first`,
+      )
+    }
+    this.#add({ destination, prefix, gateway })
+  }
+
+  /** Takes away what was added for this prefix, link and gateways alike. */
+  remove(destination: Ipv4Address, prefix: number): void {
+    this.#routes = this.#routes.filter(
+      (route) => route.prefix !== prefix || !inPrefix(route.destination, destination, prefix),
+    )
+  }
+
+  /** The neighbour to whom a datagram for `dst` is handed, or NO_ROUTE. */
+  nextHop(dst: Ipv4Address): Ipv4Address {
+    const routes = this.#routes
+    for (let i = 0; i < routes.length; i++) {
+      const route = routes[i]
+      if (route !== undefined && inPrefix(dst, route.destination, route.prefix)) {
+        return route.gateway === UNSPECIFIED ? dst : route.gateway
+      }
+    }
+    return NO_ROUTE
+  }
+
+  #add(route: Route): void {
+    if (!Number.isInteger(route.prefix) || route.prefix < 0 || route.prefix > 32) {
+      throw new StackError(
+        'ERR_INVALID_PREFIX',
+        `prefix ${route.prefix}: give a number from 0 to 32`,
+      )
+    }
+    if (this.#routes.length >= MAX_ROUTES) {
+      throw new StackError(
+        'ERR_TOO_MANY_ROUTES',
+        `more than ${MAX_ROUTES} routes: remove one first`,
+      )
+    }
+    this.#routes = [...this.#routes, route].sort((a, b) => b.prefix - a.prefix)
+  }
+}
