@@ -61,12 +61,12 @@ async function prepare(missing, tests) {
   fs.rmSync(STAMP, { force: true })
   const attempted = mayInstall(missing, before)
   const lacking = attempted ? installCommands(missing) : missing
+  requireCompilerOrAddon(lacking)
   installPackages()
   const sources = fingerprint()
   await buildAddon(lacking)
   compile(sources.files)
   if (tests) prepareTap()
-  requireCompilerOrAddon(lacking)
   remindOfLab(lacking)
   const aptFailed = attempted ? { for: names(lacking), at: Date.now() } : before?.aptFailed
   const stamp = { node: process.version, hash: sources.hash, aptFailed }
