@@ -128,7 +128,10 @@ function listFiles(folder, into) {
 function missingCommands() {
   const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`.split(':')
   const found = (name) => path.some((folder) => folder !== '' && isExecutable(join(folder, name)))
-  const missing = COMMANDS.filter((command) => !found(command.name))
+  const missing = COMMANDS.filter((command) => {
+    if (command.name === 'cc' && process.env.CC) return false
+    return !found(command.name)
+  })
   const headers = ['/usr/include/stdio.h', '/usr/local/include/stdio.h']
   if (!missing.some((command) => command.name === 'cc') && !headers.some((h) => fs.existsSync(h))) {
     missing.push({ name: 'stdio.h', package: 'libc6-dev', needed: true })
@@ -283,7 +286,8 @@ async function buildAddon(missing) {
   if (!fs.existsSync(script) || missing.some((command) => command.needed)) return
   const { buildNative } = await import(pathToFileURL(script).href)
   try {
-    await buildNative()
+    const { built } = await buildNative({ quiet: true })
+    if (built) say('built the native addon')
   } catch (error) {
     throw new BootstrapError(`the native addon could not be built: ${error.message}`)
   }
