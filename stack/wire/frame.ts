@@ -41,10 +41,11 @@ export class Frame {
    */
   leased = false
 
-  constructor(size: number = HEADROOM + MAX_FRAME_SIZE) {
-    const memory = new ArrayBuffer(size)
-    this.bytes = new Uint8Array(memory)
-    this.view = new DataView(memory)
+  /** A frame of so many octets in memory of its own; or one over `memory[offset, offset + size)`, such as a device's ring. */
+  constructor(memory: number | ArrayBuffer = HEADROOM + MAX_FRAME_SIZE, offset = 0, size?: number) {
+    const buffer = typeof memory === 'number' ? new ArrayBuffer(memory) : memory
+    this.bytes = new Uint8Array(buffer, offset, size)
+    this.view = new DataView(buffer, offset, size)
   }
 
   get length(): number {

@@ -1,0 +1,76 @@
+/*
+ * What the parts of the addon share: reading arguments, throwing errors, the clock, and the lease that the heartbeat
+ * thread holds and the TAP asks for before each frame. Plain C Node-API plus libuv's uv_poll; no C++.
+ */
+#ifndef UNDERSTUDY_NATIVE_H
+#define UNDERSTUDY_NATIVE_H
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* CLOCK_MONOTONIC in milliseconds: the clock of process.hrtime(). */
+double monotonic_ms(void);
+
+/* Throws an Error with `errno` ('ENOENT'), `syscall` and `device`; the TypeScript face turns it into a StackError. */
+void throw_errno(napi_env env, int error, const char *syscall, const char *device);
+
+/* Throws a TypeError: only the TypeScript face calls the addon, so this is a fault of ours. */
+void throw_type(napi_env env, const char *message);
+
+/* Properties of an options object. A missing or wrong one throws and returns false. */
+bool get_number(napi_env env, napi_value object, const char *key, double *out);
+bool get_int(napi_env env, napi_value object, const char *key, int *out);
+bool get_text(napi_env env, napi_value object, const char *key, char *out, size_t size);
+
+/* Makes a zeroed ArrayBuffer, puts it on `object` as `key` and keeps it alive through `ref`. NULL: an error is thrown. */
+void *share_buffer(napi_env env, napi_value object, const char *key, size_t size, napi_ref *ref);
+void set_number(napi_env env, napi_value object, const char *key, double value);
+void set_text(napi_env env, napi_value object, const char *key, const char *value);
+void set_function(napi_env env, napi_value object, const char *key, napi_callback call);
+
+/* Settings of the interface `name`, a buffer of IFNAMSIZ octets. Each returns 0 or an errno. */
+struct ifreq;
+int link_ioctl(unsigned long request, const char *name, struct ifreq *ifr);
+int link_set_up(const char *name);
+/* The frames the kernel queues towards a TAP's reader. */
+int link_set_queue_length(const char *name, uint32_t frames);
+
+/* SipHash-2-4 with a key of 16 octets. */
+uint64_t siphash24(const uint8_t key[16], const uint8_t *data, size_t length);
+
+/* struct virtio_net_hdr_v1 (virtio 1.2 §5.1.6), in the host's byte order as TUNSETVNETLE is not asked for. */
+struct vnet_header {
+  uint8_t flags;
+  uint8_t gso_type;
+  uint16_t hdr_len;
+  uint16_t gso_size;
+  uint16_t csum_start;
+  uint16_t csum_offset;
+  uint16_t num_buffers;
+};
+
+/* The values of ChecksumState in stack/wire/frame.ts. */
+enum { CHECKSUM_NONE = 0, CHECKSUM_PARTIAL = 1, CHECKSUM_VALID = 2 };
+
+/* What a received header says about the checksum. */
+int vnet_checksum_state(const struct vnet_header *header);
+
+/* Fills the header of a frame to send. False: the frame is not TCP or UDP over IP, so it cannot be offloaded. */
+bool vnet_fill(struct vnet_header *header, const uint8_t *frame, size_t length, int checksum, int gso_size);
+
+typedef struct heartbeat heartbeat_t;
+
+/* The heartbeat behind a handle, or NULL. It lives as long as the handle does, closed or not. */
+heartbeat_t *heartbeat_of(napi_env env, napi_value handle);
+
+/* True while this process may speak: see heartbeat-thread.c. False for ever once the heartbeat is closed. */
+bool heartbeat_lease_held(const heartbeat_t *heartbeat);
+
+void tap_exports(napi_env env, napi_value exports);
+void heartbeat_exports(napi_env env, napi_value exports);
+
+#endif
