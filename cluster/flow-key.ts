@@ -1,0 +1,40 @@
+/**
+ * FlowKey: which connection of which binding, as seen from the virtual address.
+ */
+import type { Ipv4Address } from '../stack/index.js'
+
+/** One connection, named by its binding and its four-tuple. Local is the side of the virtual address. */
+export interface FlowKey {
+  readonly binding: number
+  readonly localAddress: Ipv4Address
+  readonly localPort: number
+  readonly remoteAddress: Ipv4Address
+  readonly remotePort: number
+}
+
+/** Octets of an encoded key. */
+export const FLOW_KEY_LENGTH = 14
+
+/** The key in network order, so that records sort by binding, local endpoint and remote endpoint. */
+export function encodeFlowKey(key: FlowKey): Uint8Array {
+  const bytes = new Uint8Array(FLOW_KEY_LENGTH)
+  const view = new DataView(bytes.buffer)
+  view.setUint16(0, key.binding)
+  view.setInt32(2, key.localAddress)
+  view.setUint16(6, key.localPort)
+  view.setInt32(8, key.remoteAddress)
+  view.setUint16(12, key.remotePort)
+  return bytes
+}
+
+/** The key in `bytes`, as {@link encodeFlowKey} wrote it. */
+export function decodeFlowKey(bytes: Uint8Array): FlowKey {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, FLOW_KEY_LENGTH)
+  return {
+    binding: view.getUint16(0),
+    localAddress: view.getInt32(2) as Ipv4Address,
+    localPort: view.getUint16(6),
+    remoteAddress: view.getInt32(8) as Ipv4Address,
+    remotePort: view.getUint16(12),
+  }
+}

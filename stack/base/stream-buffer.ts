@@ -1,0 +1,254 @@
+// hot path: no allocation per frame
+/**
+ * StreamBuffer: the octets of one direction of a connection, addressed by their offset in the stream.
+ *
+ *      start            contiguousEnd        ranges[0]        ranges[1]      end
+ *        |--- present ------|..... hole .....|--present--|....|--present--|
+ *
+ * Data lands in place, whatever its order, in a ring that grows by doubling up to a limit; only the intervals are kept
+ * beside it. The receive side of an owner and of a shadow, what an owner has to send, and what a shadow retains of what
+ * the owner sent are all this one thing. Offsets are 64-bit stream positions held in doubles, never sequence numbers.
+ */
+import { assert } from './assert.js'
+
+/** Intervals behind the first hole that are kept; further ones are refused until the holes fill. */
+export const MAX_RANGES = 64
+
+const SMALLEST_RING = 2048
+const EMPTY = new Uint8Array(0)
+
+export class StreamBuffer {
+  /** Offset of the lowest octet kept. */
+  start = 0
+  /** Every octet in [start, contiguousEnd) is present. */
+  contiguousEnd = 0
+  /** Largest span `end - start` that may be kept, in octets. */
+  limit: number
+  #ring: Uint8Array = EMPTY
+  #mask = 0
+  #rangeCount = 0
+  // Left and right offsets of the present intervals behind the first hole, ascending, never adjacent.
+  #ranges: Float64Array = NO_RANGES
+
+  constructor(limit: number) {
+    this.limit = limit
+  }
+
+  /** One behind the highest octet present. */
+  get end(): number {
+    const count = this.#rangeCount
+    return count === 0 ? this.contiguousEnd : (this.#ranges[2 * count - 1] as number)
+  }
+
+  /** How many intervals lie behind the first hole. */
+  get rangeCount(): number {
+    return this.#rangeCount
+  }
+
+  rangeLeft(index: number): number {
+    return this.#ranges[2 * index] as number
+  }
+
+  rangeRight(index: number): number {
+    return this.#ranges[2 * index + 1] as number
+  }
+
+  /** Octets of memory held. */
+  get size(): number {
+    return this.#ring.length
+  }
+
+  /** Starts an empty buffer at `offset`, forgetting all that was kept. */
+  restart(offset: number): void {
+    this.start = offset
+    this.contiguousEnd = offset
+    this.#rangeCount = 0
+  }
+
+  /** True when every octet of [from, to) is present. */
+  has(from: number, to: number): boolean {
+    if (from < this.start) return false
+    if (to <= this.contiguousEnd) return true
+    if (from < this.contiguousEnd) return false
+    for (let i = 0; i < this.#rangeCount; i++) {
+      if (from >= this.rangeLeft(i) && to <= this.rangeRight(i)) return true
+    }
+    return false
+  }
+
+  /**
+   * From `offset` on, how many octets up to `to` are present without a hole; negative: minus the octets that are absent.
+   * 0 only when `offset >= to`.
+   */
+  presentFrom(offset: number, to: number): number {
+    if (offset >= to) return 0
+    if (offset < this.start) return offset - Math.min(to, this.start)
+    if (offset < this.contiguousEnd) return Math.min(to, this.contiguousEnd) - offset
+    for (let i = 0; i < this.#rangeCount; i++) {
+      const left = this.rangeLeft(i)
+      if (offset < left) return offset - Math.min(to, left)
+      if (offset < this.rangeRight(i)) return Math.min(to, this.rangeRight(i)) - offset
+    }
+    return offset - to
+  }
+
+  /**
+   * Stores `bytes[from, to)` at `offset`, copying them. What lies below `start` is left out; octets already present are
+   * written again, which changes nothing as a stream's octets never change. False, with nothing stored, when the span
+   * would exceed the limit or there is no room for another interval.
+   */
+  put(offset: number, bytes: Uint8Array, from: number, to: number): boolean {
+    if (offset < this.start) {
+      from += this.start - offset
+      offset = this.start
+    }
+    if (from >= to) return true
+    const end = offset + (to - from)
+    if (end - this.start > this.limit) return false
+    if (!this.#insert(offset, end)) return false
+    this.#reserve(end - this.start)
+    this.#copyIn(offset, bytes, from, to)
+    return true
+  }
+
+  /** Copies [offset, offset + length), all of it present, to `target` at `at`. */
+  copyTo(offset: number, length: number, target: Uint8Array, at: number): void {
+    assert(offset >= this.start && offset + length <= this.end, 'octets to copy are kept')
+    const ring = this.#ring
+    let index = offset & this.#mask
+    for (let left = length; left > 0; ) {
+      const run = Math.min(left, ring.length - index)
+      copyBytes(target, at, ring, index, run)
+      at += run
+      left -= run
+      index = 0
+    }
+  }
+
+  /**
+   * Compares `bytes[from, to)` with the octets kept at `offset`, all of them present. Returns how many are equal before
+   * the first difference.
+   */
+  compare(offset: number, bytes: Uint8Array, from: number, to: number): number {
+    assert(offset >= this.start && offset + (to - from) <= this.end, 'octets to compare are kept')
+    for (let i = from; i < to; i++) {
+      if (this.#ring[(offset + i - from) & this.#mask] !== bytes[i]) return i - from
+    }
+    return to - from
+  }
+
+  /** Forgets every octet below `offset`, present or not. */
+  trim(offset: number): void {
+    if (offset <= this.start) return
+    this.start = offset
+    if (offset > this.contiguousEnd) this.contiguousEnd = offset
+    this.#absorb()
+  }
+
+  /** Gives the memory back when nothing is kept. */
+  compact(): void {
+    if (this.end !== this.start || this.#ring.length === 0) return
+    this.#ring = EMPTY
+    this.#mask = 0
+    this.#ranges = NO_RANGES
+  }
+
+  // Adds [left, right) to what is present. False when a new interval finds no room.
+  #insert(left: number, right: number): boolean {
+    if (left <= this.contiguousEnd) {
+      if (right > this.contiguousEnd) {
+        this.contiguousEnd = right
+        if (this.#rangeCount > 0) this.#absorb()
+      }
+      return true
+    }
+    let first = 0
+    while (first < this.#rangeCount && this.rangeRight(first) < left) first++
+    let last = first
+    while (last < this.#rangeCount && this.rangeLeft(last) <= right) {
+      if (this.rangeLeft(last) < left) left = this.rangeLeft(last)
+      if (this.rangeRight(last) > right) right = this.rangeRight(last)
+      last++
+    }
+    if (last === first && this.#rangeCount >= MAX_RANGES) return false
+    if (this.#ranges.length === 0) this.#ranges = newRanges()
+    this.#ranges.copyWithin(2 * first + 2, 2 * last, 2 * this.#rangeCount)
+    this.#ranges[2 * first] = left
+    this.#ranges[2 * first + 1] = right
+    this.#rangeCount += 1 - (last - first)
+    return true
+  }
+
+  // Joins the intervals that the contiguous part has reached.
+  #absorb(): void {
+    let reached = 0
+    while (reached < this.#rangeCount && this.rangeLeft(reached) <= this.contiguousEnd) {
+      if (this.rangeRight(reached) > this.contiguousEnd) {
+        this.contiguousEnd = this.rangeRight(reached)
+      }
+      reached++
+    }
+    if (reached === 0) return
+    this.#ranges.copyWithin(0, 2 * reached, 2 * this.#rangeCount)
+    this.#rangeCount -= reached
+  }
+
+  #reserve(span: number): void {
+    const old = this.#ring
+    if (span <= old.length) return
+    let size = Math.max(old.length, SMALLEST_RING)
+    while (size < span) size *= 2
+    const ring = newRing(size)
+    const oldSize = this.#mask + 1
+    // Each octet keeps its place modulo the ring's size, so only the runs between the wraps of the old ring move.
+    if (old.length > 0) {
+      const stop = Math.min(this.end, this.start + oldSize)
+      for (let at = this.start; at < stop; ) {
+        const index = at & (oldSize - 1)
+        const target = at & (size - 1)
+        const run = Math.min(stop - at, oldSize - index, size - target)
+        copyBytes(ring, target, old, index, run)
+        at += run
+      }
+    }
+    this.#ring = ring
+    this.#mask = size - 1
+  }
+
+  #copyIn(offset: number, bytes: Uint8Array, from: number, to: number): void {
+    const ring = this.#ring
+    let index = offset & this.#mask
+    while (from < to) {
+      const run = Math.min(to - from, ring.length - index)
+      copyBytes(ring, index, bytes, from, run)
+      from += run
+      index = 0
+    }
+  }
+}
+
+const NO_RANGES = new Float64Array(0)
+
+function newRanges(): Float64Array {
+  return new Float64Array(2 * MAX_RANGES + 2)
+}
+
+function newRing(size: number): Uint8Array {
+  return new Uint8Array(size)
+}
+
+// A native copy costs about 40 ns to set up, so short runs are copied by hand.
+function copyBytes(
+  target: Uint8Array,
+  at: number,
+  source: Uint8Array,
+  from: number,
+  length: number,
+): void {
+  if (length < 64) {
+    for (let i = 0; i < length; i++) target[at + i] = source[from + i] as number
+  } else {
+    // allocates: one short-lived view, which the engine usually removes
+    target.set(source.subarray(from, from + length), at)
+  }
+}

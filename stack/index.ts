@@ -1,0 +1,51 @@
+/**
+ * The TCP/IP stack: all that the cluster and the applications may use of it.
+ */
+export { assert } from './base/assert.js'
+export { DropCounters, DropReason, dropReasonName } from './base/counters.js'
+export { StackError } from './base/errors.js'
+export { add, diff, ge, gt, inWindow, le, lt, max, min, type Seq, seq, ZERO } from './base/seq.js'
+export type { SipKey } from './base/siphash.js'
+export { StreamBuffer } from './base/stream-buffer.js'
+export { type Clock, type Millis, NEVER, type Rng } from './base/time.js'
+export { type AddressState, type FrameSnoop, Nic, type NicConfig } from './net/nic.js'
+export { type FrameSink, type LinkEndpoint, NO_OFFLOAD, type Offload } from './link/link-endpoint.js'
+export { type Endpoints, Stack, type StackOptions } from './stack.js'
+export { Connection, ConnectionEvent } from './tcp/connection.js'
+export { Effect, type EffectSet } from './tcp/effects.js'
+export { TcpListener } from './tcp/listener.js'
+export { segmentArrives } from './tcp/segment-arrives.js'
+export { departedUnseen, segmentDeparts } from './tcp/segment-departs.js'
+export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
+export {
+  type Buffers,
+  newBuffers,
+  Offer,
+  openPassive,
+  TCB_DOUBLE_FIELDS,
+  TCB_FIELDS,
+  TCB_INT_FIELDS,
+  Tcb,
+  type TcbParts,
+  timeWaitExpires,
+} from './tcp/tcb.js'
+export { verifyTransport } from './wire/checksum.js'
+export {
+  BROADCAST_MAC,
+  EtherType,
+  type EthernetHeader,
+  formatMacAddress,
+  type MacAddress,
+  parseMacAddress,
+} from './wire/ethernet.js'
+export { ChecksumState, Frame, HEADROOM } from './wire/frame.js'
+export {
+  formatIpv4Address,
+  IpProtocol,
+  type Ipv4Address,
+  Ipv4Header,
+  inPrefix,
+  parseIpv4,
+  parseIpv4Address,
+} from './wire/ipv4.js'
+export { ACK, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'

@@ -1,0 +1,303 @@
+// hot path: no allocation per frame
+/**
+ * Nic: the stack's side of one link: which addresses it has and in which state, ARP for them, the neighbours, and the one
+ * place where frames leave.
+ *
+ * An address is *assigned* (we answer ARP and speak from it), *observed* (we watch what others do with it) or absent. The
+ * egress guard is the last line of defence against two speakers: no frame leaves from an address that is not assigned.
+ */
+import { DropCounters, DropReason } from '../base/counters.js'
+import { type Millis, NEVER } from '../base/time.js'
+import { ArpOperation, ArpPacket, emitArp, parseArp } from '../wire/arp.js'
+import {
+  BROADCAST_MAC,
+  EtherType,
+  type EthernetHeader,
+  emitEthernet,
+  type MacAddress,
+} from '../wire/ethernet.js'
+import type { Frame } from '../wire/frame.js'
+import { HEADROOM } from '../wire/frame.js'
+import { type Ipv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+import { FrameQueue } from './frame-queue.js'
+import { ArpRequest, NeighborCache, UNRESOLVED } from './neighbor.js'
+import { NO_ROUTE, RouteTable } from './route.js'
+
+/** Assigned: answer ARP, speak. Observed: watch only. */
+export type AddressState = 'assigned' | 'observed'
+
+/** An address of a NIC. */
+export interface NicAddress {
+  readonly address: Ipv4Address
+  readonly prefix: number
+  readonly state: AddressState
+}
+
+/** Sees every frame on the link, before any filter. `frame` and `ethernet` are borrowed. */
+export interface FrameSnoop {
+  onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): void
+}
+
+/** A link to attach a stack to. */
+export interface NicConfig {
+  readonly mac: MacAddress
+  readonly mtu: number
+  /** The device completes TCP checksums. */
+  readonly checksumOffload?: boolean
+}
+
+/** When an announcement is repeated: the neighbours' caches may be locked for a second (RFC 5227 §2.3). */
+const ANNOUNCE_AT_MS = [0, 100, 1000, 5000] as const
+const MAX_OUTBOX = 256
+const MAX_UNRESOLVED = 64
+
+interface Announcement {
+  readonly address: Ipv4Address
+  readonly since: Millis
+  next: number
+}
+
+export class Nic {
+  readonly mac: MacAddress
+  readonly mtu: number
+  readonly checksumOffload: boolean
+  readonly neighbors = new NeighborCache()
+  readonly routes = new RouteTable()
+  readonly drops: DropCounters
+  snoop: FrameSnoop | null = null
+  /** ARP packets of others that claimed an address assigned here: two speakers, or a misconfigured host (RFC 5227 §2.4). */
+  conflicts = 0
+  /** The Ethernet address of the last of them. */
+  conflictMac: MacAddress = 0
+  readonly #addresses = new Map<number, NicAddress>()
+  readonly #outbox: FrameQueue
+  readonly #unresolved: FrameQueue
+  readonly #unresolvedHops: Ipv4Address[] = []
+  #announcements: Announcement[] = []
+  readonly #arp = new ArpPacket()
+  readonly #request = new ArpRequest()
+
+  constructor(config: NicConfig, drops: DropCounters) {
+    this.mac = config.mac
+    this.mtu = config.mtu
+    this.checksumOffload = config.checksumOffload ?? false
+    this.drops = drops
+    this.#outbox = new FrameQueue(MAX_OUTBOX, HEADROOM + config.mtu + 64)
+    this.#unresolved = new FrameQueue(MAX_UNRESOLVED, HEADROOM + config.mtu + 64)
+  }
+
+  /** Octets of TCP text per segment without options. */
+  get linkMss(): number {
+    return this.mtu - 40
+  }
+
+  addresses(): Iterable<NicAddress> {
+    return this.#addresses.values()
+  }
+
+  addressOf(address: Ipv4Address): NicAddress | undefined {
+    return this.#addresses.get(address)
+  }
+
+  isAssigned(address: Ipv4Address): boolean {
+    return this.#addresses.get(address)?.state === 'assigned'
+  }
+
+  /** Adds an address, or changes its state. Its prefix becomes a route. */
+  setAddress(address: Ipv4Address, prefix: number, state: AddressState): void {
+    if (!this.#addresses.has(address)) this.routes.addOnLink(address, prefix)
+    this.#addresses.set(address, { address, prefix, state })
+    if (state === 'assigned') return
+    this.#announcements = this.#announcements.filter((a) => a.address !== address)
+    this.#outbox.clear()
+  }
+
+  removeAddress(address: Ipv4Address): void {
+    const known = this.#addresses.get(address)
+    if (known === undefined) return
+    this.#addresses.delete(address)
+    this.routes.remove(address, known.prefix)
+    this.#announcements = this.#announcements.filter((a) => a.address !== address)
+  }
+
+  /**
+   * Announces the address as ours (P13, RFC 5227 §2.3) at once, and again after 0.1, 1 and 5 seconds. The form is an ARP
+   * request, because caches that were updated a moment ago ignore replies.
+   */
+  announce(address: Ipv4Address, now: Millis): void {
+    this.#announcements = this.#announcements.filter((a) => a.address !== address)
+    this.#announcements.push({ address, since: now, next: 0 })
+  }
+
+  /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
+  askUnicast(source: Ipv4Address, target: Ipv4Address, targetMac: MacAddress): void {
+    const frame = this.#outbox.add()
+    if (frame === null) return this.drops.count(DropReason.LINK_QUEUE_FULL)
+    emitArp(frame, ArpOperation.REQUEST, this.mac, source, 0, target)
+    this.#seal(frame, targetMac, EtherType.ARP, source)
+  }
+
+  /** Queues a frame of our own EtherType: link-level messages that come from no IP address. `payload` is copied. */
+  sendLinkMessage(dst: MacAddress, etherType: number, payload: Uint8Array): boolean {
+    const frame = this.#outbox.add()
+    if (frame === null || payload.length > this.mtu) {
+      if (frame !== null) this.#outbox.cancel()
+      this.drops.count(DropReason.LINK_QUEUE_FULL)
+      return false
+    }
+    frame.bytes.set(payload, frame.start)
+    frame.end = frame.start + payload.length
+    emitEthernet(frame, dst, this.mac, etherType)
+    return true
+  }
+
+  /** Takes an ARP packet (RFC 826): answers for assigned addresses, learns, and notices who else claims them. */
+  receiveArp(frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    const arp = this.#arp
+    const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
+    if (reason !== DropReason.NONE) return reason
+    if (this.isAssigned(arp.senderIp) && arp.senderMac !== this.mac) {
+      this.conflicts++
+      this.conflictMac = arp.senderMac
+      return DropReason.NONE
+    }
+    const ours = this.isAssigned(arp.targetIp)
+    if (this.neighbors.handleArp(arp, ours, now)) this.#resolve()
+    if (!ours || arp.operation !== ArpOperation.REQUEST || arp.senderIp === UNSPECIFIED) {
+      return DropReason.NONE
+    }
+    const reply = this.#outbox.add()
+    if (reply === null) return DropReason.LINK_QUEUE_FULL
+    emitArp(reply, ArpOperation.REPLY, this.mac, arp.targetIp, arp.senderMac, arp.senderIp)
+    this.#seal(reply, arp.senderMac, EtherType.ARP, arp.targetIp)
+    return DropReason.NONE
+  }
+
+  /**
+   * The end of the way out: finds the next hop of the IP datagram in `frame` and writes the Ethernet header. False: the
+   * frame does not leave now, because its source is not assigned or the next hop is being asked for.
+   */
+  egress(frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): boolean {
+    if (!this.isAssigned(src)) {
+      this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
+      return false
+    }
+    const hop = this.routes.nextHop(dst)
+    if (hop === NO_ROUTE) {
+      this.drops.count(DropReason.NO_ROUTE)
+      return false
+    }
+    if (this.neighbors.needsRequest(hop, now)) this.neighbors.solicit(hop, now)
+    const mac = this.neighbors.lookup(hop)
+    if (mac === UNRESOLVED) {
+      this.#hold(frame, hop)
+      return false
+    }
+    this.#seal(frame, mac, EtherType.IPV4, src)
+    return true
+  }
+
+  /** An empty frame whose datagram is sent in its turn; give it to `queueDatagram`. Null when the queue is full. */
+  newDatagram(): Frame | null {
+    const frame = this.#outbox.add()
+    if (frame === null) this.drops.count(DropReason.LINK_QUEUE_FULL)
+    return frame
+  }
+
+  /** Completes the frame that `newDatagram` gave. */
+  queueDatagram(frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): void {
+    if (!this.egress(frame, src, dst, now)) this.#outbox.cancel()
+  }
+
+  cancelDatagram(): void {
+    this.#outbox.cancel()
+  }
+
+  /** The next frame of this NIC's own, borrowed until the next call, or null. */
+  poll(now: Millis): Frame | null {
+    this.#pollAnnouncements(now)
+    while (this.neighbors.pollRequest(this.#request, now)) this.#askFor(this.#request)
+    return this.#outbox.take()
+  }
+
+  nextDeadline(): Millis {
+    let earliest = this.neighbors.nextDeadline()
+    for (const a of this.#announcements) {
+      earliest = Math.min(earliest, a.since + (ANNOUNCE_AT_MS[a.next] ?? NEVER))
+    }
+    return earliest
+  }
+
+  #pollAnnouncements(now: Millis): void {
+    for (let i = this.#announcements.length - 1; i >= 0; i--) {
+      const a = this.#announcements[i] as Announcement
+      while (a.next < ANNOUNCE_AT_MS.length && now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)) {
+        a.next++
+        const frame = this.#outbox.add()
+        if (frame === null) return
+        emitArp(frame, ArpOperation.REQUEST, this.mac, a.address, 0, a.address)
+        this.#seal(frame, BROADCAST_MAC, EtherType.ARP, a.address)
+      }
+      if (a.next >= ANNOUNCE_AT_MS.length) this.#announcements.splice(i, 1)
+    }
+  }
+
+  // Asks from the assigned address whose subnet the target is in; without one nobody may be asked.
+  #askFor(request: ArpRequest): void {
+    for (const own of this.#addresses.values()) {
+      if (own.state !== 'assigned') continue
+      const frame = this.#outbox.add()
+      if (frame === null) return
+      emitArp(frame, ArpOperation.REQUEST, this.mac, own.address, 0, request.targetIp)
+      this.#seal(frame, request.destination, EtherType.ARP, own.address)
+      return
+    }
+  }
+
+  #hold(frame: Frame, hop: Ipv4Address): void {
+    if (!this.neighbors.isPending(hop)) {
+      this.drops.count(DropReason.NEIGHBOR_UNRESOLVED)
+      return
+    }
+    const held = this.#unresolved.add()
+    if (held === null) {
+      this.drops.count(DropReason.NEIGHBOR_QUEUE_FULL)
+      return
+    }
+    held.copyFrom(frame)
+    this.#unresolvedHops.push(hop)
+  }
+
+  // An address became known: what waited for it moves to the outbox, the rest waits on or is given up with its address.
+  #resolve(): void {
+    for (let left = this.#unresolvedHops.length; left > 0; left--) {
+      const frame = this.#unresolved.take() as Frame
+      const hop = this.#unresolvedHops.shift() as Ipv4Address
+      const mac = this.neighbors.lookup(hop)
+      if (mac === UNRESOLVED) {
+        this.#hold(frame, hop)
+        continue
+      }
+      const out = this.#outbox.add()
+      if (out === null) {
+        this.drops.count(DropReason.LINK_QUEUE_FULL)
+        continue
+      }
+      out.copyFrom(frame)
+      const src = frame.view.getInt32(frame.start + 12) as Ipv4Address
+      if (this.isAssigned(src)) this.#seal(out, mac, EtherType.IPV4, src)
+      else this.#outbox.cancel()
+    }
+  }
+
+  // The one place where a frame that speaks for an address gets its Ethernet header: the egress guard.
+  #seal(frame: Frame, dst: MacAddress, etherType: number, speaker: Ipv4Address): void {
+    frame.leased = this.isAssigned(speaker)
+    if (!frame.leased) {
+      this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
+      this.#outbox.cancel()
+      return
+    }
+    emitEthernet(frame, dst, this.mac, etherType)
+  }
+}

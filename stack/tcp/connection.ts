@@ -1,0 +1,471 @@
+// hot path: no allocation per frame
+/**
+ * Connection: the active driver of one Tcb. Segments and timers come in, segments are pulled out, and the application reads
+ * and writes octets. It decides; segmentArrives and segmentDeparts alone change the Tcb.
+ *
+ * A connection is made by an active open, by a listener for a SYN, or by adopting what a shadow has overheard; `release`
+ * is the way back. It knows no IP, no clock and no callback: what happened is kept in `events` until somebody looks, and a
+ * connection that may have something to do puts itself on the `touched` queue.
+ */
+import { diff, gt, type Seq } from '../base/seq.js'
+import { type Millis, NEVER } from '../base/time.js'
+import { type Frame, HEADROOM } from '../wire/frame.js'
+import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
+import { Effect, type EffectSet } from './effects.js'
+import { Output } from './output.js'
+import { Receiver } from './receiver.js'
+import { segmentArrives } from './segment-arrives.js'
+import { departedUnseen, segmentDeparts } from './segment-departs.js'
+import { effectiveMss, Sender } from './sender.js'
+import { isSynchronized, TcpState } from './state.js'
+import { type Buffers, deleteTcb, Offer, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+
+/** Bits of `Connection.events`. */
+export const ConnectionEvent = {
+  /** The handshake is complete. */
+  CONNECTED: 1,
+  /** There is something to read. */
+  READABLE: 2,
+  /** There is room to write again after a write that was cut short. */
+  WRITABLE: 4,
+  /** The peer will send no more; what came before may still be unread. */
+  ENDED: 8,
+  /** The connection is gone; `error` tells why, or is empty after an orderly close. */
+  CLOSED: 16,
+} as const
+
+/** Maximum segment lifetime; TIME-WAIT lasts twice as long (RFC 9293 §3.4.2). */
+export const MSL_MS = 30_000
+/** How long an orphan waits for the peer's FIN. */
+export const FIN_WAIT_2_MS = 60_000
+/** How long behind a take-over an ACK above SND.NXT is taken as proof of what the last owner sent. */
+export const ADOPTION_GRACE_MS = 30_000
+// About five minutes for a SYN (MUST-23 asks for three), about fifteen for data (SHLD-11 asks for 100 s).
+const MAX_SYN_TIMEOUTS = 8
+const MAX_TIMEOUTS = 15
+// RFC 5961 §7: challenge ACKs per connection, as a bucket of tokens.
+const CHALLENGE_BURST = 10
+const CHALLENGE_EVERY_MS = 500
+
+/** What a connection is made with. */
+export interface ConnectionOptions {
+  /** Octets of text that a segment may carry on this link: MTU less the IP and TCP headers. */
+  readonly linkMss: number
+  /** Octets the application may leave unread. */
+  readonly receiveLimit: number
+  /** Octets that may wait to be acknowledged. */
+  readonly sendLimit: number
+  /** ISS for a SYN of ours (RFC 6528). */
+  readonly iss: Seq
+  /** Where TSval starts, so that it tells nothing about the host's uptime. */
+  readonly tsOffset: number
+}
+
+/** Connections that may have something to send, a new deadline, or news for the application. */
+export class TouchedQueue {
+  readonly #items: Connection[] = []
+
+  push(connection: Connection): void {
+    if (connection.queued) return
+    connection.queued = true
+    this.#items.push(connection)
+  }
+
+  pop(): Connection | undefined {
+    const connection = this.#items.pop()
+    if (connection !== undefined) connection.queued = false
+    return connection
+  }
+}
+
+export class Connection {
+  readonly tcb: Tcb
+  readonly buffers: Buffers
+  readonly sender = new Sender()
+  readonly receiver: Receiver
+  readonly output: Output
+  localAddress = 0
+  localPort = 0
+  remoteAddress = 0
+  remotePort = 0
+  /** Bits of {@link ConnectionEvent} that nobody has taken yet. */
+  events = 0
+  /** Stable code of what ended the connection: `ECONNRESET`, `ETIMEDOUT`, …; empty while it lives and after an orderly end. */
+  error = ''
+  /** A slot for the layer above; the stack never looks into it. */
+  context: unknown = null
+  /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
+  resumption: unknown = null
+  /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
+  released = false
+  /** The listener that has this connection on its backlog, or null. */
+  listener: unknown = null
+  /** Of DeadlineHeap. */
+  deadline: Millis = NEVER
+  /** Of DeadlineHeap. */
+  heapIndex = -1
+  /** Of TouchedQueue. */
+  queued = false
+  /** Of the stack's list of those who may transmit. */
+  transmitQueued = false
+  readonly #options: ConnectionOptions
+  readonly #touched: TouchedQueue
+  #synDue = false
+  #rstDue = false
+  #detached = false
+  #writeBlocked = false
+  #timeWaitAt: Millis = NEVER
+  #graceUntil: Millis = -1
+  #challengeTokens = CHALLENGE_BURST
+  #challengeAt: Millis = 0
+
+  constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
+    this.tcb = parts.tcb
+    this.buffers = parts.buffers
+    this.receiver = new Receiver(options.receiveLimit)
+    this.output = new Output(parts.buffers.sent)
+    this.#options = options
+    this.#touched = touched
+  }
+
+  get state(): TcpState {
+    return this.tcb.state
+  }
+
+  /** Octets that can be read now. */
+  get readable(): number {
+    return this.buffers.received.contiguousEnd - this.buffers.received.start
+  }
+
+  /** Octets that can be written now as new data. */
+  get writable(): number {
+    const sent = this.buffers.sent
+    return Math.max(this.#options.sendLimit - (sent.end - sent.start), 0)
+  }
+
+  /** Stream offset of the next octet the application reads. */
+  get inputOffset(): number {
+    return this.buffers.received.start
+  }
+
+  /** True when the peer has ended its side and all of it has been read. */
+  get inputEnded(): boolean {
+    return this.tcb.finReceived && this.readable === 0
+  }
+
+  get closed(): boolean {
+    return this.tcb.state === TcpState.CLOSED
+  }
+
+  /** Active open: a SYN leaves at the next poll. */
+  open(): void {
+    this.#synDue = true
+    this.#touched.push(this)
+  }
+
+  /**
+   * Promotion: makes an overheard Tcb live. Nothing is converted; what is private to an owner starts afresh, and one segment
+   * leaves at once: a resend from SND.UNA when anything is outstanding, else an acknowledgement of all that was absorbed.
+   * `inputOffset` and `outputOffset` say where the application goes on.
+   */
+  adopt(inputOffset: number, outputOffset: number, now: Millis): void {
+    const { tcb, buffers } = this
+    this.#settleMss()
+    // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
+    const unread = buffers.received.contiguousEnd - inputOffset
+    this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
+    buffers.received.limit = Math.max(buffers.received.limit, 2 * this.receiver.limit)
+    buffers.received.trim(inputOffset)
+    buffers.sent.trim(Math.min(tcb.sndUnaOffset, buffers.sent.end))
+    this.output.offset = outputOffset
+    this.sender.finQueued = tcb.sndFinSent !== 0
+    this.#graceUntil = now + ADOPTION_GRACE_MS
+    if (isSynchronized(tcb.state)) {
+      this.receiver.ackNow = true
+      this.sender.resendAll(tcb)
+      this.sender.congestion.restart()
+      this.events |= ConnectionEvent.CONNECTED
+      if (this.readable > 0) this.events |= ConnectionEvent.READABLE
+      if (tcb.finReceived) this.events |= ConnectionEvent.ENDED
+    } else {
+      this.#synDue = true
+    }
+    if (tcb.state === TcpState.TIME_WAIT) this.#timeWaitAt = now + 2 * MSL_MS
+    this.#touched.push(this)
+  }
+
+  /** Demotion: gives Tcb and buffers away. This object is dead afterwards. */
+  release(): TcbParts {
+    this.#touched.push(this)
+    this.#rstDue = false
+    this.#detached = true
+    return { tcb: this.tcb, buffers: this.buffers }
+  }
+
+  /** Takes one segment from the peer. `seg` is borrowed. The effects are returned for the demultiplexer. */
+  receive(seg: Segment, now: Millis): EffectSet {
+    const { tcb, sender } = this
+    if (this.#graceUntil > now && seg.has(ACK)) this.#takeProof(seg)
+    const unaBefore = tcb.sndUnaOffset
+    const effects = segmentArrives(tcb, this.buffers, seg, now)
+    this.#touched.push(this)
+    if ((effects & Effect.RESET) !== 0) {
+      this.#end(unaBefore < 0 && tcb.sndNxtOffset === 0 ? 'ECONNREFUSED' : 'ECONNRESET')
+      return effects
+    }
+    if ((effects & Effect.ESTABLISHED) !== 0) {
+      this.#settleMss()
+      this.events |= ConnectionEvent.CONNECTED
+    }
+    if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
+      if ((effects & Effect.DROPPED) === 0 || (effects & Effect.ACKED) !== 0) {
+        sender.handleAck(tcb, seg, effects, unaBefore, now)
+      }
+    }
+    if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
+    if ((effects & Effect.CHALLENGE) !== 0 && this.#mayChallenge(now)) this.receiver.ackNow = true
+    if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
+    this.receiver.handleEffects(effects, tcb, seg, now)
+    if ((effects & Effect.TEXT) !== 0) {
+      if (this.#detached) this.abort()
+      else this.events |= ConnectionEvent.READABLE
+    }
+    if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
+    if ((effects & Effect.TIME_WAIT) !== 0) this.#timeWaitAt = now + 2 * MSL_MS
+    if (tcb.state === TcpState.FIN_WAIT_2 && this.#detached && this.#timeWaitAt === NEVER) {
+      this.#timeWaitAt = now + FIN_WAIT_2_MS
+    }
+    if ((effects & Effect.CLOSED) !== 0) this.#end('')
+    return effects
+  }
+
+  // The last owner may have sent octets that nobody here overheard. The peer's ACK proves that it did; as the application
+  // regenerates the same octets, the connection goes on as if they had been seen depart.
+  #takeProof(seg: Segment): void {
+    const { tcb } = this
+    if (!gt(seg.ack, tcb.sndNxt) || !isSynchronized(tcb.state)) return
+    if (diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax) departedUnseen(tcb, seg.ack)
+  }
+
+  #handleAcked(): void {
+    const { tcb, buffers } = this
+    buffers.sent.trim(Math.min(tcb.sndUnaOffset, buffers.sent.end))
+    if (this.#writeBlocked && this.writable >= this.#options.sendLimit / 4) {
+      this.#writeBlocked = false
+      this.events |= ConnectionEvent.WRITABLE
+    }
+  }
+
+  #mayChallenge(now: Millis): boolean {
+    const earned = Math.floor((now - this.#challengeAt) / CHALLENGE_EVERY_MS)
+    if (earned > 0) {
+      this.#challengeTokens = Math.min(this.#challengeTokens + earned, CHALLENGE_BURST)
+      this.#challengeAt = now
+    }
+    if (this.#challengeTokens === 0) return false
+    this.#challengeTokens--
+    return true
+  }
+
+  /** Fills `seg` and the text of `frame` with the next segment to send and commits it. False: there is none. */
+  pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
+    const { tcb, sender, receiver } = this
+    seg.clear()
+    frame.reset()
+    seg.srcPort = this.localPort
+    seg.dstPort = this.remotePort
+    if (this.#rstDue) return this.#departRst(seg, now)
+    if (this.#synDue) return this.#departSyn(seg, now)
+    if (!isSynchronized(tcb.state)) return false
+    const nxtBefore = tcb.sndNxtOffset
+    if (sender.next(tcb, this.buffers, sender.mss, now)) {
+      const plan = sender.plan
+      this.buffers.sent.copyTo(plan.offset, plan.length, frame.bytes, HEADROOM)
+      frame.end = HEADROOM + plan.length
+      seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
+      seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
+      this.#depart(seg, frame, now)
+      sender.departed(tcb, nxtBefore, now)
+      return true
+    }
+    if (!receiver.ackNow && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
+    seg.seq = tcb.sndNxt
+    if (tcb.sackOk && this.buffers.received.rangeCount > 0) {
+      this.#stampTime(seg, now)
+      receiver.addSackBlocks(tcb, this.buffers.received, seg)
+    }
+    this.#depart(seg, frame, now)
+    return true
+  }
+
+  // Completes a segment of a synchronized connection and commits it.
+  #depart(seg: Segment, frame: Frame, now: Millis): void {
+    const { tcb, receiver } = this
+    seg.flags |= ACK
+    seg.ack = tcb.rcvNxt
+    seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
+    this.#stampTime(seg, now)
+    seg.text = frame.bytes
+    seg.textStart = frame.start
+    seg.textEnd = frame.end
+    segmentDeparts(tcb, this.buffers, seg, now)
+    receiver.acked()
+  }
+
+  #stampTime(seg: Segment, now: Millis): void {
+    if (!this.tcb.tsOk) return
+    seg.hasTimestamps = true
+    seg.tsVal = (Math.floor(now) + this.tcb.tsOffset) | 0
+    seg.tsEcr = this.tcb.tsRecent
+  }
+
+  // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
+  #departRst(seg: Segment, now: Millis): boolean {
+    const { tcb } = this
+    this.#rstDue = false
+    seg.seq = tcb.sndNxt
+    seg.ack = tcb.rcvNxt
+    seg.flags = RST | ACK
+    segmentDeparts(tcb, this.buffers, seg, now)
+    return true
+  }
+
+  // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
+  #departSyn(seg: Segment, now: Millis): boolean {
+    const { tcb, sender } = this
+    this.#synDue = false
+    const answers = tcb.state === TcpState.SYN_RECEIVED
+    if (isSynchronized(tcb.state)) return false
+    seg.seq = tcb.synSent ? tcb.iss : this.#options.iss
+    seg.flags = answers ? SYN | ACK : SYN
+    seg.mss = this.#options.linkMss
+    seg.wnd = Math.min(this.receiver.limit, 0xffff)
+    if (answers) seg.ack = tcb.rcvNxt
+    const offers = tcb.synSent ? tcb.ownOffers : answers ? tcb.peerOffers : ~0
+    if ((offers & Offer.SCALE) !== 0) {
+      seg.windowScale = tcb.synSent ? tcb.rcvScale : scaleFor(this.receiver.limit)
+    }
+    seg.sackPermitted = (offers & Offer.SACK) !== 0
+    if ((offers & Offer.TIMESTAMPS) !== 0) {
+      seg.hasTimestamps = true
+      const tsOffset = tcb.synSent ? tcb.tsOffset : this.#options.tsOffset
+      seg.tsVal = (Math.floor(now) + tsOffset) | 0
+      seg.tsEcr = answers ? tcb.tsRecent : 0
+    }
+    segmentDeparts(tcb, this.buffers, seg, now)
+    this.receiver.acked()
+    sender.rtt.start(0, now)
+    sender.rtoAt = now + sender.rtt.rtoMs
+    return true
+  }
+
+  #settleMss(): void {
+    this.sender.setMss(effectiveMss(this.tcb, this.#options.linkMss))
+  }
+
+  nextDeadline(): Millis {
+    if (this.closed) return NEVER
+    return Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+  }
+
+  /** Acts on what is due. */
+  handleTimeout(now: Millis): void {
+    const { tcb, sender } = this
+    this.#touched.push(this)
+    this.receiver.handleTimeout(now)
+    if (now >= this.#timeWaitAt) {
+      this.#timeWaitAt = NEVER
+      if (tcb.state === TcpState.TIME_WAIT) timeWaitExpires(tcb)
+      else deleteTcb(tcb)
+      this.#end('')
+      return
+    }
+    const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
+    if (sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)) {
+      deleteTcb(tcb)
+      this.#end('ETIMEDOUT')
+    } else if (opening && sender.rtoAt === NEVER) {
+      this.#synDue = true
+    }
+  }
+
+  /** Takes octets to send, copying them. Returns how many were taken: fewer than given when the buffer is full. */
+  write(bytes: Uint8Array, from: number, to: number): number {
+    if (this.sender.finQueued && !this.output.regenerating) return 0
+    const taken = this.output.write(bytes, from, to, this.writable)
+    if (this.output.divergedAt >= 0) {
+      this.error = 'ERR_OUTPUT_DIVERGED'
+      this.abort()
+      return taken
+    }
+    if (this.output.refilledFrom >= 0) this.sender.refilled(this.output.refilledFrom)
+    if (taken < to - from) this.#writeBlocked = true
+    this.#touched.push(this)
+    return taken
+  }
+
+  /** Copies what can be read to `into[from, to)`. Returns how many octets. */
+  read(into: Uint8Array, from: number, to: number): number {
+    const received = this.buffers.received
+    const length = Math.min(this.readable, to - from)
+    if (length === 0) return 0
+    received.copyTo(received.start, length, into, from)
+    received.trim(received.start + length)
+    if (this.receiver.wantsWindowUpdate(this.tcb, this.buffers)) this.#touched.push(this)
+    return length
+  }
+
+  /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */
+  shutdown(): void {
+    this.sender.finQueued = true
+    this.#touched.push(this)
+  }
+
+  /**
+   * The application is gone. Unread input is answered by a reset, so that the peer learns of the loss (RFC 2525 §2.17); so
+   * is text that comes later.
+   */
+  detach(now: Millis): void {
+    if (this.closed) return
+    this.#detached = true
+    if (this.readable > 0 || !isSynchronized(this.tcb.state)) {
+      this.abort()
+      return
+    }
+    this.shutdown()
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
+  }
+
+  /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */
+  abort(): void {
+    if (this.closed) return
+    if (this.tcb.synSent && this.tcb.state !== TcpState.SYN_SENT) this.#rstDue = true
+    else deleteTcb(this.tcb)
+    this.#detached = true
+    this.events |= ConnectionEvent.CLOSED
+    this.#touched.push(this)
+  }
+
+  /** Ends the connection without a word on the wire: the network has said that the peer cannot be reached. */
+  fail(error: string): void {
+    deleteTcb(this.tcb)
+    this.#end(error)
+  }
+
+  #end(error: string): void {
+    if (this.error === '') this.error = error
+    this.sender.rtoAt = NEVER
+    this.sender.persistAt = NEVER
+    this.receiver.ackAt = NEVER
+    this.#timeWaitAt = NEVER
+    this.events |= ConnectionEvent.CLOSED
+    this.#touched.push(this)
+  }
+}
+
+// The smallest shift by which the whole receive buffer can be offered (RFC 7323 §2.2).
+function scaleFor(limit: number): number {
+  let shift = 0
+  while (limit >> shift > 0xffff && shift < 14) shift++
+  return shift
+}

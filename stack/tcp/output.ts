@@ -1,0 +1,78 @@
+// hot path: no allocation per frame
+/**
+ * Output: where the next octet goes that the application writes.
+ *
+ * As a rule that is the end of what waits to be sent. Behind a take-over the application starts from an earlier point and
+ * regenerates: octets that the peer may already have are compared with what was overheard and not sent twice (P22), octets
+ * that nobody here overheard fill their hole, and from the end on all is new.
+ */
+import type { StreamBuffer } from '../base/stream-buffer.js'
+
+export class Output {
+  /** Stream offset of the application's next octet. */
+  offset = 0
+  /** Octets that were regenerated and found equal to what had been sent. */
+  verified = 0
+  /** Octets that were regenerated or skipped and could not be compared, as they were acknowledged and gone. */
+  unverified = 0
+  /** Stream offset of the first regenerated octet that differs from what the peer was sent, or -1. */
+  divergedAt = -1
+  /** Offset from which a hole was filled by the last `write`, or -1. */
+  refilledFrom = -1
+  readonly #sent: StreamBuffer
+
+  constructor(sent: StreamBuffer) {
+    this.#sent = sent
+  }
+
+  /** True while the application repeats what has been sent before. */
+  get regenerating(): boolean {
+    return this.offset < this.#sent.end
+  }
+
+  /**
+   * Takes `bytes[from, to)`, of which at most `room` octets may be new. Returns how many were taken; fewer than given when
+   * there is no more room, or when the output diverged (`divergedAt`).
+   */
+  write(bytes: Uint8Array, from: number, to: number, room: number): number {
+    const first = from
+    this.refilledFrom = -1
+    while (from < to && this.regenerating) {
+      const step = this.#regenerate(bytes, from, to)
+      if (this.divergedAt >= 0) return from - first
+      from += step
+    }
+    const length = Math.min(to - from, room)
+    if (length > 0 && this.#sent.put(this.offset, bytes, from, from + length)) {
+      this.offset += length
+      from += length
+    }
+    return from - first
+  }
+
+  /** Counts `length` octets as produced that the stack has, or the peer has acknowledged. */
+  skip(length: number): void {
+    this.offset += length
+    this.unverified += length
+  }
+
+  // Takes a run of octets below the end of what is kept. Returns its length.
+  #regenerate(bytes: Uint8Array, from: number, to: number): number {
+    const sent = this.#sent
+    const limit = Math.min(sent.end, this.offset + (to - from))
+    const present = sent.presentFrom(this.offset, limit)
+    const length = Math.abs(present)
+    if (present > 0) {
+      const equal = sent.compare(this.offset, bytes, from, from + length)
+      this.verified += equal
+      if (equal < length) this.divergedAt = this.offset + equal
+    } else if (this.offset < sent.start) {
+      this.unverified += length
+    } else {
+      if (this.refilledFrom < 0) this.refilledFrom = this.offset
+      sent.put(this.offset, bytes, from, from + length)
+    }
+    this.offset += length
+    return length
+  }
+}

@@ -1,0 +1,127 @@
+// hot path: no allocation per frame
+/**
+ * The SACK scoreboard of a sender (RFC 2018, RFC 6675): which octets above SND.UNA the peer has reported. It is advisory: a
+ * take-over starts with an empty one. Offsets are stream offsets.
+ */
+
+/** Intervals kept; a report that needs more is ignored, which costs a retransmission and nothing else. */
+export const MAX_SACKED_RANGES = 64
+
+/** RFC 6675 §2: DupThresh. */
+export const DUP_THRESH = 3
+
+export class Scoreboard {
+  #edges: Float64Array = NONE
+  #count = 0
+  /** Octets reported. */
+  sackedLength = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** One behind the highest octet reported, or -1. */
+  get highest(): number {
+    return this.#count === 0 ? -1 : (this.#edges[2 * this.#count - 1] as number)
+  }
+
+  clear(): void {
+    this.#count = 0
+    this.sackedLength = 0
+  }
+
+  /** Notes that [left, right) has arrived at the peer. True when that is news. */
+  add(left: number, right: number): boolean {
+    if (this.#edges.length === 0) this.#edges = newEdges()
+    const edges = this.#edges
+    let first = 0
+    while (first < this.#count && (edges[2 * first + 1] as number) < left) first++
+    let last = first
+    let covered = 0
+    while (last < this.#count && (edges[2 * last] as number) <= right) {
+      const l = edges[2 * last] as number
+      const r = edges[2 * last + 1] as number
+      if (l <= left && r >= right) return false
+      if (l < left) left = l
+      if (r > right) right = r
+      covered += r - l
+      last++
+    }
+    if (last === first && this.#count >= MAX_SACKED_RANGES) return false
+    edges.copyWithin(2 * first + 2, 2 * last, 2 * this.#count)
+    edges[2 * first] = left
+    edges[2 * first + 1] = right
+    this.#count += 1 - (last - first)
+    this.sackedLength += right - left - covered
+    return true
+  }
+
+  /** Forgets what lies below `una`, which is acknowledged now. */
+  trim(una: number): void {
+    const edges = this.#edges
+    let gone = 0
+    while (gone < this.#count && (edges[2 * gone + 1] as number) <= una) {
+      this.sackedLength -= (edges[2 * gone + 1] as number) - (edges[2 * gone] as number)
+      gone++
+    }
+    if (gone > 0) {
+      edges.copyWithin(0, 2 * gone, 2 * this.#count)
+      this.#count -= gone
+    }
+    if (this.#count > 0 && (edges[0] as number) < una) {
+      this.sackedLength -= una - (edges[0] as number)
+      edges[0] = una
+    }
+  }
+
+  /** The first octet at or above `offset` that is not reported. */
+  skip(offset: number): number {
+    for (let i = 0; i < this.#count; i++) {
+      if (offset < (this.#edges[2 * i] as number)) return offset
+      if (offset < (this.#edges[2 * i + 1] as number)) return this.#edges[2 * i + 1] as number
+    }
+    return offset
+  }
+
+  /** Where the unreported octets from `offset` on end: the next reported one, or `limit`. */
+  holeEnd(offset: number, limit: number): number {
+    for (let i = 0; i < this.#count; i++) {
+      const left = this.#edges[2 * i] as number
+      if (left > offset) return Math.min(left, limit)
+    }
+    return limit
+  }
+
+  /** How many octets of [from, to) are not reported. */
+  unsacked(from: number, to: number): number {
+    if (to <= from) return 0
+    let length = to - from
+    for (let i = 0; i < this.#count; i++) {
+      const left = Math.max(this.#edges[2 * i] as number, from)
+      const right = Math.min(this.#edges[2 * i + 1] as number, to)
+      if (right > left) length -= right - left
+    }
+    return length
+  }
+
+  /**
+   * RFC 6675 §4 IsLost(): unreported octets below this offset are taken as lost, because three reported intervals, or more
+   * than two segments of reported octets, lie above. -1 when there is no such evidence.
+   */
+  lostEdge(mss: number): number {
+    let octets = 0
+    for (let i = this.#count - 1; i >= 0; i--) {
+      octets += (this.#edges[2 * i + 1] as number) - (this.#edges[2 * i] as number)
+      if (octets > (DUP_THRESH - 1) * mss || this.#count - i >= DUP_THRESH) {
+        return this.#edges[2 * i] as number
+      }
+    }
+    return -1
+  }
+}
+
+const NONE = new Float64Array(0)
+
+function newEdges(): Float64Array {
+  return new Float64Array(2 * MAX_SACKED_RANGES + 2)
+}
