@@ -15,9 +15,7 @@ import { findLab, freshLabId, isLive, type LabRecord, listLabs, runtimeFolder } 
 import { type Command, command, type LabStatus } from './lab-status.js'
 import { labEnvironment, Space } from './space.js'
 import { reapDeadLabs, tearDown } from './teardown.js'
-
-/** A command line that means nothing; the command ends with 2. */
-export class UsageError extends Error {}
+import { UsageError } from './usage-error.js'
 
 type Values = Record<string, string | boolean | undefined>
 type OptionTable = NonNullable<ParseArgsConfig['options']>
@@ -146,7 +144,9 @@ function namespaceOf(record: LabRecord, place: string): string {
   const client = match === null ? undefined : record.clients[Number(match[1] ?? '1') - 1]
   if (client !== undefined) return client.namespace
   const clients = record.clients.map((_, index) => (index === 0 ? 'client' : `client${index + 1}`))
-  throw new UsageError(`there is no ${place} in lab ${record.id}: it has ${clients.join(', ')}, switch.`)
+  throw new UsageError(
+    `there is no ${place} in lab ${record.id}: it has ${clients.join(', ')}, switch.`,
+  )
 }
 
 /** Runs a command with this process's own input and output; resolves with its exit code, as a shell counts it. */
@@ -163,7 +163,10 @@ function runHere(file: string, args: readonly string[], env: NodeJS.ProcessEnv):
   })
 }
 
-async function signal(verb: 'kill' | 'stop' | 'cont' | 'start', args: readonly string[]): Promise<number> {
+async function signal(
+  verb: 'kill' | 'stop' | 'cont' | 'start',
+  args: readonly string[],
+): Promise<number> {
   const { values, positionals } = parse(verb, args, { ...COMMON, ...JSON_OPTION })
   if (values.help === true) return 0
   const [node, ...more] = positionals
@@ -196,7 +199,8 @@ async function down(args: readonly string[]): Promise<number> {
   const reaped = await reapDeadLabs()
   if (reaped.length > 0) say(`cleared away what was left of ${reaped.join(', ')}`)
   const live = listLabs().filter(isLive)
-  if (live.length === 0 && values.lab === undefined && (reaped.length > 0 || values.all === true)) return 0
+  if (live.length === 0 && values.lab === undefined && (reaped.length > 0 || values.all === true))
+    return 0
   const records = values.all === true ? live : [findLab(optional(values.lab))]
   for (const record of records) {
     await command(record, { verb: 'down' }).catch(() => tearDown(record, [record.owner.pid]))
@@ -220,7 +224,9 @@ function portrait(lab: LabStatus): string {
   ]
   for (const node of lab.nodes) {
     const process = node.pid === null ? 'no process' : `process ${node.pid}`
-    lines.push(`node ${node.id}: ${node.state}, ${process}, ${node.tap}${node.owner ? ', OWNER' : ''}`)
+    lines.push(
+      `node ${node.id}: ${node.state}, ${process}, ${node.tap}${node.owner ? ', OWNER' : ''}`,
+    )
   }
   if (lab.wire !== null) {
     const resets = lab.wire.resetsIn + lab.wire.resetsOut

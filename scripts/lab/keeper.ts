@@ -15,7 +15,8 @@ let lab: Lab | undefined
 let settled = false
 
 process.once('message', (options) => void open(options as LabOptions))
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void close())
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => void close())
 process.once('disconnect', () => {
   // The command was interrupted before the lab was up.
   if (!settled) void close()
@@ -104,7 +105,10 @@ function ownerOf(lab: Lab, verb: string): number {
   if (verb === 'cont') {
     const stopped = lab.status().filter((node) => node.state === 'stopped')
     if (stopped[0] !== undefined && stopped.length === 1) return stopped[0].id
-    throw new StackError('ERR_LAB_NODE', `${stopped.length} nodes are stopped: name one by its number.`)
+    throw new StackError(
+      'ERR_LAB_NODE',
+      `${stopped.length} nodes are stopped: name one by its number.`,
+    )
   }
   if (lab.owner !== undefined) return lab.owner
   throw new StackError('ERR_LAB_NODE', 'no node owns the address now: see `understudy lab status`.')

@@ -17,7 +17,11 @@ export interface LabStatus {
   readonly keeper: number
   /** The process whose user and mount namespaces hold the lab's; null when they are the host's. */
   readonly holder: number | null
-  readonly namespaces: { readonly switch: string; readonly client: string; readonly clients: string[] }
+  readonly namespaces: {
+    readonly switch: string
+    readonly client: string
+    readonly clients: string[]
+  }
   readonly interfaces: {
     readonly bridge: string
     readonly taps: string[]

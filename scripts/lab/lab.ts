@@ -36,6 +36,8 @@ export interface LabOptions {
   readonly program?: readonly string[]
   /** Folders that are removed together with the lab. */
   readonly scratch?: readonly string[]
+  /** Called for everything a node says. */
+  readonly onEvent?: (event: HeardEvent) => void
 }
 
 /** An event of a node with its sender and the instant it was heard, in milliseconds of the monotonic clock. */
@@ -133,11 +135,18 @@ export class Lab {
     if (entry === undefined) throw noSuchNode(id, this.record)
     const running = this.#nodes.get(id)
     if (running !== undefined && running.state !== 'ended') {
-      throw new StackError('ERR_LAB_NODE', `node ${id} runs already (process ${running.identity.pid}).`)
+      throw new StackError(
+        'ERR_LAB_NODE',
+        `node ${id} runs already (process ${running.identity.pid}).`,
+      )
     }
     const config = join(this.record.folder, `node${id}.json`)
     fs.writeFileSync(config, `${JSON.stringify(this.#nodeConfig(id), null, 2)}\n`, { mode: 0o600 })
-    const program = this.#options.program ?? [process.execPath, '--enable-source-maps', NODE_PROGRAM]
+    const program = this.#options.program ?? [
+      process.execPath,
+      '--enable-source-maps',
+      NODE_PROGRAM,
+    ]
     const node = new NodeProcess({
       id,
       argv: this.space.wrapIn(this.record.switchNamespace, [...program, '--config', config]),
@@ -268,6 +277,7 @@ export class Lab {
     await tearDown(this.record, reaper?.pid === undefined ? [] : [reaper.pid])
     this.space.close()
     if (reaper === undefined || reaper.exitCode !== null) return
+    reaper.ref()
     const gone = once(reaper, 'exit')
     reaper.stdin?.destroy()
     await Promise.race([gone, delay(2_000, undefined, { ref: false })])
@@ -319,7 +329,9 @@ export class Lab {
   }
 
   #hear(node: number, event: NodeEvent): void {
-    this.events.push({ ...event, node, heardAt: monotonicMs() })
+    const heard: HeardEvent = { ...event, node, heardAt: monotonicMs() }
+    this.events.push(heard)
+    this.#options.onEvent?.(heard)
     if (event.event === 'owner') this.#noteOwner(Number(event.id), Number(event.epoch))
     if (event.event === 'standby' || event.event === 'fenced') {
       if (this.#owner?.id === node) this.#owner = undefined
@@ -399,7 +411,10 @@ function describeLab(id: string, folder: string, options: LabOptions, space: Spa
 
 function noSuchNode(id: number, record: LabRecord): StackError {
   const ids = record.nodes.map((node) => node.id).join(', ')
-  return new StackError('ERR_LAB_NODE', `there is no node ${id} in lab ${record.id}: it has ${ids}.`)
+  return new StackError(
+    'ERR_LAB_NODE',
+    `there is no node ${id} in lab ${record.id}: it has ${ids}.`,
+  )
 }
 
 async function within<T>(timeoutMs: number, promise: Promise<T>, otherwise: string): Promise<T> {

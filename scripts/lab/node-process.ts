@@ -90,7 +90,7 @@ export class NodeProcess {
     return new Promise((resolve, reject) => {
       this.#child.once('error', (error) => reject(failed(options, error.message)))
       this.#child.once('exit', (code, signal) => {
-        if (this.#state !== 'stopped') this.#state = 'ended'
+        this.#state = 'ended'
         reject(failed(options, `ended with ${signal ?? code}: ${lastLines(options.log)}`))
       })
       this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -133,7 +133,9 @@ function failed(options: NodeProcessOptions, reason: string): StackError {
 
 function lastLines(log: string): string {
   try {
-    return fs.readFileSync(log, 'utf8').trim().split('\n').slice(-5).join(' | ') || 'it said nothing'
+    return (
+      fs.readFileSync(log, 'utf8').trim().split('\n').slice(-5).join(' | ') || 'it said nothing'
+    )
   } catch {
     return 'its log cannot be read'
   }

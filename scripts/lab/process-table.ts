@@ -58,7 +58,8 @@ export function processesInNamespace(inode: number, link: (pid: number) => strin
   const found: number[] = []
   for (const entry of readdirSync('/proc')) {
     const pid = Number(entry)
-    if (Number.isInteger(pid) && pid !== process.pid && link(pid) === `net:[${inode}]`) found.push(pid)
+    if (Number.isInteger(pid) && pid !== process.pid && link(pid) === `net:[${inode}]`)
+      found.push(pid)
   }
   return found
 }

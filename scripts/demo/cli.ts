@@ -1,0 +1,180 @@
+/**
+ * The command line of the demo: reads its options, opens a world for it, and sees to it that nothing is left behind
+ * however it ends.
+ */
+import * as fs from 'node:fs'
+import { constants, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { StackError } from '../../stack/base/errors.js'
+import { NO_LINK_CODES } from '../lab/space.js'
+import { reapDeadLabs } from '../lab/teardown.js'
+import { UsageError } from '../lab/usage-error.js'
+import { type DemoOptions, runDemo, tabulate } from './demo.js'
+import { Screen } from './screen.js'
+import { openTapWorld, type TapWorldOptions } from './tap-world.js'
+import type { World, WorldOptions } from './world.js'
+
+const HELP = `Usage: npm run demo [-- OPTIONS], or understudy demo [OPTIONS]
+
+A curl downloads a file from one of three nodes while two owners of the address in turn are killed, then uploads one
+the same way. Its connection survives each time.
+
+  --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
+  --size N[K|M|G]    octets of the file (default 256M)
+  --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
+  --memory           no TAP devices: nodes and client on a hub in memory
+  --json             end with one line of JSON on stdout; everything else goes to stderr
+  --pcap FILE        write the first octets of each frame to FILE
+  --logs DIR         keep what the nodes said in DIR
+  --verbose          show what the nodes say
+
+Exit codes: 0 both transfers are exact on their first connections, 1 they are not, 2 wrong usage.`
+
+const OPTIONS = {
+  cause: { type: 'string', default: 'kill' },
+  size: { type: 'string', default: '256M' },
+  rate: { type: 'string', default: '40M' },
+  memory: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  pcap: { type: 'string' },
+  logs: { type: 'string' },
+  program: { type: 'string' },
+  verbose: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const
+
+type Values = ReturnType<typeof parse>
+
+/** Runs the demo and resolves with the exit code. Throws UsageError or StackError. */
+export async function demoCommand(args: readonly string[]): Promise<number> {
+  const values = parse(args)
+  if (values.help) {
+    process.stdout.write(`${HELP}\n`)
+    return 0
+  }
+  const cause = values.cause
+  if (cause !== 'kill' && cause !== 'stop') {
+    throw new UsageError(`--cause is kill or stop, not ${cause}.`)
+  }
+  const size = octets('--size', values.size)
+  const rate = octets('--rate', values.rate)
+  await reapDeadLabs()
+  const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-demo-'))
+  try {
+    const root = join(scratch, 'served')
+    const clientFolder = join(scratch, 'client')
+    fs.mkdirSync(root)
+    fs.mkdirSync(clientFolder)
+    return await play(values, { size, rate, cause, root, clientFolder }, scratch)
+  } finally {
+    fs.rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+async function play(values: Values, options: DemoOptions, scratch: string): Promise<number> {
+  const screen = new Screen(values.json ? process.stderr : process.stdout)
+  const interrupt = new AbortController()
+  const release = onInterrupt((signal) => interrupt.abort(signal))
+  let world: World | undefined
+  try {
+    world = await openWorld(values, options.root, scratch, screen, interrupt.signal)
+    const report = await untilAborted(runDemo(options, world, screen), interrupt.signal)
+    screen.say(tabulate(report))
+    if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+    return report.ok ? 0 : 1
+  } catch (error) {
+    screen.hide()
+    if (interrupt.signal.aborted) {
+      screen.say(`interrupted (${interrupt.signal.reason}): clearing up`)
+      return 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals]
+    }
+    const { code, message } = error as StackError
+    if (values.json && error instanceof StackError) {
+      process.stdout.write(`${JSON.stringify({ ok: false, error: { code, message } })}\n`)
+    }
+    throw error
+  } finally {
+    screen.hide()
+    await world?.close()
+    release()
+  }
+}
+
+interface MemoryWorldModule {
+  openMemoryWorld(options: WorldOptions): Promise<World>
+}
+
+/** The lab on TAP devices; the hub in memory when it is asked for, or when there can be no TAP device here. */
+async function openWorld(
+  values: Values,
+  root: string,
+  scratch: string,
+  screen: Screen,
+  signal: AbortSignal,
+): Promise<World> {
+  const common: WorldOptions = {
+    nodes: 3,
+    app: 'http',
+    root,
+    scratch: [scratch],
+    verbose: values.verbose,
+  }
+  if (!values.memory) {
+    try {
+      screen.say('building a bridge, three nodes and a client in network namespaces')
+      const world = await openTapWorld(tapOptions(common, values), signal)
+      screen.say(`node ${world.owner} owns the address`)
+      return world
+    } catch (error) {
+      if (!(error instanceof StackError) || !NO_LINK_CODES.has(error.code)) throw error
+      screen.say(`no real link here: ${error.message}`)
+      screen.say('falling back to the hub in memory')
+    }
+  }
+  const memory: MemoryWorldModule = await import(new URL('./memory-world.js', import.meta.url).href)
+  return memory.openMemoryWorld(common)
+}
+
+function tapOptions(common: WorldOptions, values: Values): TapWorldOptions {
+  return {
+    ...common,
+    ...(values.pcap === undefined ? {} : { pcap: resolve(values.pcap) }),
+    ...(values.logs === undefined ? {} : { logs: resolve(values.logs) }),
+    ...(values.program === undefined ? {} : { program: values.program.split(' ') }),
+  }
+}
+
+/** Calls `stop` at the first Ctrl-C, SIGTERM or SIGHUP. Returns what takes the handlers away again. */
+function onInterrupt(stop: (signal: NodeJS.Signals) => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, stop)
+  return () => {
+    for (const signal of signals) process.off(signal, stop)
+  }
+}
+
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {})
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true })
+    if (signal.aborted) reject(new Error('interrupted'))
+    work.then(resolve, reject)
+  })
+}
+
+function octets(name: string, text: string): number {
+  const match = /^(\d+)([KMG]?)$/i.exec(text)
+  const units: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
+  const value = Number(match?.[1] ?? 0) * (units[(match?.[2] ?? '').toUpperCase()] ?? 1)
+  if (value > 0) return value
+  throw new UsageError(`${name} is a number of octets such as 256M, not ${text}.`)
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, strict: true }).values
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message} (see understudy demo --help)`)
+  }
+}
