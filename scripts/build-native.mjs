@@ -67,7 +67,7 @@ function sameVersion(dir) {
 
 /** What the output depends on besides the sources. */
 function stampOf(dirs, compiler) {
-  return JSON.stringify({ node: process.version, arch: process.arch, dirs, compiler })
+  return JSON.stringify({ node: process.version, arch: process.arch, dirs, compiler, FLAGS })
 }
 
 function upToDate(stamp, files) {
