@@ -1,0 +1,37 @@
+import t from 'tap'
+import { MAX_ROUTES, NO_ROUTE, RouteTable } from '../../../stack/net/route.js'
+import { type Ipv4Address, parseIpv4Address as ip } from '../../../stack/wire/ipv4.js'
+
+t.test('neighbours directly, everybody else by the gateway', async (t) => {
+  const routes = new RouteTable()
+  t.equal(routes.nextHop(ip('10.77.0.9')), NO_ROUTE)
+  routes.addOnLink(ip('10.77.0.1'), 24)
+  t.equal(routes.nextHop(ip('10.77.0.9')), ip('10.77.0.9'))
+  t.equal(routes.nextHop(ip('10.77.1.9')), NO_ROUTE)
+  routes.addGateway(ip('10.77.0.254'))
+  t.equal(routes.nextHop(ip('10.77.1.9')), ip('10.77.0.254'))
+  t.equal(routes.nextHop(ip('10.77.0.9')), ip('10.77.0.9'))
+})
+
+t.test('the longest prefix wins, in whatever order routes were added', async (t) => {
+  const routes = new RouteTable()
+  routes.addOnLink(ip('10.77.0.1'), 24)
+  routes.addGateway(ip('10.77.0.254'))
+  routes.addGateway(ip('10.77.0.253'), ip('192.168.0.0'), 16)
+  routes.addGateway(ip('10.77.0.252'), ip('192.168.7.0'), 24)
+  t.equal(routes.nextHop(ip('192.168.7.1')), ip('10.77.0.252'))
+  t.equal(routes.nextHop(ip('192.168.8.1')), ip('10.77.0.253'))
+  t.equal(routes.nextHop(ip('8.8.8.8')), ip('10.77.0.254'))
+  routes.remove(ip('192.168.7.0'), 24)
+  t.equal(routes.nextHop(ip('192.168.7.1')), ip('10.77.0.253'))
+})
+
+t.test('what cannot work is refused', async (t) => {
+  const routes = new RouteTable()
+  t.throws(() => routes.addGateway(ip('10.0.0.1')), { code: 'ERR_GATEWAY_UNREACHABLE' })
+  for (const prefix of [-1, 33, 1.5]) {
+    t.throws(() => routes.addOnLink(ip('10.0.0.1'), prefix), { code: 'ERR_INVALID_PREFIX' })
+  }
+  for (let n = 0; n < MAX_ROUTES; n++) routes.addOnLink((n << 8) as Ipv4Address, 24)
+  t.throws(() => routes.addOnLink(ip('10.0.0.1'), 24), { code: 'ERR_TOO_MANY_ROUTES' })
+})
