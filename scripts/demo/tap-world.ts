@@ -100,7 +100,7 @@ class TapWorld implements World {
   }
 
   stall(failure: Failure): Promise<number | undefined> {
-    return this.#monitor.stall(failure.node, failure.at, PROGRESS_MS)
+    return this.#monitor.stall(failure.at, PROGRESS_MS)
   }
 
   async restore(): Promise<void> {

@@ -11,7 +11,14 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { StackError } from '../../stack/base/errors.js'
 import { LAB_HELP, VERB_HELP } from './cli-help.js'
 import type { Fence, LabOptions } from './lab.js'
-import { findLab, freshLabId, isLive, type LabRecord, listLabs, runtimeFolder } from './lab-file.js'
+import {
+  findLab,
+  freshLabId,
+  keptLabs,
+  type LabRecord,
+  listLabs,
+  runtimeFolder,
+} from './lab-file.js'
 import { type Command, command, type LabStatus } from './lab-status.js'
 import { labEnvironment, Space } from './space.js'
 import { reapDeadLabs, tearDown } from './teardown.js'
@@ -186,7 +193,7 @@ async function status(args: readonly string[]): Promise<number> {
   const { values } = parse('status', args, { ...COMMON, ...JSON_OPTION })
   if (values.help === true) return 0
   const record = findLab(optional(values.lab))
-  const others = listLabs().filter((lab) => isLive(lab) && lab.id !== record.id)
+  const others = keptLabs().filter((lab) => lab.id !== record.id)
   if (others.length > 0 && values.json !== true) {
     say(`also up: ${others.map((lab) => lab.id).join(', ')} (choose with --lab)`)
   }
@@ -198,7 +205,7 @@ async function down(args: readonly string[]): Promise<number> {
   if (values.help === true) return 0
   const reaped = await reapDeadLabs()
   if (reaped.length > 0) say(`cleared away what was left of ${reaped.join(', ')}`)
-  const live = listLabs().filter(isLive)
+  const live = keptLabs()
   if (live.length === 0 && values.lab === undefined && (reaped.length > 0 || values.all === true))
     return 0
   const records = values.all === true ? live : [findLab(optional(values.lab))]

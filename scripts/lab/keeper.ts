@@ -6,9 +6,9 @@
  */
 import { chmodSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { StackError } from '../../stack/base/errors.js'
 import { Lab, type LabOptions } from './lab.js'
+import { controlSocket } from './lab-file.js'
 import { type Command, describe, type LabStatus, type NodeCommand } from './lab-status.js'
 
 let lab: Lab | undefined
@@ -48,7 +48,7 @@ async function close(): Promise<void> {
 }
 
 function listen(lab: Lab): Promise<void> {
-  const path = join(lab.record.folder, 'control.sock')
+  const path = controlSocket(lab.record)
   const server = createServer((socket) => converse(lab, socket))
   return new Promise((resolve, reject) => {
     server.once('error', reject)

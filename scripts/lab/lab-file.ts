@@ -121,9 +121,19 @@ export function isLive(lab: LabRecord): boolean {
   return lab.bootId === bootId() && isRunning(lab.owner)
 }
 
-/** The live lab `id`, or the most recent live one. Throws ERR_LAB_NOT_FOUND. */
+/** The socket on which the keeper of `lab` takes commands. A lab of a demo or of a test has none. */
+export function controlSocket(lab: LabRecord): string {
+  return join(lab.folder, 'control.sock')
+}
+
+/** The labs that `understudy lab up` has made and that are up, the most recent one last. */
+export function keptLabs(): LabRecord[] {
+  return listLabs().filter((lab) => isLive(lab) && fs.existsSync(controlSocket(lab)))
+}
+
+/** The live lab `id`, or the most recent one that `understudy lab up` has made. Throws ERR_LAB_NOT_FOUND. */
 export function findLab(id: string | undefined): LabRecord {
-  const live = listLabs().filter(isLive)
+  const live = id === undefined ? keptLabs() : listLabs().filter(isLive)
   const lab = id === undefined ? live.at(-1) : live.find((each) => each.id === id)
   if (lab !== undefined) return lab
   const names = live.map((each) => each.id).join(', ')

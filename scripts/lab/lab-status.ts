@@ -3,10 +3,9 @@
  * another process may give to its keeper.
  */
 import { createConnection } from 'node:net'
-import { join } from 'node:path'
 import { StackError } from '../../stack/base/errors.js'
 import type { Lab, NodeStatus } from './lab.js'
-import type { LabRecord } from './lab-file.js'
+import { controlSocket, type LabRecord } from './lab-file.js'
 import type { WireCounts } from './network.js'
 
 export interface LabStatus {
@@ -85,7 +84,7 @@ export function describe(lab: Lab): LabStatus {
 /** Gives `command` to the keeper of `record`; resolves with the lab's state after it, or null after `down`. */
 export function command(record: LabRecord, command: Command): Promise<LabStatus | null> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection(join(record.folder, 'control.sock'))
+    const socket = createConnection(controlSocket(record))
     let text = ''
     socket.setEncoding('utf8')
     socket.once('connect', () => socket.write(`${JSON.stringify(command)}\n`))

@@ -35,7 +35,7 @@ tap.attach({
 const timer = setInterval(() => send({ totals: progress.totals() }), REPORT_EVERY_MS)
 process.on('message', (request: MonitorRequest) => {
   if (request.ask === 'stall') {
-    const stallMs = progress.stall(request.failedAt, request.mac) ?? null
+    const stallMs = progress.stall(request.failedAt) ?? null
     send({ answer: request.number, stallMs })
   } else {
     const drops = tap.stats().kernelDrops ?? 0

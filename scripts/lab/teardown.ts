@@ -82,8 +82,9 @@ function namespaceOf(pid: number): string {
 function removeNamespaces(lab: LabRecord): void {
   const space = Space.join(lab.id, 'root', undefined)
   for (const name of namespaces(lab)) {
-    if (!fs.existsSync(`/run/netns/${name}`)) continue
-    space.runScript(`ip netns del ${name}`)
+    const path = `/run/netns/${name}`
+    // Somebody else may be clearing the same dead lab away: gone is good, whoever did it.
+    if (fs.existsSync(path)) space.runScript(`ip netns del ${name} || [ ! -e ${path} ]`)
   }
 }
 

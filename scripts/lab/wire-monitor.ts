@@ -8,15 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
 import type { Lab } from './lab.js'
 import { labEnvironment } from './space.js'
-import { lowMac, type WireTotals } from './wire-progress.js'
+import type { WireTotals } from './wire-progress.js'
 
 export type MonitorRequest =
-  | {
-      readonly ask: 'stall'
-      readonly number: number
-      readonly failedAt: number
-      readonly mac: number
-    }
+  | { readonly ask: 'stall'; readonly number: number; readonly failedAt: number }
   | { readonly ask: 'totals'; readonly number: number }
 
 export type MonitorReply =
@@ -29,14 +24,12 @@ const ASK_EVERY_MS = 20
 const NO_TOTALS: WireTotals = { frames: 0, down: 0, up: 0, syns: 0, resets: 0 }
 
 export class WireMonitor {
-  readonly #lab: Lab
   readonly #child: ChildProcess
   readonly #answers = new Map<number, (reply: MonitorReply) => void>()
   #totals: WireTotals = NO_TOTALS
   #asked = 0
 
-  private constructor(lab: Lab, child: ChildProcess) {
-    this.#lab = lab
+  private constructor(child: ChildProcess) {
     this.#child = child
     child.on('message', (reply: MonitorReply) => this.#take(reply))
   }
@@ -67,7 +60,7 @@ export class WireMonitor {
         reject(new StackError('ERR_LAB_MONITOR', `the wire monitor ended: ${said.trim()}`))
       })
     })
-    return new WireMonitor(lab, child)
+    return new WireMonitor(child)
   }
 
   /** What has gone over the wire, as of at most some 25 ms ago. */
@@ -76,14 +69,13 @@ export class WireMonitor {
   }
 
   /**
-   * The stall that the failure of `node` at `failedAt` (milliseconds of the monotonic clock) caused. Resolves as soon
+   * The stall that the failure of the owner at `failedAt` (milliseconds of the monotonic clock) caused. Resolves as soon
    * as the client gets something new again; undefined when it does not within `timeoutMs`.
    */
-  async stall(node: number, failedAt: number, timeoutMs: number): Promise<number | undefined> {
-    const mac = lowMac(this.#lab.record.nodes.find((each) => each.id === node)?.mac ?? '')
+  async stall(failedAt: number, timeoutMs: number): Promise<number | undefined> {
     const giveUpAt = Date.now() + timeoutMs
     for (;;) {
-      const reply = await this.#ask({ ask: 'stall', number: ++this.#asked, failedAt, mac })
+      const reply = await this.#ask({ ask: 'stall', number: ++this.#asked, failedAt })
       if ('stallMs' in reply && reply.stallMs !== null) return reply.stallMs
       if (Date.now() > giveUpAt) return undefined
       await delay(ASK_EVERY_MS)

@@ -55,6 +55,7 @@ export class WireProgress {
   }
 
   totals(): WireTotals {
+    // allocates: asked for a few times a second, not per frame
     return {
       frames: this.#frames,
       down: this.#down,
@@ -84,19 +85,22 @@ export class WireProgress {
   }
 
   /**
-   * The milliseconds for which a client got nothing new after the node with MAC address `mac` failed at `failedAt`:
-   * from its last progress, or the failure if that was later, to the first progress through another node. When only one
-   * MAC address is in use, the longest silence behind the failure. Undefined: nothing has come yet.
+   * The milliseconds for which a client got nothing new after the owner failed at `failedAt`: from its last progress, or
+   * the failure if that was later, to the first progress through another MAC address. When all progress comes from one
+   * address, the longest silence in the two seconds behind the failure. Undefined: too early to tell.
    */
-  stall(failedAt: number, mac: number): number | undefined {
+  stall(failedAt: number): number | undefined {
     const oldest = Math.max(0, this.#instants - MAX_INSTANTS)
+    let next = this.#instants
+    while (next > oldest && (this.#at[(next - 1) % MAX_INSTANTS] ?? 0) > failedAt) next--
+    if (next === oldest) return undefined
+    const mac = this.#mac[(next - 1) % MAX_INSTANTS]
     let before = failedAt
-    let longest: number | undefined
-    for (let i = oldest; i < this.#instants; i++) {
-      const at = this.#at[i % MAX_INSTANTS] ?? 0
-      if (at <= failedAt) continue
-      if (this.#mac[i % MAX_INSTANTS] !== (mac | 0)) return at - before
-      if (before - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest ?? 0, at - before)
+    let longest = 0
+    for (; next < this.#instants; next++) {
+      const at = this.#at[next % MAX_INSTANTS] ?? 0
+      if (this.#mac[next % MAX_INSTANTS] !== mac) return at - before
+      if (before - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest, at - before)
       before = at
     }
     return before - failedAt > SILENCE_SPAN_MS ? longest : undefined
