@@ -133,13 +133,19 @@ async function watch(
 async function letOwnerFail(cause: Cause, world: World, screen: Screen): Promise<Takeover> {
   const failure = await world.fail(cause)
   const to = await world.awaitSuccessor(failure)
-  const stallMs = await world.stall(failure)
-  const rounded = stallMs === undefined ? null : Math.round(stallMs * 10) / 10
+  const stall = await world.stall(failure)
+  const stallMs = stall === undefined ? null : rounded(stall.ms)
   const what = cause === 'kill' ? 'killed (SIGKILL)' : 'stopped (SIGSTOP)'
   const effect =
-    rounded === null ? 'the client got nothing any more' : `the client waited ${rounded} ms`
+    stall === undefined
+      ? 'the client got nothing any more'
+      : `the client waited ${stallMs} ms (at other times up to ${rounded(stall.usualMs)} ms)`
   screen.say(`node ${failure.node} ${what}: node ${to} took over, ${effect}`)
-  return { from: failure.node, to, cause, stallMs: rounded }
+  return { from: failure.node, to, cause, stallMs }
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10
 }
 
 /** Resolves when `target` octets are across, or the client is done; throws when the client fails or nothing moves. */

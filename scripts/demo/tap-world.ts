@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { StackError } from '../../stack/base/errors.js'
 import { type HeardEvent, Lab, monotonicMs } from '../lab/lab.js'
-import { WireMonitor } from '../lab/wire-monitor.js'
+import { type Stall, WireMonitor } from '../lab/wire-monitor.js'
 import type { Cause, Failure, NodePhase, Transfer, World, WorldOptions } from './world.js'
 
 const SUCCESSOR_MS = 15_000
@@ -99,7 +99,7 @@ class TapWorld implements World {
     return this.owner ?? 0
   }
 
-  stall(failure: Failure): Promise<number | undefined> {
+  stall(failure: Failure): Promise<Stall | undefined> {
     return this.#monitor.stall(failure.at, PROGRESS_MS)
   }
 

@@ -3,6 +3,8 @@
  * is watched. The lab on TAP devices is one such world, the in-memory hub another; the demo cannot tell them apart.
  */
 
+import type { Stall } from '../lab/wire-monitor.js'
+
 export type Cause = 'kill' | 'stop'
 
 /** A transfer on its way. */
@@ -48,8 +50,8 @@ export interface World {
   fail(cause: Cause): Promise<Failure>
   /** Resolves with the node that has taken over. Throws when none does in time. */
   awaitSuccessor(failure: Failure): Promise<number>
-  /** How long the client got nothing new, in milliseconds; undefined when it never got anything again. */
-  stall(failure: Failure): Promise<number | undefined>
+  /** How long the client got nothing new; undefined when it never got anything again. */
+  stall(failure: Failure): Promise<Stall | undefined>
   /** Starts the nodes that have failed anew; a stopped one is killed first. Resolves when all are ready and one owns. */
   restore(): Promise<void>
   /** Connection requests and resets on the client's wire since the world began. */

@@ -35,8 +35,8 @@ tap.attach({
 const timer = setInterval(() => send({ totals: progress.totals() }), REPORT_EVERY_MS)
 process.on('message', (request: MonitorRequest) => {
   if (request.ask === 'stall') {
-    const stallMs = progress.stall(request.failedAt) ?? null
-    send({ answer: request.number, stallMs })
+    const stallMs = progress.stall(request.failedAt, monotonicMs()) ?? null
+    send({ answer: request.number, stallMs, usualMs: progress.usualSilence(request.failedAt) })
   } else {
     const drops = tap.stats().kernelDrops ?? 0
     send({ answer: request.number, totals: progress.totals(), drops })

@@ -10,13 +10,21 @@ import type { Lab } from './lab.js'
 import { labEnvironment } from './space.js'
 import type { WireTotals } from './wire-progress.js'
 
+/** What a client felt of a failure, in milliseconds. */
+export interface Stall {
+  /** For how long it got nothing new. */
+  readonly ms: number
+  /** The longest such silence in the second before: bursts of a client that limits its rate, full windows. */
+  readonly usualMs: number
+}
+
 export type MonitorRequest =
   | { readonly ask: 'stall'; readonly number: number; readonly failedAt: number }
   | { readonly ask: 'totals'; readonly number: number }
 
 export type MonitorReply =
   | { readonly totals: WireTotals }
-  | { readonly answer: number; readonly stallMs: number | null }
+  | { readonly answer: number; readonly stallMs: number | null; readonly usualMs: number }
   | { readonly answer: number; readonly totals: WireTotals; readonly drops: number }
 
 const PROGRAM = fileURLToPath(new URL('./monitor-main.js', import.meta.url))
@@ -72,11 +80,13 @@ export class WireMonitor {
    * The stall that the failure of the owner at `failedAt` (milliseconds of the monotonic clock) caused. Resolves as soon
    * as the client gets something new again; undefined when it does not within `timeoutMs`.
    */
-  async stall(failedAt: number, timeoutMs: number): Promise<number | undefined> {
+  async stall(failedAt: number, timeoutMs: number): Promise<Stall | undefined> {
     const giveUpAt = Date.now() + timeoutMs
     for (;;) {
       const reply = await this.#ask({ ask: 'stall', number: ++this.#asked, failedAt })
-      if ('stallMs' in reply && reply.stallMs !== null) return reply.stallMs
+      if ('stallMs' in reply && reply.stallMs !== null) {
+        return { ms: reply.stallMs, usualMs: reply.usualMs }
+      }
       if (Date.now() > giveUpAt) return undefined
       await delay(ASK_EVERY_MS)
     }

@@ -17,6 +17,7 @@ const ACK = 16
 const MAX_INSTANTS = 1 << 16
 /** In this span after a failure the longest silence is looked for when the MAC address tells nothing. */
 const SILENCE_SPAN_MS = 2_000
+const USUAL_SPAN_MS = 1_000
 
 /** One connection of a client with the virtual address: how far the latter has got. */
 class Flow {
@@ -87,23 +88,43 @@ export class WireProgress {
   /**
    * The milliseconds for which a client got nothing new after the owner failed at `failedAt`: from its last progress, or
    * the failure if that was later, to the first progress through another MAC address. When all progress comes from one
-   * address, the longest silence in the two seconds behind the failure. Undefined: too early to tell.
+   * address, the longest silence in the two seconds behind the failure. Undefined: too early to tell at `now`.
    */
-  stall(failedAt: number): number | undefined {
-    const oldest = Math.max(0, this.#instants - MAX_INSTANTS)
-    let next = this.#instants
-    while (next > oldest && (this.#at[(next - 1) % MAX_INSTANTS] ?? 0) > failedAt) next--
-    if (next === oldest) return undefined
-    const mac = this.#mac[(next - 1) % MAX_INSTANTS]
+  stall(failedAt: number, now: number): number | undefined {
+    const failure = this.#firstAfter(failedAt)
+    if (failure === this.#oldest()) return undefined
+    const mac = this.#mac[(failure - 1) % MAX_INSTANTS]
     let before = failedAt
-    let longest = 0
-    for (; next < this.#instants; next++) {
-      const at = this.#at[next % MAX_INSTANTS] ?? 0
-      if (this.#mac[next % MAX_INSTANTS] !== mac) return at - before
-      if (before - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest, at - before)
+    let longest: number | undefined
+    for (let i = failure; i < this.#instants; i++) {
+      const at = this.#at[i % MAX_INSTANTS] ?? 0
+      if (this.#mac[i % MAX_INSTANTS] !== mac) return at - before
+      if (before - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest ?? 0, at - before)
       before = at
     }
-    return before - failedAt > SILENCE_SPAN_MS ? longest : undefined
+    return now - failedAt > SILENCE_SPAN_MS ? longest : undefined
+  }
+
+  /** The longest silence in the second before `failedAt`: how unsteady the client is by itself. */
+  usualSilence(failedAt: number): number {
+    let longest = 0
+    for (let i = this.#firstAfter(failedAt) - 1; i > this.#oldest(); i--) {
+      const at = this.#at[i % MAX_INSTANTS] ?? 0
+      if (failedAt - at > USUAL_SPAN_MS) break
+      longest = Math.max(longest, at - (this.#at[(i - 1) % MAX_INSTANTS] ?? 0))
+    }
+    return longest
+  }
+
+  #oldest(): number {
+    return Math.max(0, this.#instants - MAX_INSTANTS)
+  }
+
+  /** The number of the first instant of progress after `at`. */
+  #firstAfter(at: number): number {
+    let next = this.#instants
+    while (next > this.#oldest() && (this.#at[(next - 1) % MAX_INSTANTS] ?? 0) > at) next--
+    return next
   }
 
   #noteSyn(view: DataView, ip: number, tcp: number): void {

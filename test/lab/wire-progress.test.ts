@@ -75,23 +75,25 @@ t.test('a stall ends with the first new text of another node', async (t) => {
   const wire = new Wire()
   const [first, second] = ['02:75:73:00:00:01', '02:75:73:00:00:02']
   wire.sends(100, 0, 1_000, first)
-  t.equal(wire.progress.stall(105), undefined, 'nothing has come yet')
+  t.equal(wire.progress.stall(105, 120), undefined, 'nothing has come yet')
   wire.sends(106, 1_000, 1_000, first)
   wire.sends(110, 0, 1_000, second)
-  t.equal(wire.progress.stall(105), undefined, 'what is repeated is no progress')
+  t.equal(wire.progress.stall(105, 120), undefined, 'what is repeated is no progress')
   wire.sends(118, 2_000, 1_000, second)
-  t.equal(wire.progress.stall(105), 12, 'from the last frame that was on its way')
-  t.equal(wire.progress.stall(107), 11, 'from the failure')
+  t.equal(wire.progress.stall(105, 120), 12, 'from the last frame that was on its way')
+  t.equal(wire.progress.stall(107, 120), 11, 'from the failure')
 })
 
 t.test('with one MAC address the stall is the longest silence behind the failure', async (t) => {
   const wire = new Wire()
   for (const [index, at] of [100, 101, 140, 150, 160].entries()) wire.sends(at, index * 10, 10)
-  t.equal(wire.progress.stall(100.5), undefined, 'too early to tell')
+  t.equal(wire.progress.stall(100.5, 170), undefined, 'too early to tell')
   wire.sends(3_000, 50, 10)
   wire.sends(3_001, 60, 10)
   wire.sends(5_100, 70, 10)
-  t.equal(wire.progress.stall(100.5), 2_840)
+  t.equal(wire.progress.stall(100.5, 5_200), 2_840)
+  t.equal(wire.progress.usualSilence(100.5), 0)
+  t.equal(wire.progress.usualSilence(155), 39)
 })
 
 t.test(
