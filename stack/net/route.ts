@@ -38,11 +38,15 @@ export class RouteTable {
     this.#add({ destination, prefix, gateway })
   }
 
-  /** Takes away what was added for this prefix, link and gateways alike. */
+  /**
+   * Takes away one route: that of the address or destination it was added for. Another address of the same prefix keeps
+   * its own.
+   */
   remove(destination: Ipv4Address, prefix: number): void {
-    this.#routes = this.#routes.filter(
-      (route) => route.prefix !== prefix || !inPrefix(route.destination, destination, prefix),
+    const index = this.#routes.findIndex(
+      (route) => route.prefix === prefix && route.destination === destination,
     )
+    if (index >= 0) this.#routes = this.#routes.filter((_, i) => i !== index)
   }
 
   /** The neighbour to whom a datagram for `dst` is handed, or NO_ROUTE. */

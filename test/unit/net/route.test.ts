@@ -26,6 +26,20 @@ t.test('the longest prefix wins, in whatever order routes were added', async (t)
   t.equal(routes.nextHop(ip('192.168.7.1')), ip('10.77.0.253'))
 })
 
+t.test(
+  'two addresses of one prefix: when one goes, the neighbours of the other stay',
+  async (t) => {
+    const routes = new RouteTable()
+    routes.addOnLink(ip('10.77.0.100'), 24)
+    routes.addOnLink(ip('10.77.0.101'), 24)
+    routes.remove(ip('10.77.0.100'), 24)
+    routes.remove(ip('10.77.0.100'), 24)
+    t.equal(routes.nextHop(ip('10.77.0.9')), ip('10.77.0.9'))
+    routes.remove(ip('10.77.0.101'), 24)
+    t.equal(routes.nextHop(ip('10.77.0.9')), NO_ROUTE)
+  },
+)
+
 t.test('what cannot work is refused', async (t) => {
   const routes = new RouteTable()
   t.throws(() => routes.addGateway(ip('10.0.0.1')), { code: 'ERR_GATEWAY_UNREACHABLE' })
