@@ -1,8 +1,8 @@
-// hot path: no allocation per frame
 /**
  * Routes of a host (RFC 1122 §3.3.1): straight to a neighbour on a link's prefix, else to that prefix's gateway.
  *
- * The longest prefix wins. A host has few routes, so they are a short list.
+ * The longest prefix wins. A host has few routes, so they are a short list that is replaced when it changes; to look one
+ * up allocates nothing.
  */
 import { StackError } from '../base/errors.js'
 import { formatIpv4Address, type Ipv4Address, inPrefix, UNSPECIFIED } from '../wire/ipv4.js'

@@ -111,6 +111,7 @@ export function parseMacAddress(text: string, field = 'mac'): MacAddress {
   if (!MAC_PATTERN.test(text)) {
     throw new StackError(
       'ERR_INVALID_ADDRESS',
+      // allocates: the text of an error in the caller's settings
       `${field}: '${text}' is not an Ethernet address; write six pairs of hexadecimal digits, as 02:00:00:00:00:0a`,
     )
   }

@@ -134,6 +134,7 @@ export function parseIpv4Address(text: string, field = 'address'): Ipv4Address {
     if (octets.length !== 4 || value > 255) {
       throw new StackError(
         'ERR_INVALID_ADDRESS',
+        // allocates: the text of an error in the caller's settings
         `${field}: '${text}' is not an IPv4 address; write four numbers from 0 to 255, as 10.77.0.100`,
       )
     }
@@ -144,6 +145,7 @@ export function parseIpv4Address(text: string, field = 'address'): Ipv4Address {
 
 /** The address in dotted decimals. */
 export function formatIpv4Address(address: Ipv4Address): string {
+  // allocates: text for people
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`
 }
 
