@@ -311,6 +311,11 @@ export class Stack {
     return this.tcp.release(connection)
   }
 
+  /** Sends <SEQ=seq><CTL=RST> to the remote end, without a connection: the end of one that cannot be saved (S2). */
+  reset(ends: Endpoints, seq: Seq): void {
+    this.tcp.sendReset(ends.localAddress, ends.localPort, ends.remoteAddress, ends.remotePort, seq)
+  }
+
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
   setQuiet(address: Ipv4Address, quiet: boolean): void {
     if (quiet) this.#quiet.add(address)

@@ -436,6 +436,11 @@ export class Connection {
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
 
+  /** No application will attach: both sides have said all they will. */
+  orphan(): void {
+    this.#detached = true
+  }
+
   /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(): void {
     if (this.closed) return

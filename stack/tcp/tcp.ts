@@ -123,7 +123,8 @@ export class Tcp {
 
   /**
    * Promotion: makes what a shadow overheard a live connection. It goes to the listener of its endpoint, or waits for one;
-   * segments are acknowledged and sent again meanwhile, as promotion never waits for the application.
+   * segments are acknowledged and sent again meanwhile, as promotion never waits for the application. Without a `resumption`
+   * no application is needed any more, and only the protocol is finished.
    */
   adopt(
     parts: TcbParts,
@@ -143,7 +144,8 @@ export class Tcp {
     connection.resumption = resumption
     connection.adopt(inputOffset, outputOffset, now)
     const listener = this.demux.findListener(local, localPort)
-    if (listener === null) this.#unclaimed.push(connection)
+    if (resumption === null) connection.orphan()
+    else if (listener === null) this.#unclaimed.push(connection)
     else if (parts.tcb.state >= TcpState.ESTABLISHED) this.#offer(listener, connection)
     else connection.listener = listener
     return connection
@@ -333,21 +335,30 @@ export class Tcp {
     if (connection.tcb.iss === at) connection.fail('EHOSTUNREACH')
   }
 
-  // RFC 9293 §3.10.7.1: <SEQ=SEG.ACK><CTL=RST>, or <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>.
-  #replyRst(seg: Segment, local: number, remote: number): void {
+  /** Queues <SEQ=seq><CTL=RST>. Dropped and counted when too many wait. */
+  sendReset(local: number, localPort: number, remote: number, remotePort: number, seq: Seq): void {
     if (this.#replyCount >= MAX_REPLIES) {
       this.drops.count(DropReason.TCP_CHALLENGE_RATE_LIMITED)
       return
     }
     const reply = this.#replies[this.#replyCount++] as Reply
     reply.local = local
-    reply.localPort = seg.dstPort
+    reply.localPort = localPort
     reply.remote = remote
-    reply.remotePort = seg.srcPort
-    const acks = seg.has(ACK)
-    reply.flags = acks ? RST : RST | ACK
-    reply.seq = acks ? seg.ack : ZERO
-    reply.ack = acks ? ZERO : add(seg.seq, seg.len)
+    reply.remotePort = remotePort
+    reply.flags = RST
+    reply.seq = seq
+    reply.ack = ZERO
+  }
+
+  // RFC 9293 §3.10.7.1: <SEQ=SEG.ACK><CTL=RST>, or <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>.
+  #replyRst(seg: Segment, local: number, remote: number): void {
+    const before = this.#replyCount
+    this.sendReset(local, seg.dstPort, remote, seg.srcPort, seg.has(ACK) ? seg.ack : ZERO)
+    if (seg.has(ACK) || this.#replyCount === before) return
+    const reply = this.#replies[before] as Reply
+    reply.flags = RST | ACK
+    reply.ack = add(seg.seq, seg.len)
   }
 
   #departReply(seg: Segment, frame: Frame): void {

@@ -1,0 +1,46 @@
+/**
+ * Binding: the unit of fail-over: one virtual address with a range of ports, and the nodes that may own it.
+ */
+import { type Ipv4Address, parseIpv4Address, StackError } from '../stack/index.js'
+
+/** A cluster node's id: 1 .. 2^32 - 1. Ownership belongs to it, not to a NIC (P6). */
+export type NodeId = number
+
+/** A virtual address and the ports that move with it. */
+export interface Binding {
+  /** Names the binding in keys and declarations: 1 .. 65535. */
+  readonly id: number
+  readonly address: Ipv4Address
+  /** Length of the subnet's prefix in bits. */
+  readonly prefix: number
+  readonly firstPort: number
+  readonly lastPort: number
+}
+
+/** True when the local endpoint belongs to the binding. */
+export function bindingCovers(binding: Binding, address: Ipv4Address, port: number): boolean {
+  return binding.address === address && port >= binding.firstPort && port <= binding.lastPort
+}
+
+/** Reads `10.77.0.100/24` and `1-65535` or `80`. Throws ERR_INVALID_BINDING naming the field and the fix. */
+export function parseBinding(id: number, address: string, ports = '1-65535'): Binding {
+  const [ip = '', prefixText = '24'] = address.split('/')
+  const prefix = Number(prefixText)
+  if (!Number.isInteger(prefix) || prefix < 1 || prefix > 32) {
+    throw new StackError(
+      'ERR_INVALID_BINDING',
+      `binding.address: '${address}' needs a prefix from 1 to 32, as 10.77.0.100/24`,
+    )
+  }
+  const [first = '', last = first] = ports.split('-')
+  const firstPort = Number(first)
+  const lastPort = Number(last)
+  const valid = [firstPort, lastPort].every((p) => Number.isInteger(p) && p >= 1 && p <= 65_535)
+  if (!valid || firstPort > lastPort) {
+    throw new StackError(
+      'ERR_INVALID_BINDING',
+      `binding.ports: '${ports}' is no range of ports; write 80 or 1-65535`,
+    )
+  }
+  return { id, address: parseIpv4Address(ip, 'binding.address'), prefix, firstPort, lastPort }
+}

@@ -1,0 +1,105 @@
+/**
+ * FailureDetector (P8): who shows signs of life. It is told what was heard and when; it never asks.
+ *
+ * Three limits differ, because what they see differs: the end of the control channel shows a dead process at once; silence of
+ * the native heartbeat shows a stopped one; a heartbeat whose turn counter stands still shows a stuck event loop. Any frame of
+ * a node counts as life.
+ */
+import { type Millis, NEVER } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+
+/** How a node was found dead. */
+export type Cause = 'eof' | 'silence' | 'stuck'
+
+export interface DetectorOptions {
+  /** Without any sign for so long, a node is suspected of having stopped. */
+  readonly silenceMs: Millis
+  /** With a heartbeat but no turn of its event loop for so long, it is suspected of being stuck. */
+  readonly stuckMs: Millis
+}
+
+interface Signs {
+  heardAt: Millis
+  turnedAt: Millis
+  channelLost: boolean
+}
+
+export class FailureDetector {
+  readonly #options: DetectorOptions
+  readonly #signs = new Map<NodeId, Signs>()
+
+  constructor(options: DetectorOptions) {
+    this.#options = options
+  }
+
+  /** Starts to watch a node, which counts as heard now. */
+  watch(node: NodeId, now: Millis): void {
+    if (this.#signs.has(node)) return
+    this.#signs.set(node, { heardAt: now, turnedAt: now, channelLost: false })
+  }
+
+  forget(node: NodeId): void {
+    this.#signs.delete(node)
+  }
+
+  /** A frame of the node was heard at `at`: both its process and its event loop are alive. */
+  heard(node: NodeId, at: Millis): void {
+    const signs = this.#signs.get(node)
+    if (signs === undefined) return
+    if (at > signs.heardAt) signs.heardAt = at
+    if (at > signs.turnedAt) signs.turnedAt = at
+  }
+
+  /** A heartbeat was heard at `heardAt` from a node whose event loop last turned at `turnedAt`. */
+  heartbeat(node: NodeId, heardAt: Millis, turnedAt: Millis): void {
+    const signs = this.#signs.get(node)
+    if (signs === undefined) return
+    if (heardAt > signs.heardAt) signs.heardAt = heardAt
+    if (turnedAt > signs.turnedAt) signs.turnedAt = turnedAt
+  }
+
+  /** The control channel to the node ended, or is there again. */
+  channel(node: NodeId, up: boolean, now: Millis): void {
+    const signs = this.#signs.get(node)
+    if (signs === undefined) return
+    signs.channelLost = !up
+    if (up) this.heard(node, now)
+  }
+
+  /** When the node was heard last. */
+  lastHeardAt(node: NodeId): Millis {
+    return this.#signs.get(node)?.heardAt ?? 0
+  }
+
+  /** Why the node is suspected, or null while it is not. */
+  suspects(node: NodeId, now: Millis): Cause | null {
+    const signs = this.#signs.get(node)
+    if (signs === undefined) return null
+    if (signs.channelLost) return 'eof'
+    if (now - signs.heardAt >= this.#options.silenceMs) return 'silence'
+    if (now - signs.turnedAt >= this.#options.stuckMs) return 'stuck'
+    return null
+  }
+
+  /** We were stopped ourselves: what we did not hear meanwhile proves nothing. */
+  grace(now: Millis): void {
+    for (const signs of this.#signs.values()) {
+      signs.heardAt = now
+      signs.turnedAt = now
+    }
+  }
+
+  /** When the next node becomes suspect unless it is heard. */
+  nextDeadline(): Millis {
+    let earliest = NEVER
+    for (const { heardAt, turnedAt, channelLost } of this.#signs.values()) {
+      if (channelLost) continue
+      earliest = Math.min(
+        earliest,
+        heardAt + this.#options.silenceMs,
+        turnedAt + this.#options.stuckMs,
+      )
+    }
+    return earliest
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Mirror: writes what changed in a snooper's shadows to the MirrorStore, once per turn at most (P27): the state as a record, the
+ * text as runs by stream offset, and the removal of what is purged. It is also where retention is applied.
+ */
+import type { Millis, StreamBuffer } from '../stack/index.js'
+import type { CheckpointStore } from './checkpoint.js'
+import type { MirrorStore, TextSide } from './mirror-store.js'
+import { purge } from './retention.js'
+import type { Shadow } from './shadow.js'
+import type { Snooper } from './snooper.js'
+import { encodeTcbRecord } from './tcb-record.js'
+
+/** How often the mirror is written at most. */
+export const MIRROR_INTERVAL_MS: Millis = 5
+
+export class Mirror {
+  readonly #store: MirrorStore
+  readonly #checkpoints: CheckpointStore
+  readonly #continuity: number
+  #writtenAt: Millis = 0
+
+  /** `continuity` names this life of the node: a record of an earlier one may lack what was said in between. */
+  constructor(store: MirrorStore, checkpoints: CheckpointStore, continuity: number) {
+    this.#store = store
+    this.#checkpoints = checkpoints
+    this.#continuity = continuity
+  }
+
+  /** When `write` is due for this snooper, or never. */
+  nextDeadline(snooper: Snooper): Millis {
+    const waiting = snooper.dirty.length > 0 || snooper.removed.length > 0
+    return waiting ? this.#writtenAt + MIRROR_INTERVAL_MS : Number.POSITIVE_INFINITY
+  }
+
+  /** Writes what changed, unless that was done a moment ago. */
+  write(snooper: Snooper, now: Millis): void {
+    if (this.nextDeadline(snooper) > now) return
+    this.#writtenAt = now
+    for (const shadow of snooper.removed) {
+      this.#store.removeFlow(shadow.key)
+    }
+    snooper.removed.length = 0
+    for (const shadow of snooper.dirty) {
+      shadow.dirty = false
+      if (shadow.verdict !== 'untracked' && !shadow.closed) this.#writeShadow(shadow, now)
+    }
+    snooper.dirty.length = 0
+    this.#store.flush()
+  }
+
+  #writeShadow(shadow: Shadow, now: Millis): void {
+    const { tcb, buffers, key } = shadow
+    purge(shadow, this.#checkpoints.inputOffset(key, tcb.iss, tcb.irs))
+    this.#store.putTcb(key, encodeTcbRecord(tcb, this.#continuity, now))
+    shadow.sentMirrored = this.#writeText(shadow, 'sent', buffers.sent, shadow.sentMirrored)
+    shadow.receivedMirrored = this.#writeText(
+      shadow,
+      'received',
+      buffers.received,
+      shadow.receivedMirrored,
+    )
+    if (buffers.sent.start > shadow.sentDropped) {
+      shadow.sentDropped = buffers.sent.start
+      this.#store.dropText(key, 'sent', buffers.sent.start)
+    }
+    if (buffers.received.start > shadow.receivedDropped) {
+      shadow.receivedDropped = buffers.received.start
+      this.#store.dropText(key, 'received', buffers.received.start)
+    }
+  }
+
+  // Writes the run that has become contiguous since the last time. Returns the new mark.
+  #writeText(shadow: Shadow, side: TextSide, text: StreamBuffer, mirrored: number): number {
+    const from = Math.max(mirrored, text.start)
+    const length = text.contiguousEnd - from
+    if (length <= 0) return mirrored
+    const run = new Uint8Array(length)
+    text.copyTo(from, length, run, 0)
+    this.#store.putText(shadow.key, side, from, run)
+    return text.contiguousEnd
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * What a ClusterNode asks of the world, and what it tells: plain data, pulled by whoever drives the node.
+ */
+import type { NodeId } from './binding.js'
+import type { FenceTarget } from './declaration.js'
+import type { Cause } from './failure-detector.js'
+import type { PromotionCount } from './takeover.js'
+
+/** Why a node claimed: a failure, its boot with nobody there, or that the owner yielded. */
+export type ClaimCause = Cause | 'boot' | 'yield'
+
+export type Action =
+  /** Make sure that `node` is silent, and say so by `handleFenced`. */
+  | { readonly kind: 'fence'; readonly node: NodeId; readonly target: FenceTarget }
+  /** Open our own port again, which a peer may have shut. */
+  | { readonly kind: 'unfence' }
+  /** A node is there: keep a control channel to it and exchange heartbeats. */
+  | {
+      readonly kind: 'meet'
+      readonly node: NodeId
+      readonly controlAddress: number
+      readonly controlPort: number
+      readonly heartbeatPort: number
+    }
+  /** Send a declaration on every control channel. `bytes` is the receiver's. */
+  | { readonly kind: 'send'; readonly bytes: Uint8Array }
+  /** This node may speak from now on: its lease begins anew. */
+  | { readonly kind: 'renew-lease' }
+  | { readonly kind: 'report'; readonly report: NodeReport }
+
+/** What happened, for logs and metrics. */
+export type NodeReport =
+  | { readonly event: 'peer'; readonly node: NodeId }
+  | { readonly event: 'peer-down'; readonly node: NodeId; readonly cause: Cause }
+  | { readonly event: 'duplicate-id' }
+  | { readonly event: 'suspect'; readonly node: NodeId; readonly cause: Cause }
+  | {
+      readonly event: 'standby'
+      readonly owner: NodeId
+      readonly epoch: number
+      /** True when this node owned the binding until now. */
+      readonly yielded: boolean
+    }
+  | { readonly event: 'fenced'; readonly epoch: number }
+  | {
+      readonly event: 'owner'
+      readonly id: NodeId
+      readonly epoch: number
+      readonly from: NodeId | null
+      readonly cause: ClaimCause
+    }
+  | ({
+      readonly event: 'takeover'
+      readonly from: NodeId
+      readonly to: NodeId
+      readonly epoch: number
+      readonly cause: ClaimCause
+      /** From the suspicion to the claim. */
+      readonly ms: number
+    } & PromotionCount)

@@ -1,0 +1,86 @@
+/**
+ * Peers: what this node knows of the others, from their declarations alone (P4): nobody configures a list.
+ */
+import type { FenceTarget, OwnershipDeclaration } from './declaration.js'
+import type { MacAddress } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+
+/** Nodes that are remembered at most. */
+export const MAX_PEERS = 63
+
+export interface Peer {
+  readonly id: NodeId
+  readonly mac: MacAddress
+  readonly incarnation: number
+  readonly sequence: number
+  readonly controlAddress: number
+  readonly controlPort: number
+  readonly heartbeatPort: number
+  readonly fence: FenceTarget
+  /** False once the node was taken for dead, until it declares itself anew. */
+  readonly up: boolean
+}
+
+/** What a declaration was to us: of a node unknown so far or started again, of a known one, or an old one played again. */
+export type Notice = 'new' | 'known' | 'replayed' | 'full'
+
+export class Peers {
+  readonly #byId = new Map<NodeId, Peer>()
+  readonly #byMac = new Map<MacAddress, NodeId>()
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  get(id: NodeId): Peer | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** The node whose frames carry `mac`; 0 when there is none. */
+  idOf(mac: MacAddress): NodeId {
+    return this.#byMac.get(mac) ?? 0
+  }
+
+  all(): Iterable<Peer> {
+    return this.#byId.values()
+  }
+
+  /** The nodes that are up, in ascending order, `self` among them. */
+  upWith(self: NodeId): NodeId[] {
+    const ids = [self]
+    for (const peer of this.#byId.values()) if (peer.up) ids.push(peer.id)
+    return ids.sort((a, b) => a - b)
+  }
+
+  /** Takes an authentic declaration. */
+  note(d: OwnershipDeclaration): Notice {
+    const known = this.#byId.get(d.node)
+    if (known !== undefined) {
+      const older = d.incarnation < known.incarnation
+      const repeated = d.incarnation === known.incarnation && d.sequence <= known.sequence
+      if (older || repeated) return 'replayed'
+    } else if (this.#byId.size >= MAX_PEERS) {
+      return 'full'
+    }
+    const fresh = known === undefined || d.incarnation !== known.incarnation || !known.up
+    if (known !== undefined && known.mac !== d.mac) this.#byMac.delete(known.mac)
+    this.#byMac.set(d.mac, d.node)
+    this.#byId.set(d.node, {
+      id: d.node,
+      mac: d.mac,
+      incarnation: d.incarnation,
+      sequence: d.sequence,
+      controlAddress: d.controlAddress,
+      controlPort: d.controlPort,
+      heartbeatPort: d.heartbeatPort,
+      fence: d.fence,
+      up: true,
+    })
+    return fresh ? 'new' : 'known'
+  }
+
+  markDown(id: NodeId): void {
+    const peer = this.#byId.get(id)
+    if (peer !== undefined) this.#byId.set(id, { ...peer, up: false })
+  }
+}

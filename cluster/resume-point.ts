@@ -1,0 +1,63 @@
+/**
+ * Where an application goes on in a connection that was taken over: from its checkpoint, or from the very start when all input
+ * is still there. The rest cannot be resumed, and the reason has a name (D5).
+ */
+import { TcpState } from '../stack/index.js'
+import type { Checkpoint } from './checkpoint.js'
+import type { Shadow } from './shadow.js'
+
+/** Why a connection was given up. */
+export type GivenUp = 'gap' | 'untracked' | 'no-checkpoint' | 'input-lost' | 'output-lost'
+
+/** What the application finds as `socket.resumed` (A1, A2). Offsets are stream offsets. */
+export interface Resumption {
+  /** Input from here on is delivered, again or for the first time. */
+  readonly input: number
+  /** Output from here on is to be produced; up to `sent` it may be skipped, or is compared and not sent twice. */
+  readonly output: number
+  /** Below this offset the stack has every octet that the peer may still ask for. */
+  readonly sent: number
+  /** What the application stored with its checkpoint; null when it made none. */
+  readonly state: unknown
+}
+
+/** How a connection is resumed; `resumption` is null when no application is needed any more. */
+export interface ResumePoint {
+  readonly input: number
+  readonly output: number
+  readonly resumption: Resumption | null
+}
+
+/** Both sides have said all they will: only the protocol is left. */
+function isFinished(shadow: Shadow): boolean {
+  const { tcb, buffers } = shadow
+  if (tcb.sndFinSent === 0) return false
+  const whole = buffers.sent.contiguousEnd >= tcb.sndNxtOffset - 1
+  return whole || tcb.state === TcpState.TIME_WAIT || tcb.finAcked
+}
+
+/** The point from which `shadow` can be resumed, or why it cannot. Unsent output of the checkpoint is put in its place. */
+export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): ResumePoint | GivenUp {
+  const verdict = shadow.verdict
+  if (verdict !== 'ready') return verdict
+  const { tcb, buffers } = shadow
+  const { received, sent } = buffers
+  sent.trim(Math.min(tcb.sndUnaOffset, sent.end))
+  if (isFinished(shadow)) {
+    return { input: received.contiguousEnd, output: sent.end, resumption: null }
+  }
+  if (checkpoint === null || checkpoint.iss !== tcb.iss || checkpoint.irs !== tcb.irs) {
+    if (received.start > 0) return 'no-checkpoint'
+    return pointAt(shadow, 0, 0, null)
+  }
+  const { input, output, unsent, state } = checkpoint
+  if (input < received.start || input > received.contiguousEnd) return 'input-lost'
+  sent.put(output - unsent.length, unsent, 0, unsent.length)
+  if (output > Math.max(sent.contiguousEnd, tcb.sndUnaOffset)) return 'output-lost'
+  return pointAt(shadow, input, output, state)
+}
+
+function pointAt(shadow: Shadow, input: number, output: number, state: unknown): ResumePoint {
+  const sent = Math.max(shadow.buffers.sent.contiguousEnd, output)
+  return { input, output, resumption: { input, output, sent, state } }
+}

@@ -1,0 +1,107 @@
+// hot path: no allocation per frame
+/**
+ * ShadowTable: the shadows of one binding, by remote and local endpoint, with a limit and with the only timers that a shadow
+ * has: the handshake's and TIME-WAIT's (P18, P19).
+ */
+import { type Millis, NEVER, TcpState } from '../stack/index.js'
+import type { Shadow } from './shadow.js'
+
+export const MAX_SHADOWS = 200_000
+/** A handshake that has not ended by now will not. */
+export const HANDSHAKE_MS: Millis = 75_000
+/** The owner's TIME-WAIT and a little more (P18). */
+export const TIME_WAIT_MS: Millis = 66_000
+
+interface Expiry {
+  readonly shadow: Shadow
+  readonly at: Millis
+}
+
+export class ShadowTable {
+  // Remote endpoint, 48 bits, by local port.
+  readonly #byPort = new Map<number, Map<number, Shadow>>()
+  #handshakes: Expiry[] = []
+  #waits: Expiry[] = []
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  get full(): boolean {
+    return this.#size >= MAX_SHADOWS
+  }
+
+  find(localPort: number, remoteAddress: number, remotePort: number): Shadow | undefined {
+    return this.#byPort.get(localPort)?.get((remoteAddress >>> 0) * 0x10000 + remotePort)
+  }
+
+  /** Adds a shadow, in place of an earlier one between the same endpoints. */
+  add(shadow: Shadow, now: Millis): void {
+    const { localPort, remoteAddress, remotePort } = shadow.key
+    let flows = this.#byPort.get(localPort)
+    if (flows === undefined) {
+      flows = new Map()
+      this.#byPort.set(localPort, flows)
+    }
+    const key = (remoteAddress >>> 0) * 0x10000 + remotePort
+    if (!flows.has(key)) this.#size++
+    flows.set(key, shadow)
+    // allocates: once per connection
+    this.#handshakes.push({ shadow, at: now + HANDSHAKE_MS })
+  }
+
+  remove(shadow: Shadow): void {
+    const { localPort, remoteAddress, remotePort } = shadow.key
+    const flows = this.#byPort.get(localPort)
+    const key = (remoteAddress >>> 0) * 0x10000 + remotePort
+    if (flows?.get(key) !== shadow) return
+    flows.delete(key)
+    if (flows.size === 0) this.#byPort.delete(localPort)
+    this.#size--
+  }
+
+  /** The shadow has entered TIME-WAIT. */
+  startWait(shadow: Shadow, now: Millis): void {
+    // allocates: once per connection
+    this.#waits.push({ shadow, at: now + TIME_WAIT_MS })
+  }
+
+  *shadows(): Generator<Shadow> {
+    for (const flows of this.#byPort.values()) yield* flows.values()
+  }
+
+  clear(): void {
+    this.#byPort.clear()
+    this.#handshakes = []
+    this.#waits = []
+    this.#size = 0
+  }
+
+  nextDeadline(): Millis {
+    return Math.min(this.#handshakes[0]?.at ?? NEVER, this.#waits[0]?.at ?? NEVER)
+  }
+
+  /** Removes what has expired and returns it. */
+  expire(now: Millis): Shadow[] {
+    const expired: Shadow[] = []
+    const handshakes = takeDue(this.#handshakes, now)
+    for (const { shadow } of handshakes) {
+      if (shadow.tcb.state < TcpState.ESTABLISHED && shadow.verdict !== 'untracked') {
+        expired.push(shadow)
+      }
+    }
+    for (const { shadow } of takeDue(this.#waits, now)) {
+      if (shadow.tcb.state === TcpState.TIME_WAIT) expired.push(shadow)
+    }
+    for (const shadow of expired) this.remove(shadow)
+    return expired
+  }
+}
+
+// Deadlines were appended in order, as each list has one duration.
+function takeDue(list: Expiry[], now: Millis): Expiry[] {
+  let due = 0
+  while (due < list.length && (list[due] as Expiry).at <= now) due++
+  return list.splice(0, due)
+}

@@ -1,0 +1,208 @@
+// hot path: no allocation per frame
+/**
+ * Shadow: the passive driver of one Tcb. It folds what it overhears by the very functions that the owner uses (P5, P15), keeps
+ * the text that a successor needs, and knows at each instant whether it could take the connection over.
+ *
+ * While snooping it runs no timers but those of its table, sends nothing, gives nothing to an application, and keeps no
+ * congestion state (P19).
+ */
+import {
+  ACK,
+  add,
+  departedUnseen,
+  diff,
+  gt,
+  lt,
+  type MacAddress,
+  max,
+  type Millis,
+  newBuffers,
+  openPassive,
+  Segment,
+  type Seq,
+  SYN,
+  segmentArrives,
+  segmentDeparts,
+  Tcb,
+  type TcbParts,
+  TcpState,
+  ZERO,
+} from '../stack/index.js'
+import type { FlowKey } from './flow-key.js'
+
+/** As seen from the virtual address. */
+export type Direction = 'inbound' | 'outbound'
+
+/**
+ * ready: can be promoted now. gap: octets that the owner acknowledged are missing here. untracked: the handshake was not seen, so
+ * that options and offsets are unknown.
+ */
+export type Verdict = 'ready' | 'gap' | 'untracked'
+
+/** Segments from the peer that wait for the owner's segment that they acknowledge. */
+export const MAX_HELD = 4
+/** Octets of text kept in each direction at most. */
+export const MAX_KEPT = 16 * 1024 * 1024
+
+export class Shadow {
+  readonly key: FlowKey
+  readonly tcb: Tcb
+  readonly buffers: TcbParts['buffers']
+  /** The peer's next hop on the link, as last seen: whom to answer after a promotion. */
+  peerMac: MacAddress = 0
+  /** When a segment of this connection was last overheard. */
+  lastHeardAt: Millis = 0
+  /** True while it waits to be mirrored. */
+  dirty = false
+  /** Stream offsets up to which text has been mirrored and dropped again: the mirror's own marks. */
+  sentMirrored = 0
+  receivedMirrored = 0
+  sentDropped = 0
+  receivedDropped = 0
+  /** Of an untracked connection: the peer's last SEG.ACK and the end of its last segment, for an exact reset. */
+  peerAck: Seq = ZERO
+  peerSeq: Seq = ZERO
+  readonly #tracked: boolean
+  #held: Segment[] = []
+  // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
+  #newSyn: Segment | null = null
+
+  /** `parts` come from a connection that was released here; without them the shadow starts with the handshake. */
+  constructor(key: FlowKey, parts: TcbParts | null = null, tracked = true) {
+    this.key = key
+    this.tcb = parts?.tcb ?? new Tcb()
+    this.buffers = parts?.buffers ?? newBuffers(MAX_KEPT, MAX_KEPT)
+    this.buffers.received.limit = MAX_KEPT
+    this.buffers.sent.limit = MAX_KEPT
+    this.#tracked = tracked
+  }
+
+  get verdict(): Verdict {
+    if (!this.#tracked) return 'untracked'
+    return gt(this.tcb.lastAckSent, this.tcb.rcvNxt) ? 'gap' : 'ready'
+  }
+
+  /** Octets that the owner acknowledged and that are missing here; 0 unless the verdict is `gap`. */
+  get gapLength(): number {
+    return this.#tracked ? Math.max(diff(this.tcb.lastAckSent, this.tcb.rcvNxt), 0) : 0
+  }
+
+  /** SND.NXT for an exact reset of a connection that cannot be saved (S2). */
+  get resetSeq(): Seq {
+    return this.#tracked ? this.tcb.sndNxt : this.peerAck
+  }
+
+  get closed(): boolean {
+    return this.#tracked && this.tcb.state === TcpState.CLOSED && this.tcb.synSent
+  }
+
+  /** True when a segment, overheard now, opens a new connection between the same endpoints. */
+  isReplacedBy(seg: Segment, direction: Direction): boolean {
+    if (!seg.has(SYN)) return false
+    if (!this.#tracked || this.closed) return true
+    if (direction === 'inbound') {
+      if (seg.has(ACK) || seg.seq === this.tcb.irs) return false
+      // The owner decides: a SYN into a connection that it holds live is only challenged.
+      const waits = this.tcb.state === TcpState.TIME_WAIT || this.tcb.state === TcpState.SYN_RECEIVED
+      if (waits && gt(seg.seq, this.tcb.irs)) return true
+      this.#newSyn = copySegment(seg)
+      return false
+    }
+    return seg.has(ACK) && this.#newSyn !== null && seg.ack === add(this.#newSyn.seq, 1)
+  }
+
+  /** The SYN that the owner has just answered in place of this connection, or null. */
+  takeNewSyn(): Segment | null {
+    const syn = this.#newSyn
+    this.#newSyn = null
+    return syn
+  }
+
+  /** Folds one overheard segment. `seg` is borrowed. */
+  observe(seg: Segment, direction: Direction, now: Millis): void {
+    this.lastHeardAt = now
+    const { tcb, buffers } = this
+    if (!this.#tracked) {
+      this.#noteUntracked(seg, direction)
+      return
+    }
+    if (direction === 'outbound') {
+      segmentDeparts(tcb, buffers, seg, now)
+      if (this.#held.length > 0) this.#replayHeld(now)
+      return
+    }
+    if (tcb.state === TcpState.CLOSED && !tcb.synSent) openPassive(tcb)
+    if (this.#outruns(seg)) this.#hold(seg)
+    else segmentArrives(tcb, buffers, seg, now)
+  }
+
+  /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
+  settle(now: Millis): void {
+    for (const seg of this.#held) {
+      if (!this.tcb.synSent) break
+      if (gt(seg.ack, this.tcb.sndNxt)) departedUnseen(this.tcb, seg.ack)
+      segmentArrives(this.tcb, this.buffers, seg, now)
+    }
+    this.#held = []
+  }
+
+  /** Gives Tcb and buffers away, for a promotion. */
+  release(): TcbParts {
+    return { tcb: this.tcb, buffers: this.buffers }
+  }
+
+  // An ACK may outrun the data it acknowledges, when the two come from different ports.
+  #outruns(seg: Segment): boolean {
+    if (!seg.has(ACK) || this.tcb.state === TcpState.LISTEN) return false
+    return !this.tcb.synSent || lt(this.tcb.sndNxt, seg.ack)
+  }
+
+  #hold(seg: Segment): void {
+    if (this.#held.length >= MAX_HELD) this.#held.shift()
+    // allocates: only for segments out of their order
+    this.#held.push(copySegment(seg))
+  }
+
+  #replayHeld(now: Millis): void {
+    for (let i = 0; i < this.#held.length; ) {
+      const seg = this.#held[i] as Segment
+      if (this.#outruns(seg)) {
+        i++
+        continue
+      }
+      this.#held.splice(i, 1)
+      segmentArrives(this.tcb, this.buffers, seg, now)
+    }
+  }
+
+  #noteUntracked(seg: Segment, direction: Direction): void {
+    const end = add(seg.seq, seg.len)
+    if (direction === 'outbound') {
+      this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)
+      return
+    }
+    this.peerSeq = end
+    if (seg.has(ACK)) this.peerAck = this.peerAck === ZERO ? seg.ack : max(this.peerAck, seg.ack)
+  }
+}
+
+// allocates: a copy that outlives the frame
+function copySegment(seg: Segment): Segment {
+  const copy = new Segment()
+  copy.srcPort = seg.srcPort
+  copy.dstPort = seg.dstPort
+  copy.seq = seg.seq
+  copy.ack = seg.ack
+  copy.flags = seg.flags
+  copy.wnd = seg.wnd
+  copy.mss = seg.mss
+  copy.windowScale = seg.windowScale
+  copy.sackPermitted = seg.sackPermitted
+  copy.hasTimestamps = seg.hasTimestamps
+  copy.tsVal = seg.tsVal
+  copy.tsEcr = seg.tsEcr
+  copy.text = seg.text.slice(seg.textStart, seg.textEnd)
+  copy.textStart = 0
+  copy.textEnd = copy.text.length
+  return copy
+}
