@@ -25,7 +25,7 @@ export class FrameQueue {
   /** An empty frame at the end of the queue for the caller to fill, or null when the queue is full. */
   add(): Frame | null {
     if (this.#length >= this.#limit) return null
-    const index = (this.#head + this.#length) % this.#limit
+    const index = (this.#head + this.#length) % (this.#limit + 1)
     this.#length++
     const frame = this.#frames[index] ?? this.#grow(index)
     frame.reset()
@@ -37,11 +37,14 @@ export class FrameQueue {
     this.#length--
   }
 
-  /** The oldest frame, borrowed until the queue is used again; null when there is none. */
+  /**
+   * The oldest frame, or null when there is none. It is borrowed until the next `take`: an `add` in between gets another, as
+   * the ring has one place more than its limit.
+   */
   take(): Frame | null {
     if (this.#length === 0) return null
     const frame = this.#frames[this.#head] as Frame
-    this.#head = (this.#head + 1) % this.#limit
+    this.#head = (this.#head + 1) % (this.#limit + 1)
     this.#length--
     return frame
   }
