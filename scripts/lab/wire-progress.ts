@@ -111,7 +111,8 @@ export class WireProgress {
     for (let i = this.#firstAfter(failedAt) - 1; i > this.#oldest(); i--) {
       const at = this.#at[i % MAX_INSTANTS] ?? 0
       if (failedAt - at > USUAL_SPAN_MS) break
-      longest = Math.max(longest, at - (this.#at[(i - 1) % MAX_INSTANTS] ?? 0))
+      const before = this.#at[(i - 1) % MAX_INSTANTS] ?? 0
+      longest = Math.max(longest, at - Math.max(before, failedAt - USUAL_SPAN_MS))
     }
     return longest
   }
