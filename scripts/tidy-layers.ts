@@ -65,9 +65,10 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   apps: { folders: [], files: DOORS, packages: ['node:', 'understudy'] },
 }
 
-/** The files that are doors themselves may show what lies behind them. */
+/** The files that are doors themselves, or join what others keep apart, may reach what lies behind them. */
 const DOORWAYS: Readonly<Record<string, readonly string[]>> = {
   'stack/index.ts': ['stack/socket', 'stack/io', 'stack/native'],
+  'stack/socket/loopback.ts': ['stack/io'],
   'cluster/index.ts': ['cluster/io'],
 }
 

@@ -1,0 +1,311 @@
+// hot path: no allocation per frame
+/**
+ * Driver: the event loop of one stack. Frames come from links, time from a clock, writes from the application; each leads to
+ * a turn: take in, tell the layer above, let the participants finish their own work, send, arm the one timer.
+ *
+ * Telling and sending are two steps, because what an application answers often comes in ticks and microtasks behind its
+ * callback: when somebody was told something, sending waits for the end of the tick, so that an answer carries the
+ * acknowledgement. A turn never starts inside another. Which stack this is the driver does not know.
+ */
+import { AssertionFailure } from '../base/assert.js'
+import { type Clock, type Millis, NEVER } from '../base/time.js'
+import type { FrameSink, LinkEndpoint } from '../link/link-endpoint.js'
+import type { Frame } from '../wire/frame.js'
+
+/** What stands in the `context` of a connection or a listener to hear its news. */
+export interface ReadySink {
+  /** `events` are the bits of ConnectionEvent that were set; 0 for a listener, which has connections to accept. */
+  handleReady(events: number): void
+}
+
+/** A connection, as far as the driver is concerned. */
+export interface ReadyConnection {
+  events: number
+  readonly context: unknown
+}
+
+/** A listener, as far as the driver is concerned. */
+export interface ReadyListener {
+  readonly context: unknown
+}
+
+/** The stack, as far as the driver is concerned. `Stack` is one. */
+export interface Driven<N> {
+  readonly txNic: N | null
+  receive(nic: N, frame: Frame, now: Millis): void
+  pollTransmit(now: Millis): Frame | null
+  handleTimeout(now: Millis): void
+  nextDeadline(): Millis
+  pollReady(): ReadyConnection | null
+  pollAccept(): ReadyListener | null
+}
+
+/** Somebody who has a part in each turn: the cluster, a mirror, a store of checkpoints. */
+export interface Participant {
+  /** When `handleTimeout` is to be called; NEVER when only input can change anything. */
+  nextDeadline(): Millis
+  handleTimeout(now: Millis): void
+  /** A batch of frames has been taken in; the application has not been told yet. */
+  afterReceive?(now: Millis): void
+  /** The application has been told, and nothing has been sent yet: what must be durable before that is written here. */
+  beforeTransmit?(now: Millis): void
+}
+
+export interface DriverOptions {
+  /**
+   * Takes an error of the stack or of a participant. The driver is closed already and speaks no more; as a rule the process
+   * should end, because fail-over is the recovery. By default the error is thrown on. Errors of the application's own
+   * callbacks never come here: they are thrown on as Node does it.
+   */
+  readonly onFailure?: (error: unknown) => void
+}
+
+/** Which part of a turn is running. */
+const Stage = { IDLE: 0, TELLING: 1, SENDING: 2 } as const
+type Stage = (typeof Stage)[keyof typeof Stage]
+
+// The longest delay that setTimeout takes.
+const MAX_DELAY_MS = 2 ** 31 - 1
+
+export class Driver<N> {
+  readonly stack: Driven<N>
+  readonly #clock: Clock
+  readonly #onFailure: (error: unknown) => void
+  readonly #ports: Port<N>[] = []
+  readonly #participants: Participant[] = []
+  readonly #turn = (): void => this.#handleKick()
+  readonly #expire = (): void => this.#handleTimer()
+  #stage: Stage = Stage.IDLE
+  #kicked = false
+  #closed = false
+  #timer: NodeJS.Timeout | null = null
+  #timerAt: Millis = NEVER
+  #refs = 0
+  #anchor: NodeJS.Timeout | null = null
+  /** Turns that sent, for statistics. */
+  turns = 0
+
+  constructor(stack: Driven<N>, clock: Clock, options: DriverOptions = {}) {
+    this.stack = stack
+    this.#clock = clock
+    this.#onFailure = options.onFailure ?? rethrow
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  now(): Millis {
+    return this.#clock.now()
+  }
+
+  /** Joins a NIC of the stack and its link. The driver closes the link when it is closed itself. */
+  attach(nic: N, link: LinkEndpoint): void {
+    const port = new Port(this, nic, link)
+    this.#ports.push(port)
+    link.attach(port)
+  }
+
+  /** Gives `participant` a part in each turn, behind those added before it. */
+  addParticipant(participant: Participant): void {
+    this.#participants.push(participant)
+    this.kick()
+  }
+
+  /** Schedules a turn for the end of the current tick: to be called when something was written, opened or closed. */
+  kick(): void {
+    if (this.#kicked || this.#closed) return
+    this.#kicked = true
+    process.nextTick(this.#turn)
+  }
+
+  /** One more reason to keep the process alive: an open socket or server. */
+  ref(): void {
+    if (this.#refs++ > 0 || this.#closed) return
+    // allocates: once per change between idle and in use
+    this.#anchor = setInterval(nothing, MAX_DELAY_MS)
+  }
+
+  /** One reason less. */
+  unref(): void {
+    if (--this.#refs > 0 || this.#anchor === null) return
+    clearInterval(this.#anchor)
+    this.#anchor = null
+  }
+
+  /** Ends the loop and closes the links. Nothing is sent any more, nobody is told anything. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#anchor !== null) clearInterval(this.#anchor)
+    this.#timer = null
+    this.#anchor = null
+    for (let i = 0; i < this.#ports.length; i++) (this.#ports[i] as Port<N>).link.close()
+  }
+
+  /** Called by a port for each frame. */
+  take(nic: N, frame: Frame, now: Millis): void {
+    if (this.#closed) return
+    try {
+      this.stack.receive(nic, frame, now)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Called by a port behind each batch. */
+  handleBatch(now: Millis): void {
+    if (this.#closed || this.#stage !== Stage.IDLE) return
+    try {
+      for (let i = 0; i < this.#participants.length; i++) {
+        this.#participants[i]?.afterReceive?.(now)
+      }
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    if (this.#tell()) this.kick()
+    else if (!this.#kicked) this.#send(now)
+  }
+
+  #handleKick(): void {
+    // Until the sending starts, another kick asks for nothing that does not come anyway.
+    if (!this.#closed && this.#stage === Stage.IDLE) this.#tell()
+    this.#kicked = false
+    if (!this.#closed && this.#stage === Stage.IDLE) this.#send(this.#clock.now())
+  }
+
+  #handleTimer(): void {
+    this.#timer = null
+    this.#timerAt = NEVER
+    if (this.#closed) return
+    const now = this.#clock.now()
+    try {
+      if (this.stack.nextDeadline() <= now) this.stack.handleTimeout(now)
+      for (let i = 0; i < this.#participants.length; i++) {
+        const participant = this.#participants[i] as Participant
+        if (participant.nextDeadline() <= now) participant.handleTimeout(now)
+      }
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    if (this.#tell()) this.kick()
+    else if (!this.#kicked) this.#send(now)
+  }
+
+  // Tells the layer above. True when somebody was told.
+  #tell(): boolean {
+    let told = false
+    let done = false
+    this.#stage = Stage.TELLING
+    try {
+      for (let l = this.stack.pollAccept(); l !== null; l = this.stack.pollAccept()) {
+        if (l.context === null) continue
+        told = true
+        ;(l.context as ReadySink).handleReady(0)
+      }
+      for (let c = this.stack.pollReady(); c !== null; c = this.stack.pollReady()) {
+        const events = c.events
+        // Nobody has accepted it yet: the news can wait.
+        if (events === 0 || c.context === null) continue
+        c.events = 0
+        told = true
+        ;(c.context as ReadySink).handleReady(events)
+      }
+      done = true
+    } catch (error) {
+      if (error instanceof AssertionFailure) this.#fail(error)
+      else throw error
+    } finally {
+      this.#stage = Stage.IDLE
+      // An application's error goes where Node sends it; if the process lives on, so do the other connections.
+      if (!done) {
+        this.#kicked = false
+        this.kick()
+      }
+    }
+    return told
+  }
+
+  #send(now: Millis): void {
+    if (this.#closed) return
+    this.#stage = Stage.SENDING
+    this.turns++
+    try {
+      for (let i = 0; i < this.#participants.length; i++) {
+        this.#participants[i]?.beforeTransmit?.(now)
+      }
+      for (let f = this.stack.pollTransmit(now); f !== null; f = this.stack.pollTransmit(now)) {
+        const link = this.#linkOf(this.stack.txNic)
+        if (link !== null) link.transmit(f)
+      }
+      for (let i = 0; i < this.#ports.length; i++) (this.#ports[i] as Port<N>).link.flush()
+      this.#arm(now)
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#stage = Stage.IDLE
+    }
+  }
+
+  #linkOf(nic: N | null): LinkEndpoint | null {
+    for (let i = 0; i < this.#ports.length; i++) {
+      const port = this.#ports[i] as Port<N>
+      if (port.nic === nic) return port.link
+    }
+    return null
+  }
+
+  // One timer. When the deadline moves away it is left to fire too early: that is cheaper than a new timer per turn.
+  #arm(now: Millis): void {
+    let at = this.stack.nextDeadline()
+    for (let i = 0; i < this.#participants.length; i++) {
+      at = Math.min(at, (this.#participants[i] as Participant).nextDeadline())
+    }
+    if (at >= this.#timerAt) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    const delay = Math.min(Math.max(Math.ceil(at - now), 1), MAX_DELAY_MS)
+    this.#timerAt = at
+    this.#timer = setTimeout(this.#expire, delay)
+    this.#timer.unref()
+  }
+
+  // A broken invariant: whatever is wrong, it must not speak for anybody any more.
+  #fail(error: unknown): void {
+    this.close()
+    this.#onFailure(error)
+  }
+}
+
+/** Takes frames from one link, all of a batch with the same time. */
+class Port<N> implements FrameSink {
+  readonly nic: N
+  readonly link: LinkEndpoint
+  readonly #driver: Driver<N>
+  #now: Millis = -1
+
+  constructor(driver: Driver<N>, nic: N, link: LinkEndpoint) {
+    this.#driver = driver
+    this.nic = nic
+    this.link = link
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#now < 0) this.#now = this.#driver.now()
+    this.#driver.take(this.nic, frame, this.#now)
+  }
+
+  onBatchEnd(): void {
+    const now = this.#now < 0 ? this.#driver.now() : this.#now
+    this.#now = -1
+    this.#driver.handleBatch(now)
+  }
+}
+
+function nothing(): void {}
+
+function rethrow(error: unknown): never {
+  throw error
+}

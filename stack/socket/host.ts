@@ -1,0 +1,63 @@
+/**
+ * What sockets and servers need of the world they live in: a stack, its clock, a nudge for its event loop, and the names
+ * under which the application knows addresses. `io/Driver` gives the clock and the nudge; the cluster adds checkpoints.
+ */
+import { isIP } from 'node:net'
+import type { Millis } from '../base/time.js'
+import type { Stack } from '../stack.js'
+import type { Connection } from '../tcp/connection.js'
+import { formatIpv4Address, type Ipv4Address, parseIpv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+
+/** Takes checkpoints of connections (A2); given by the cluster. */
+export interface CheckpointPort {
+  /**
+   * Stores how far the application has come, to be durable before anything leaves that was produced by then.
+   *
+   * @param state whatever the application wants back, any JSON value
+   * @param inputOffset octets before this stream offset have been consumed; those behind it are delivered again
+   * @param outputOffset octets before this stream offset have been produced; the application goes on from here
+   * @param held produced octets that the connection has not taken yet, for want of room: the last ones before
+   *   `outputOffset`, borrowed until this call returns
+   */
+  commit(
+    connection: Connection,
+    state: unknown,
+    inputOffset: number,
+    outputOffset: number,
+    held: readonly Uint8Array[],
+  ): void
+}
+
+/** Names of addresses other than their dotted form. */
+export interface AddressNames {
+  /** The address that is meant by `host`, or undefined when this is no name of ours. */
+  resolve(host: string): Ipv4Address | undefined
+  /** How the application sees `address`. */
+  present(address: Ipv4Address): string
+}
+
+/** One stack with an event loop. */
+export interface StackHost {
+  readonly stack: Stack
+  now(): Millis
+  /** Something was written, opened or closed: schedules a turn of the event loop. */
+  kick(): void
+  /** An open socket or server keeps the process alive; calls are counted. */
+  ref?(): void
+  unref?(): void
+  readonly checkpoints?: CheckpointPort
+  readonly names?: AddressNames
+}
+
+/** The address that `host` means on this stack: a dotted address or one of its names. Undefined: neither. */
+export function resolveHost(host: StackHost, name: string): Ipv4Address | undefined {
+  const own = host.names?.resolve(name)
+  if (own !== undefined) return own
+  if (name === '' || name === '::') return UNSPECIFIED
+  return isIP(name) === 4 ? parseIpv4Address(name) : undefined
+}
+
+/** How the application sees `address`. */
+export function presentAddress(host: StackHost, address: Ipv4Address): string {
+  return host.names?.present(address) ?? formatIpv4Address(address)
+}
