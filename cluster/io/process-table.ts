@@ -1,0 +1,29 @@
+/**
+ * Processes as /proc shows them: a process is named by its id and its start time, because an id alone is used again.
+ */
+import { readFileSync } from 'node:fs'
+
+/** Fields of /proc/PID/stat, counted from the state, which stands behind the command in brackets. */
+const START_TIME_FIELD = 19
+
+/** The start time of process `pid` in clock ticks since boot, as text; null when it is gone. A zombie still has one. */
+export function processStartTime(pid: number): string | null {
+  return readStat(pid)?.[START_TIME_FIELD] ?? null
+}
+
+/** True when the process is there with that start time and may still run: a zombie may not. */
+export function processRuns(pid: number, startTime: string): boolean {
+  const stat = readStat(pid)
+  if (stat === null || stat[START_TIME_FIELD] !== startTime) return false
+  return stat[0] !== 'Z' && stat[0] !== 'X'
+}
+
+function readStat(pid: number): string[] | null {
+  if (!Number.isInteger(pid) || pid <= 0) return null
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')
+  } catch {
+    return null
+  }
+}
