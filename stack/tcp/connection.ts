@@ -11,6 +11,7 @@ import { diff, gt, type Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
 import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
@@ -19,6 +20,7 @@ import { departedUnseen, segmentDeparts } from './segment-departs.js'
 import { effectiveMss, Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { type Buffers, deleteTcb, Offer, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+import type { TouchedQueue } from './touched-queue.js'
 
 /** Bits of `Connection.events`. */
 export const ConnectionEvent = {
@@ -43,9 +45,6 @@ export const ADOPTION_GRACE_MS = 30_000
 // About five minutes for a SYN (MUST-23 asks for three), about fifteen for data (SHLD-11 asks for 100 s).
 const MAX_SYN_TIMEOUTS = 8
 const MAX_TIMEOUTS = 15
-// RFC 5961 §7: challenge ACKs per connection, as a bucket of tokens.
-const CHALLENGE_BURST = 10
-const CHALLENGE_EVERY_MS = 500
 
 /** What a connection is made with. */
 export interface ConnectionOptions {
@@ -59,23 +58,6 @@ export interface ConnectionOptions {
   readonly iss: Seq
   /** Where TSval starts, so that it tells nothing about the host's uptime. */
   readonly tsOffset: number
-}
-
-/** Connections that may have something to send, a new deadline, or news for the application. */
-export class TouchedQueue {
-  readonly #items: Connection[] = []
-
-  push(connection: Connection): void {
-    if (connection.queued) return
-    connection.queued = true
-    this.#items.push(connection)
-  }
-
-  pop(): Connection | undefined {
-    const connection = this.#items.pop()
-    if (connection !== undefined) connection.queued = false
-    return connection
-  }
 }
 
 export class Connection {
@@ -110,14 +92,13 @@ export class Connection {
   transmitQueued = false
   readonly #options: ConnectionOptions
   readonly #touched: TouchedQueue
+  readonly #challenges = new ChallengeBudget()
   #synDue = false
   #rstDue = false
   #detached = false
   #writeBlocked = false
   #timeWaitAt: Millis = NEVER
   #graceUntil: Millis = -1
-  #challengeTokens = CHALLENGE_BURST
-  #challengeAt: Millis = 0
 
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
     this.tcb = parts.tcb
@@ -223,7 +204,7 @@ export class Connection {
       }
     }
     if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
-    if ((effects & Effect.CHALLENGE) !== 0 && this.#mayChallenge(now)) this.receiver.ackNow = true
+    if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now)) this.receiver.ackNow = true
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
@@ -256,17 +237,6 @@ export class Connection {
     }
   }
 
-  #mayChallenge(now: Millis): boolean {
-    const earned = Math.floor((now - this.#challengeAt) / CHALLENGE_EVERY_MS)
-    if (earned > 0) {
-      this.#challengeTokens = Math.min(this.#challengeTokens + earned, CHALLENGE_BURST)
-      this.#challengeAt = now
-    }
-    if (this.#challengeTokens === 0) return false
-    this.#challengeTokens--
-    return true
-  }
-
   /** Fills `seg` and the text of `frame` with the next segment to send and commits it. False: there is none. */
   pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, sender, receiver } = this
@@ -276,7 +246,9 @@ export class Connection {
     seg.dstPort = this.remotePort
     if (this.#rstDue) return this.#departRst(seg, now)
     if (this.#synDue) return this.#departSyn(seg, now)
-    if (!isSynchronized(tcb.state)) return false
+    if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
+    // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
+    if (receiver.ackNow && this.buffers.received.rangeCount > 0) return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
       const plan = sender.plan
@@ -289,6 +261,18 @@ export class Connection {
       return true
     }
     if (!receiver.ackNow && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
+    return this.#departAck(seg, frame, now)
+  }
+
+  // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+  #pollHandshakeAck(seg: Segment, frame: Frame, now: Millis): boolean {
+    const { tcb, receiver } = this
+    if (tcb.state !== TcpState.SYN_RECEIVED || !tcb.synSent || !receiver.ackNow) return false
+    return this.#departAck(seg, frame, now)
+  }
+
+  #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
+    const { tcb, receiver } = this
     seg.seq = tcb.sndNxt
     if (tcb.sackOk && this.buffers.received.rangeCount > 0) {
       this.#stampTime(seg, now)
@@ -336,6 +320,7 @@ export class Connection {
     this.#synDue = false
     const answers = tcb.state === TcpState.SYN_RECEIVED
     if (isSynchronized(tcb.state)) return false
+    const repeated = tcb.synSent
     seg.seq = tcb.synSent ? tcb.iss : this.#options.iss
     seg.flags = answers ? SYN | ACK : SYN
     seg.mss = this.#options.linkMss
@@ -354,7 +339,9 @@ export class Connection {
     }
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked()
-    sender.rtt.start(0, now)
+    // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
+    if (repeated) sender.rtt.discard()
+    else sender.rtt.start(0, now)
     sender.rtoAt = now + sender.rtt.rtoMs
     return true
   }
@@ -426,7 +413,7 @@ export class Connection {
    * is text that comes later.
    */
   detach(now: Millis): void {
-    if (this.closed) return
+    if (this.closed && !this.#synDue) return
     this.#detached = true
     if (this.readable > 0 || !isSynchronized(this.tcb.state)) {
       this.abort()
@@ -443,9 +430,10 @@ export class Connection {
 
   /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(): void {
-    if (this.closed) return
+    if (this.closed && !this.#synDue) return
     if (this.tcb.synSent && this.tcb.state !== TcpState.SYN_SENT) this.#rstDue = true
     else deleteTcb(this.tcb)
+    this.#synDue = false
     this.#detached = true
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
@@ -459,6 +447,7 @@ export class Connection {
 
   #end(error: string): void {
     if (this.error === '') this.error = error
+    this.#synDue = false
     this.sender.rtoAt = NEVER
     this.sender.persistAt = NEVER
     this.receiver.ackAt = NEVER

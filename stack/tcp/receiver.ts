@@ -43,7 +43,8 @@ export class Receiver {
     if ((effects & Effect.ACK_LATER) === 0) return
     // RFC 5681 §4.2: at least every second full-sized segment.
     this.#unacked += seg.textLength
-    if (this.#unacked >= 2 * tcb.rcvMss || this.#quickAcks > 0) {
+    // More than one is enough to tell, as options take their part of a segment.
+    if (this.#unacked > tcb.rcvMss || this.#quickAcks > 0) {
       this.ackNow = true
       if (this.#quickAcks > 0) this.#quickAcks--
     } else if (this.ackAt === NEVER) {
@@ -69,11 +70,16 @@ export class Receiver {
    * into silly windows (RFC 9293 §3.8.6.2.2, MUST-39).
    */
   rightEdge(tcb: Tcb, buffers: Buffers): Seq {
-    const held = buffers.received.contiguousEnd - buffers.received.start
-    const free = this.limit - held
+    const free = this.#free(tcb, buffers)
     const step = free - tcb.rcvWnd
     if (step < Math.min(this.limit / 2, tcb.rcvMss)) return tcb.rcvAdv
     return add(tcb.rcvNxt, free)
+  }
+
+  // Octets there is room for, as far as the window field can say it.
+  #free(tcb: Tcb, buffers: Buffers): number {
+    const held = buffers.received.contiguousEnd - buffers.received.start
+    return Math.min(this.limit - held, 0xffff << tcb.rcvScale)
   }
 
   /** The window field for the edge that `rightEdge` gives. `shift` is 0 for a SYN. */
@@ -86,9 +92,9 @@ export class Receiver {
   /** True when the application has read so much that the peer should hear of the room. */
   wantsWindowUpdate(tcb: Tcb, buffers: Buffers): boolean {
     if (this.rightEdge(tcb, buffers) === tcb.rcvAdv) return false
-    const held = buffers.received.contiguousEnd - buffers.received.start
     // With an open window an update is worth a segment only when it doubles or nearly so; a closed one must be opened.
-    return tcb.rcvWnd < tcb.rcvMss || this.limit - held - tcb.rcvWnd >= this.limit / 2
+    const free = this.#free(tcb, buffers)
+    return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
   }
 
   /** Adds SACK blocks for what lies behind the first hole: the latest first (RFC 2018 §4). */

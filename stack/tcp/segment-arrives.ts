@@ -118,7 +118,11 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   if (refused !== 0) return refused
   takeTimestamp(tcb, seg, now)
   if (seg.has(RST)) return checkRst(tcb, seg)
-  if (seg.has(SYN)) return Effect.DROPPED | Effect.CHALLENGE // Fourth; RFC 5961 §4.2.
+  if (seg.has(SYN)) {
+    // Fourth; RFC 5961 §4.2. A new connection may well begin within the window of the old one.
+    if (tcb.state === TcpState.TIME_WAIT && !seg.has(ACK)) return arrivesLateInTimeWait(tcb, seg)
+    return Effect.DROPPED | Effect.CHALLENGE
+  }
   if (!seg.has(ACK)) return Effect.DROPPED // Fifth.
   let effects = checkAck(tcb, seg)
   if ((effects & (Effect.DROPPED | Effect.CLOSED)) !== 0) return effects
@@ -143,7 +147,7 @@ function checkSequence(tcb: Tcb, seg: Segment): EffectSet {
   if (isAcceptable(seg.seq, seg.len, tcb.rcvNxt, tcb.rcvWnd)) return 0
   if (seg.has(RST)) return Effect.DROPPED
   if (tcb.state === TcpState.SYN_RECEIVED && seg.has(SYN) && seg.seq === tcb.irs) {
-    return Effect.DROPPED | Effect.SYN_AGAIN
+    return arrivesSynAgain(tcb, seg)
   }
   if (tcb.state === TcpState.TIME_WAIT) return arrivesLateInTimeWait(tcb, seg)
   // "Special allowance" for valid ACKs at a zero window: the acknowledgement counts, the text does not.
@@ -154,6 +158,16 @@ function checkSequence(tcb: Tcb, seg: Segment): EffectSet {
   // asks, against loops of two ends that disagree.
   const repeats = seg.textLength > 0 || seg.has(FIN)
   return Effect.DROPPED | (repeats ? Effect.ACK_NOW : Effect.CHALLENGE)
+}
+
+// The peer's SYN once more in SYN-RECEIVED. With an ACK of ours it is the second half of a simultaneous open (§3.5 figure 7);
+// were it answered by a SYN, two ends of this kind would go on for ever.
+function arrivesSynAgain(tcb: Tcb, seg: Segment): EffectSet {
+  if (!seg.has(ACK) || seg.ack !== tcb.sndNxt) return Effect.DROPPED | Effect.SYN_AGAIN
+  tcb.sndUna = seg.ack
+  takeWindow(tcb, seg, 0)
+  tcb.state = nextState(tcb.state, TcpEvent.SYN_ACKED)
+  return Effect.ESTABLISHED | Effect.ACKED | Effect.ACK_NOW
 }
 
 // TIME-WAIT (§3.10.7.4 eighth; §3.6.1 MAY-2; RFC 6191): a repeated FIN restarts the wait, a newer SYN ends it.

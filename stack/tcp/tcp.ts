@@ -10,14 +10,15 @@ import { add, type Seq, ZERO } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
-import { Connection, ConnectionEvent, type ConnectionOptions, TouchedQueue } from './connection.js'
+import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
+import { Connection, ConnectionEvent, type ConnectionOptions } from './connection.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
 import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
 import { TcpState } from './state.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
+import { TouchedQueue } from './touched-queue.js'
 
 /** Resets that may wait to leave; further ones are dropped and counted. */
 const MAX_REPLIES = 64
@@ -186,13 +187,16 @@ export class Tcp {
       return
     }
     // RFC 9293 §3.10.7.2: first RST, second ACK, third SYN.
-    if (seg.has(RST)) return
+    if (seg.has(RST)) {
+      this.drops.count(DropReason.TCP_NO_CONNECTION)
+      return
+    }
     if (seg.has(ACK)) {
       this.drops.count(DropReason.TCP_NO_CONNECTION)
       this.#replyRst(seg, local, remote)
       return
     }
-    if (!seg.has(SYN)) {
+    if (!seg.has(SYN) || seg.has(FIN)) {
       this.drops.count(DropReason.TCP_BAD_FLAGS)
       return
     }
