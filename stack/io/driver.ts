@@ -181,16 +181,25 @@ export class Driver<N> {
     this.#timerAt = NEVER
     if (this.#closed) return
     const now = this.#clock.now()
+    let due = false
     try {
-      if (this.stack.nextDeadline() <= now) this.stack.handleTimeout(now)
+      if (this.stack.nextDeadline() <= now) {
+        due = true
+        this.stack.handleTimeout(now)
+      }
       for (let i = 0; i < this.#participants.length; i++) {
         const participant = this.#participants[i] as Participant
-        if (participant.nextDeadline() <= now) participant.handleTimeout(now)
+        if (participant.nextDeadline() > now) continue
+        due = true
+        participant.handleTimeout(now)
       }
+      // The timer is left behind when a deadline moves away, and it may fire a fraction of a millisecond early.
+      if (!due) this.#arm(now)
     } catch (error) {
       this.#fail(error)
       return
     }
+    if (!due) return
     if (this.#tell()) this.kick()
     else if (!this.#kicked) this.#send(now)
   }
