@@ -4,9 +4,14 @@
 export type { Authenticator } from './authenticator.js'
 export { type Binding, bindingCovers, type NodeId, parseBinding } from './binding.js'
 export { type Checkpoint, type CheckpointStore, MAX_UNSENT } from './checkpoint.js'
-export { decodeDeclaration, encodeDeclaration, type FenceTarget, type OwnershipDeclaration } from './declaration.js'
-export { type Cause, FailureDetector } from './failure-detector.js'
+export {
+  decodeDeclaration,
+  encodeDeclaration,
+  type FenceTarget,
+  type OwnershipDeclaration,
+} from './declaration.js'
 export { type FailoverPolicy, smallestId } from './failover-policy.js'
+export { type Cause, FailureDetector } from './failure-detector.js'
 export { decodeFlowKey, encodeFlowKey, type FlowKey } from './flow-key.js'
 export type { MirrorStore } from './mirror-store.js'
 export {

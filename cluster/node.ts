@@ -10,8 +10,8 @@
 import {
   BROADCAST_MAC,
   DropReason,
-  EtherType,
   type EthernetHeader,
+  EtherType,
   type Frame,
   type FrameSnoop,
   type Millis,
@@ -23,9 +23,9 @@ import type { Authenticator } from './authenticator.js'
 import type { Binding, NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
 import {
+  ConnectionPolicy,
   clusterHash,
   compareClaims,
-  ConnectionPolicy,
   DeclarationKind,
   DoubtfulData,
   decodeDeclaration,
@@ -33,8 +33,8 @@ import {
   type FenceTarget,
   type OwnershipDeclaration,
 } from './declaration.js'
-import { FailureDetector } from './failure-detector.js'
 import type { FailoverPolicy } from './failover-policy.js'
+import { FailureDetector } from './failure-detector.js'
 import { Mirror } from './mirror.js'
 import type { MirrorStore } from './mirror-store.js'
 import type { Action, ClaimCause, NodeReport } from './node-actions.js'
@@ -194,14 +194,18 @@ export class ClusterNode implements FrameSnoop {
   handleDeclaration(bytes: Uint8Array, now: Millis): void {
     const { authenticator, stack } = this.#world
     const d = decodeDeclaration(bytes, this.#cluster, authenticator)
-    if (typeof d === 'number') return stack.drops.count(d)
+    if (typeof d === 'number') {
+      stack.drops.count(d)
+      return
+    }
     if (d.node === this.options.id) {
       if (d.incarnation !== this.options.incarnation) this.#report({ event: 'duplicate-id' })
       return
     }
     const notice = this.peers.note(d)
     if (notice === 'replayed' || notice === 'full') {
-      return stack.drops.count(DropReason.DECLARATION_REPLAYED)
+      stack.drops.count(DropReason.DECLARATION_REPLAYED)
+      return
     }
     this.#meet(d, notice === 'new', now)
     if (d.binding !== this.options.binding.id) return
@@ -386,7 +390,13 @@ export class ClusterNode implements FrameSnoop {
   #reportClaim(from: NodeId, ms: Millis, count: PromotionCount): void {
     const { id } = this.options
     const cause = this.#cause
-    this.#report({ event: 'owner', id, epoch: this.epoch, from: from === NOBODY ? null : from, cause })
+    this.#report({
+      event: 'owner',
+      id,
+      epoch: this.epoch,
+      from: from === NOBODY ? null : from,
+      cause,
+    })
     if (from !== NOBODY) {
       this.#report({ event: 'takeover', from, to: id, epoch: this.epoch, cause, ms, ...count })
     }

@@ -1,9 +1,10 @@
 /**
  * Peers: what this node knows of the others, from their declarations alone (P4): nobody configures a list.
  */
-import type { FenceTarget, OwnershipDeclaration } from './declaration.js'
+
 import type { MacAddress } from '../stack/index.js'
 import type { NodeId } from './binding.js'
+import type { FenceTarget, OwnershipDeclaration } from './declaration.js'
 
 /** Nodes that are remembered at most. */
 export const MAX_PEERS = 63

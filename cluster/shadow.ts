@@ -14,8 +14,8 @@ import {
   gt,
   lt,
   type MacAddress,
-  max,
   type Millis,
+  max,
   newBuffers,
   openPassive,
   Segment,
@@ -103,7 +103,8 @@ export class Shadow {
     if (direction === 'inbound') {
       if (seg.has(ACK) || seg.seq === this.tcb.irs) return false
       // The owner decides: a SYN into a connection that it holds live is only challenged.
-      const waits = this.tcb.state === TcpState.TIME_WAIT || this.tcb.state === TcpState.SYN_RECEIVED
+      const waits =
+        this.tcb.state === TcpState.TIME_WAIT || this.tcb.state === TcpState.SYN_RECEIVED
       if (waits && gt(seg.seq, this.tcb.irs)) return true
       this.#newSyn = copySegment(seg)
       return false

@@ -7,10 +7,10 @@
  * shadow, or the two streams differ for ever.
  */
 import {
-  DropCounters,
+  type DropCounters,
   DropReason,
-  EtherType,
   type EthernetHeader,
+  EtherType,
   type Frame,
   IpProtocol,
   Ipv4Header,

@@ -73,19 +73,16 @@ function promote(
   const { tcb, buffers } = shadow
   if (tcb.flightSize > 0 || buffers.received.contiguousEnd > point.input) count.midStream++
   count.promoted++
-  stack.adopt(
-    shadow.release(),
-    nic,
-    shadow.key,
-    now,
-    point.input,
-    point.output,
-    point.resumption,
-  )
+  stack.adopt(shadow.release(), nic, shadow.key, now, point.input, point.output, point.resumption)
 }
 
 /** Tells the link that the address is here now: in request form to all, and one request to each client by name (P13). */
-export function announce(nic: Nic, binding: Binding, clients: Iterable<[Ipv4Address, MacAddress]>, now: Millis): void {
+export function announce(
+  nic: Nic,
+  binding: Binding,
+  clients: Iterable<[Ipv4Address, MacAddress]>,
+  now: Millis,
+): void {
   nic.announce(binding.address, now)
   let left = MAX_UNICAST_ARP
   for (const [address, mac] of clients) {
@@ -106,7 +103,13 @@ export function clientsHeard(nic: Nic, snooper: Snooper): Map<Ipv4Address, MacAd
 }
 
 /** Demotion: the address falls silent in this very call, and every connection becomes a shadow again. */
-export function demoteAll(stack: Stack, nic: Nic, binding: Binding, snooper: Snooper, now: Millis): number {
+export function demoteAll(
+  stack: Stack,
+  nic: Nic,
+  binding: Binding,
+  snooper: Snooper,
+  now: Millis,
+): number {
   nic.setAddress(binding.address, binding.prefix, 'observed')
   const connections: Connection[] = []
   for (const connection of stack.tcp.demux.connections()) {
@@ -119,7 +122,13 @@ export function demoteAll(stack: Stack, nic: Nic, binding: Binding, snooper: Sno
     const remoteAddress = connection.remoteAddress as Ipv4Address
     const parts = stack.release(connection)
     if (parts.tcb.state === TcpState.CLOSED || !parts.tcb.synSent) continue
-    const key = { binding: binding.id, localAddress: binding.address, localPort, remoteAddress, remotePort }
+    const key = {
+      binding: binding.id,
+      localAddress: binding.address,
+      localPort,
+      remoteAddress,
+      remotePort,
+    }
     const shadow = new Shadow(key, parts)
     snooper.table.add(shadow, now)
     if (parts.tcb.state === TcpState.TIME_WAIT) snooper.table.startWait(shadow, now)

@@ -8,8 +8,18 @@ export { add, diff, ge, gt, inWindow, le, lt, max, min, type Seq, seq, ZERO } fr
 export type { SipKey } from './base/siphash.js'
 export { StreamBuffer } from './base/stream-buffer.js'
 export { type Clock, type Millis, NEVER, type Rng } from './base/time.js'
+export { Hub, HubPort } from './link/hub.js'
+export {
+  type FrameSink,
+  type LinkEndpoint,
+  NO_OFFLOAD,
+  type Offload,
+} from './link/link-endpoint.js'
 export { type AddressState, type FrameSnoop, Nic, type NicConfig } from './net/nic.js'
-export { type FrameSink, type LinkEndpoint, NO_OFFLOAD, type Offload } from './link/link-endpoint.js'
+export type { CheckpointPort, StackHost } from './socket/host.js'
+export { createNet, type Net } from './socket/net.js'
+export type { Server } from './socket/server.js'
+export type { Socket } from './socket/socket.js'
 export { type Endpoints, Stack, type StackOptions } from './stack.js'
 export { Connection, ConnectionEvent } from './tcp/connection.js'
 export { Effect, type EffectSet } from './tcp/effects.js'
@@ -32,8 +42,8 @@ export {
 export { verifyTransport } from './wire/checksum.js'
 export {
   BROADCAST_MAC,
-  EtherType,
   type EthernetHeader,
+  EtherType,
   formatMacAddress,
   type MacAddress,
   parseMacAddress,

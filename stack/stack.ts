@@ -5,19 +5,27 @@
  */
 import { DropCounters, DropReason } from './base/counters.js'
 import { StackError } from './base/errors.js'
+import type { Seq } from './base/seq.js'
 import type { SipKey } from './base/siphash.js'
 import type { Millis, Rng } from './base/time.js'
-import { emitEchoReply, emitPortUnreachable, emitProtocolUnreachable, mayReportError, parseQuotedDatagram, QuotedDatagram, TokenBucket } from './net/icmp.js'
+import {
+  emitEchoReply,
+  emitPortUnreachable,
+  emitProtocolUnreachable,
+  mayReportError,
+  parseQuotedDatagram,
+  QuotedDatagram,
+  TokenBucket,
+} from './net/icmp.js'
 import { Destination, destinationKind, Ipv4Output, receiveIpv4 } from './net/ipv4.js'
 import { Nic, type NicConfig } from './net/nic.js'
-import type { Seq } from './base/seq.js'
 import type { Connection } from './tcp/connection.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
 import type { TcbParts } from './tcp/tcb.js'
 import { Tcp } from './tcp/tcp.js'
 import { sealTransport, verifyTransport } from './wire/checksum.js'
-import { BROADCAST_MAC, EtherType, EthernetHeader, parseEthernet } from './wire/ethernet.js'
+import { BROADCAST_MAC, EthernetHeader, EtherType, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
 import { IcmpMessage, IcmpType, isIcmpError, parseIcmpv4 } from './wire/icmpv4.js'
 import { IpProtocol, type Ipv4Address, Ipv4Header, isUnicast } from './wire/ipv4.js'
@@ -119,7 +127,10 @@ export class Stack {
     const own = nic.addressOf(ip.dst)
     if (own === undefined || own.state !== 'assigned') return DropReason.IPV4_NOT_OURS
     // RFC 1122 §3.2.1.3: nobody else has our address, and nobody is a broadcast address.
-    if (ip.src === ip.dst || destinationKind(ip.src, own.address, own.prefix) !== Destination.OTHER) {
+    if (
+      ip.src === ip.dst ||
+      destinationKind(ip.src, own.address, own.prefix) !== Destination.OTHER
+    ) {
       return DropReason.IPV4_BAD_SOURCE
     }
     if (ip.isFragment) return DropReason.IPV4_FRAGMENT

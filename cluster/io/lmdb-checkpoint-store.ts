@@ -66,7 +66,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
         `a checkpoint with ${checkpoint.unsent.length} unsent octets exceeds ${MAX_UNSENT}: write less ahead of the client`,
       )
     }
-    this.#queue.set(flowName(key), { key: encodeFlowKey(key), record: encodeCheckpoint(checkpoint) })
+    this.#queue.set(flowName(key), {
+      key: encodeFlowKey(key),
+      record: encodeCheckpoint(checkpoint),
+    })
   }
 
   get(key: FlowKey): Checkpoint | null {
@@ -121,7 +124,10 @@ export class LmdbCheckpointStore implements CheckpointStore {
   /** A table of the application's own state, named by it. Throws ERR_STORE_TABLE for a name that cannot be one. */
   open<V = unknown>(name: string, encoding: StateEncoding = 'json'): StateTable<V> {
     if (!/^[\w.-]{1,64}$/.test(name)) {
-      throw new StackError('ERR_STORE_TABLE', `${name} is no name of a table: use letters, digits, ._-`)
+      throw new StackError(
+        'ERR_STORE_TABLE',
+        `${name} is no name of a table: use letters, digits, ._-`,
+      )
     }
     return new LmdbStateTable<V>(this.#openTable(`state/${name}`), encoding, this)
   }

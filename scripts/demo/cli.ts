@@ -11,6 +11,7 @@ import { NO_LINK_CODES } from '../lab/space.js'
 import { reapDeadLabs } from '../lab/teardown.js'
 import { UsageError } from '../lab/usage-error.js'
 import { type DemoOptions, runDemo, tabulate } from './demo.js'
+import { openMemoryWorld } from './memory-world.js'
 import { Screen } from './screen.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
@@ -101,10 +102,6 @@ async function play(values: Values, options: DemoOptions, scratch: string): Prom
   }
 }
 
-interface MemoryWorldModule {
-  openMemoryWorld(options: WorldOptions): Promise<World>
-}
-
 /** The lab on TAP devices; the hub in memory when it is asked for, or when there can be no TAP device here. */
 async function openWorld(
   values: Values,
@@ -132,8 +129,7 @@ async function openWorld(
       screen.say('falling back to the hub in memory')
     }
   }
-  const memory: MemoryWorldModule = await import(new URL('./memory-world.js', import.meta.url).href)
-  return memory.openMemoryWorld(common)
+  return openMemoryWorld(common)
 }
 
 function tapOptions(common: WorldOptions, values: Values): TapWorldOptions {

@@ -6,13 +6,13 @@
  * An address is *assigned* (we answer ARP and speak from it), *observed* (we watch what others do with it) or absent. The
  * egress guard is the last line of defence against two speakers: no frame leaves from an address that is not assigned.
  */
-import { DropCounters, DropReason } from '../base/counters.js'
+import { type DropCounters, DropReason } from '../base/counters.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { ArpOperation, ArpPacket, emitArp, parseArp } from '../wire/arp.js'
 import {
   BROADCAST_MAC,
-  EtherType,
   type EthernetHeader,
+  EtherType,
   emitEthernet,
   type MacAddress,
 } from '../wire/ethernet.js'
@@ -132,7 +132,10 @@ export class Nic {
   /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
   askUnicast(source: Ipv4Address, target: Ipv4Address, targetMac: MacAddress): void {
     const frame = this.#outbox.add()
-    if (frame === null) return this.drops.count(DropReason.LINK_QUEUE_FULL)
+    if (frame === null) {
+      this.drops.count(DropReason.LINK_QUEUE_FULL)
+      return
+    }
     emitArp(frame, ArpOperation.REQUEST, this.mac, source, 0, target)
     this.#seal(frame, targetMac, EtherType.ARP, source)
   }
@@ -231,7 +234,10 @@ export class Nic {
   #pollAnnouncements(now: Millis): void {
     for (let i = this.#announcements.length - 1; i >= 0; i--) {
       const a = this.#announcements[i] as Announcement
-      while (a.next < ANNOUNCE_AT_MS.length && now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)) {
+      while (
+        a.next < ANNOUNCE_AT_MS.length &&
+        now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)
+      ) {
         a.next++
         const frame = this.#outbox.add()
         if (frame === null) return

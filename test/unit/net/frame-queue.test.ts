@@ -5,7 +5,8 @@ t.test('a frame that was taken stays whole while another is added to a full queu
   const queue = new FrameQueue(2, 512)
   for (const octet of [1, 2]) {
     const frame = queue.add()
-    if (frame === null) return t.fail('the queue has room for two')
+    t.ok(frame !== null, 'the queue has room for two')
+    if (frame === null) break
     frame.bytes[frame.start] = octet
     frame.end = frame.start + 1
   }

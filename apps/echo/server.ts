@@ -1,0 +1,17 @@
+/**
+ * Echo (A8): every octet comes back. A checkpoint per chunk makes it survive without a state of its own.
+ */
+import type { Socket } from '../../stack/socket/socket.js'
+
+/** Serves one connection. */
+export function echo(socket: Socket): void {
+  socket.on('error', () => socket.destroy())
+  socket.on('end', () => socket.end())
+  socket.on('data', (chunk: Buffer) => {
+    const room = socket.write(chunk)
+    socket.commit()
+    if (room) return
+    socket.pause()
+    socket.once('drain', () => socket.resume())
+  })
+}

@@ -1,0 +1,90 @@
+/**
+ * RequestTracker: where in the input stream each HTTP/1.1 request begins and its body starts (RFC 9112). node:http does not tell,
+ * and a checkpoint needs to know. It reads the same octets as the parser of node:http and trusts it to refuse what is malformed.
+ */
+
+/** Octets of a request's head at most; node:http refuses longer ones. */
+const MAX_HEAD_LENGTH = 64 * 1024
+
+const CR = 13
+const LF = 10
+
+/** Where a request lies in the input. Offsets are stream offsets. */
+export interface RequestPlace {
+  /** The head as it came, request line and fields with the empty line behind them. */
+  readonly head: string
+  /** Where the body begins. */
+  readonly bodyOffset: number
+  /** Octets of the body, or -1 when it is chunked. */
+  readonly bodyLength: number
+}
+
+export class RequestTracker {
+  readonly #places: RequestPlace[] = []
+  #offset: number
+  #head: Buffer[] = []
+  #headLength = 0
+  // How much of CR LF CR LF the head ends with.
+  #matched = 0
+  #bodyLeft = 0
+  #lost = false
+
+  /** `offset`: stream offset of the first octet that will be given. */
+  constructor(offset: number) {
+    this.#offset = offset
+  }
+
+  /** The oldest request not taken yet; undefined when the input can no longer be followed. */
+  take(): RequestPlace | undefined {
+    return this.#places.shift()
+  }
+
+  /** Takes the next octets of the input. */
+  feed(chunk: Buffer): void {
+    let at = 0
+    while (at < chunk.length && !this.#lost) {
+      if (this.#bodyLeft > 0) {
+        const skipped = Math.min(this.#bodyLeft, chunk.length - at)
+        this.#bodyLeft -= skipped
+        this.#offset += skipped
+        at += skipped
+      } else {
+        at = this.#feedHead(chunk, at)
+      }
+    }
+  }
+
+  #feedHead(chunk: Buffer, from: number): number {
+    let at = from
+    // Empty lines in front of a request line are ignored (RFC 9112 §2.2).
+    while (this.#headLength === 0 && at < chunk.length && (chunk[at] === CR || chunk[at] === LF)) {
+      at++
+      this.#offset++
+    }
+    const first = at
+    while (at < chunk.length && this.#matched < 4) {
+      const wanted = this.#matched % 2 === 0 ? CR : LF
+      this.#matched = chunk[at] === wanted ? this.#matched + 1 : chunk[at] === CR ? 1 : 0
+      at++
+    }
+    this.#head.push(chunk.subarray(first, at))
+    this.#headLength += at - first
+    this.#offset += at - first
+    if (this.#headLength > MAX_HEAD_LENGTH) this.#lost = true
+    if (this.#matched === 4) this.#finishHead()
+    return at
+  }
+
+  #finishHead(): void {
+    const head = Buffer.concat(this.#head).toString('latin1')
+    this.#head = []
+    this.#headLength = 0
+    this.#matched = 0
+    const chunked = /^transfer-encoding:.*chunked/im.test(head)
+    const length = Number(/^content-length:[ \t]*(\d+)/im.exec(head)?.[1] ?? 0)
+    // The end of a chunked body is not followed; the server answers such a request and closes.
+    if (chunked) this.#lost = true
+    this.#bodyLeft = chunked ? 0 : length
+    this.#places.push({ head, bodyOffset: this.#offset, bodyLength: chunked ? -1 : length })
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * CheckpointPort: turns `socket.commit()` into a checkpoint in the shared store. Output that the connection has not sent yet
+ * goes with it, because nobody could regenerate it from behind the checkpoint.
+ */
+import {
+  type Connection,
+  type Ipv4Address,
+  type CheckpointPort as Port,
+  StackError,
+  TcpState,
+} from '../../stack/index.js'
+import { type CheckpointStore, MAX_UNSENT } from '../checkpoint.js'
+import type { FlowKey } from '../flow-key.js'
+
+const NOTHING = new Uint8Array(0)
+
+export class CheckpointPort implements Port {
+  readonly #store: CheckpointStore
+  readonly #binding: number
+  readonly #committed = new Map<Connection, FlowKey>()
+
+  constructor(store: CheckpointStore, binding: number) {
+    this.#store = store
+    this.#binding = binding
+  }
+
+  /** Stores how far the application has come (A2). Throws ERR_CHECKPOINT_TOO_LARGE. */
+  commit(
+    connection: Connection,
+    state: unknown,
+    input: number,
+    output: number,
+    held: readonly Uint8Array[],
+  ): void {
+    const { iss, irs } = connection.tcb
+    const unsent = unsentOutput(connection, output, held)
+    let key = this.#committed.get(connection)
+    if (key === undefined) {
+      key = {
+        binding: this.#binding,
+        localAddress: connection.localAddress as Ipv4Address,
+        localPort: connection.localPort,
+        remoteAddress: connection.remoteAddress as Ipv4Address,
+        remotePort: connection.remotePort,
+      }
+      this.#committed.set(connection, key)
+    }
+    this.#store.put(key, { input, output, unsent, state, iss, irs })
+  }
+
+  /** Removes the checkpoints of connections that are closed for good; those that moved to another node stay. */
+  sweep(): void {
+    for (const [connection, key] of this.#committed) {
+      if (connection.tcb.state !== TcpState.CLOSED && !connection.released) continue
+      this.#committed.delete(connection)
+      if (connection.tcb.state === TcpState.CLOSED) this.#store.remove(key)
+    }
+  }
+}
+
+// The octets from SND.NXT to `output`: what the stack still has to send, and what it has not even taken.
+function unsentOutput(c: Connection, output: number, held: readonly Uint8Array[]): Uint8Array {
+  const { sent } = c.buffers
+  const from = Math.max(c.tcb.sndNxtOffset, sent.start)
+  const length = output - from
+  if (length <= 0) return NOTHING
+  if (length > MAX_UNSENT) {
+    throw new StackError(
+      'ERR_CHECKPOINT_TOO_LARGE',
+      `${length} octets of output wait to be sent, and a checkpoint carries ${MAX_UNSENT}: wait for 'drain' before commit()`,
+    )
+  }
+  const unsent = new Uint8Array(length)
+  const taken = Math.min(length, Math.max(sent.contiguousEnd - from, 0))
+  if (taken > 0) sent.copyTo(from, taken, unsent, 0)
+  let at = taken
+  // `held` ends at the socket's output offset, which may lie behind `output`.
+  for (const chunk of held) {
+    const part = chunk.subarray(0, Math.max(length - at, 0))
+    unsent.set(part, at)
+    at += part.length
+  }
+  return unsent
+}

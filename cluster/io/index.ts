@@ -1,0 +1,35 @@
+/**
+ * Understudy as a program sees it: a node whose sockets outlive it.
+ *
+ *     const node = await createNode('node.json')
+ *     node.net.createServer((socket) => …).listen(80)
+ */
+import { dirname, resolve } from 'node:path'
+import { checkNodeConfig, readNodeConfig } from './node-config.js'
+import { openNode } from './open-node.js'
+import type { NodeRuntime } from './runtime.js'
+
+export * from '../../stack/index.js'
+export * from '../index.js'
+export { deriveKey, ensureKeyFile, readKeyFile } from './key-file.js'
+export { MemoryCluster } from './memory-cluster.js'
+export {
+  type AppConfig,
+  checkNodeConfig,
+  type FenceMode,
+  type NodeConfig,
+  readNodeConfig,
+} from './node-config.js'
+export { openNode } from './open-node.js'
+export { NodeRuntime } from './runtime.js'
+
+/** Joins the cluster as one node. `config` is the path of a configuration file, or what such a file would contain. */
+export function createNode(
+  config: string | Readonly<Record<string, unknown>>,
+): Promise<NodeRuntime> {
+  return openNode(
+    typeof config === 'string'
+      ? readNodeConfig(config)
+      : checkNodeConfig(config, 'configuration', dirname(resolve('x'))),
+  )
+}

@@ -1,0 +1,157 @@
+/**
+ * Opens a node on devices and sockets: a TAP, the native heartbeat, a WebSocket control channel, LMDB stores, and a fence for
+ * neighbours on the same host.
+ */
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { type Nic, Stack, StackError } from '../../stack/index.js'
+import { Driver } from '../../stack/io/driver.js'
+import { Heartbeat } from '../../stack/io/heartbeat.js'
+import { monotonicMs } from '../../stack/io/native.js'
+import { systemClock } from '../../stack/io/system-clock.js'
+import { SystemRng } from '../../stack/io/system-rng.js'
+import { Tap } from '../../stack/io/tap.js'
+import type { FenceTarget } from '../declaration.js'
+import { HmacAuthenticator } from './authenticator.js'
+import { LocalFence } from './fence.js'
+import { hostIdentity, ownFenceTarget } from './identity.js'
+import { deriveKey, readKeyFile } from './key-file.js'
+import { LmdbCheckpointStore } from './lmdb-checkpoint-store.js'
+import { LmdbMirrorStore } from './lmdb-mirror-store.js'
+import type { FenceMode, NodeConfig } from './node-config.js'
+import { type Fence, NodeRuntime, type RuntimeParts } from './runtime.js'
+import { WsControl } from './ws-control.js'
+
+/** Opens everything and joins the cluster. Throws StackError or TapError, with nothing left open. */
+export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
+  const opened: (() => unknown)[] = []
+  let runtime: NodeRuntime | null = null
+  try {
+    const parts = await openParts(config, opened, () => runtime)
+    runtime = new NodeRuntime(config, parts)
+    runtime.start()
+    return runtime
+  } catch (error) {
+    for (const close of opened.reverse()) await close()
+    throw error
+  }
+}
+
+async function openParts(
+  config: NodeConfig,
+  opened: (() => unknown)[],
+  runtime: () => NodeRuntime | null,
+): Promise<RuntimeParts> {
+  const { id, cluster } = config
+  const key = readKeyFile(config.keyFile)
+  const secret = new Int32Array(deriveKey(key, 'isn').slice().buffer)
+  const stack = new Stack({ rng: new SystemRng(), secret })
+  const driver = new Driver<Nic>(stack, systemClock)
+  const tap = new Tap({ name: config.tap, ...(config.mac === null ? {} : { mac: config.mac }) })
+  opened.push(() => tap.close())
+  const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)
+  opened.push(() => beats.close())
+  tap.setLease(beats)
+  const control = new WsControl({
+    id,
+    cluster,
+    key: deriveKey(key, 'control'),
+    host: config.controlHost,
+    port: 0,
+    onUp: (node) => runtime()?.handleChannel(node, true),
+    onDown: (node) => runtime()?.handleChannel(node, false),
+    onMessage: (_node, bytes) => runtime()?.handleMessage(bytes),
+  })
+  opened.push(() => control.close())
+  const { port: controlPort } = await control.listen()
+  const fence = new HostFence(config.fence, tap.name)
+  opened.push(() => fence.close())
+  makeFolder(config.storeDir, 'storeDir')
+  makeFolder(config.sharedDir, 'sharedDir')
+  const mirrorStore = new LmdbMirrorStore({
+    path: join(config.storeDir, 'mirror'),
+    cluster,
+    node: id,
+  })
+  opened.push(() => mirrorStore.close())
+  const checkpointStore = new LmdbCheckpointStore({
+    path: join(config.sharedDir, 'checkpoints'),
+    cluster,
+  })
+  opened.push(() => checkpointStore.close())
+  return {
+    stack,
+    driver,
+    link: tap,
+    beats,
+    // The driver counts from the Unix epoch, the heartbeat from boot.
+    beatsOffset: driver.now() - monotonicMs(),
+    control,
+    controlPort,
+    fence,
+    fenceTarget: ownFenceTarget(tap.name),
+    mirrorStore,
+    checkpointStore,
+    authenticator: new HmacAuthenticator(deriveKey(key, 'declaration')),
+  }
+}
+
+function openHeartbeat(
+  config: NodeConfig,
+  key: Uint8Array,
+  runtime: () => NodeRuntime | null,
+): Heartbeat {
+  const { leaseMs, turnLeaseMs, silenceMs, stuckMs } = config.timing
+  const look = (): void => runtime()?.handleSilence()
+  return new Heartbeat({
+    id: config.id,
+    address: config.controlHost,
+    key,
+    leaseMs,
+    turnLeaseMs,
+    silenceMs,
+    stuckMs,
+    onSilent: look,
+    onStuck: look,
+  })
+}
+
+/** Silences neighbours on this host; of any other node the lease must run out. */
+class HostFence implements Fence {
+  readonly #mode: FenceMode
+  readonly #port: string
+  readonly #local = new LocalFence()
+  readonly #host = hostIdentity()
+
+  constructor(mode: FenceMode, port: string) {
+    this.#mode = mode
+    this.#port = port
+  }
+
+  async silence(target: FenceTarget): Promise<boolean> {
+    if (target.host !== this.#host || this.#mode === 'none') return false
+    const killed =
+      this.#mode === 'kill' && (await this.#local.killProcess(target.pid, target.startTime))
+    const shut = await this.#local.fencePort(target.port)
+    return shut || killed
+  }
+
+  open(): void {
+    void this.#local.openPort(this.#port)
+  }
+
+  close(): void {
+    void this.#local.close()
+  }
+}
+
+function makeFolder(path: string, field: string): void {
+  try {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new StackError(
+      'ERR_CONFIG',
+      `${field}: the folder ${path} cannot be made (${(error as Error).message}); choose one that this user may write`,
+    )
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * NodeRuntime: a ClusterNode in the world: link, event loop, heartbeat, control channel, stores and fence. It carries out what the
+ * node asks for and decides nothing itself. What it runs on is given to it: devices and sockets (open-node.ts), or one process
+ * with everything in memory (memory-cluster.ts).
+ */
+import { EventEmitter } from 'node:events'
+import {
+  createNet,
+  type LinkEndpoint,
+  type Millis,
+  type Net,
+  type Nic,
+  parseIpv4Address,
+  type Stack,
+} from '../../stack/index.js'
+import type { Driver, Participant } from '../../stack/io/driver.js'
+import type { Authenticator } from '../authenticator.js'
+import type { NodeId } from '../binding.js'
+import type { CheckpointStore } from '../checkpoint.js'
+import type { FenceTarget } from '../declaration.js'
+import { smallestId } from '../failover-policy.js'
+import type { MirrorStore } from '../mirror-store.js'
+import { type Action, ClusterNode, type NodeReport } from '../node.js'
+import { CheckpointPort } from './checkpoint-port.js'
+import type { NodeConfig } from './node-config.js'
+
+/** How often the loop turns at least: the heartbeat tells the peers that it does. */
+const TURN_MS: Millis = 10
+const SWEEP_MS: Millis = 10_000
+
+/** Signs of life between nodes, and the lease that lets this one speak. `Heartbeat` is one. Instants are on its own clock. */
+export interface Beats {
+  readonly port: number
+  /** How often the lease has run out so far. */
+  readonly expirations: number
+  addPeer(id: NodeId, address: string, port: number): void
+  removePeer(id: NodeId): void
+  peer(id: NodeId): { heard: boolean; lastHeardAt: Millis; turnAt: Millis } | null
+  /** The event loop turns. */
+  turn(): void
+  /** The lease begins anew, unless it ran out more often than `seen` says. */
+  renewLease(seen: number): void
+  close(): void
+}
+
+/** Messages to nodes that have been met. `WsControl` is one. */
+export interface ControlChannel {
+  addPeer(id: NodeId, host: string, port: number): void
+  /** False: there is no channel to the node now. */
+  send(id: NodeId, bytes: Uint8Array): boolean
+  close(): Promise<void> | void
+}
+
+/** Silences others. */
+export interface Fence {
+  /** True: it is certain that the node cannot be heard any more. */
+  silence(target: FenceTarget): Promise<boolean>
+  /** Opens our own port again. */
+  open(): void
+  close(): void
+}
+
+/** What a node runs on. */
+export interface RuntimeParts {
+  readonly stack: Stack
+  readonly driver: Driver<Nic>
+  readonly link: LinkEndpoint
+  readonly beats: Beats
+  /** What the clock of `beats` lacks to the driver's. */
+  readonly beatsOffset: Millis
+  readonly control: ControlChannel
+  readonly controlPort: number
+  readonly fence: Fence
+  readonly fenceTarget: FenceTarget
+  readonly mirrorStore: MirrorStore
+  readonly checkpointStore: CheckpointStore
+  readonly authenticator: Authenticator
+}
+
+/** Events: `report` with a NodeReport for everything that happens. */
+export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
+  readonly config: NodeConfig
+  readonly node: ClusterNode
+  readonly stack: Stack
+  /** Sockets and servers on the node's stack, shaped as `node:net`. */
+  readonly net: Net
+  readonly #parts: RuntimeParts
+  readonly #checkpoints: CheckpointPort
+  readonly #known = new Set<NodeId>()
+  #expirations = 0
+  #turnAt: Millis = 0
+  #sweepAt: Millis = 0
+  #closing = false
+
+  /** Takes `parts` over and closes them when it is closed; `start` joins the cluster. */
+  constructor(config: NodeConfig, parts: RuntimeParts) {
+    super()
+    this.config = config
+    this.#parts = parts
+    this.stack = parts.stack
+    this.#checkpoints = new CheckpointPort(parts.checkpointStore, config.binding.id)
+    const nic = parts.stack.addNic({ mac: parts.link.mac, mtu: parts.link.mtu })
+    this.node = new ClusterNode(
+      {
+        id: config.id,
+        incarnation: Math.floor(parts.driver.now()),
+        cluster: config.cluster,
+        binding: config.binding,
+        controlAddress: parseIpv4Address(config.controlHost, 'control.host'),
+        controlPort: parts.controlPort,
+        heartbeatPort: parts.beats.port,
+        fence: parts.fenceTarget,
+        application: config.app?.name ?? '',
+        policy: smallestId,
+        timing: config.timing,
+      },
+      {
+        stack: parts.stack,
+        nic,
+        mirrorStore: parts.mirrorStore,
+        checkpoints: parts.checkpointStore,
+        authenticator: parts.authenticator,
+      },
+    )
+    parts.driver.attach(nic, parts.link)
+    this.net = createNet({
+      stack: parts.stack,
+      now: () => parts.driver.now(),
+      kick: () => parts.driver.kick(),
+      ref: () => parts.driver.ref(),
+      unref: () => parts.driver.unref(),
+      checkpoints: this.#checkpoints,
+    })
+  }
+
+  now(): Millis {
+    return this.#parts.driver.now()
+  }
+
+  /** Joins the cluster: declares itself on the link, and listens. */
+  start(): void {
+    const { driver, fence } = this.#parts
+    fence.open()
+    const participant: Participant = {
+      nextDeadline: () => Math.min(this.node.nextDeadline(), this.#turnAt + TURN_MS),
+      handleTimeout: (now) => this.#handleTimeout(now),
+      afterReceive: (now) => this.#afterReceive(now),
+      beforeTransmit: (now) => this.#beforeTransmit(now),
+    }
+    const now = this.now()
+    this.#turnAt = now
+    this.node.start(now)
+    driver.addParticipant(participant)
+    // The event loop must go on although no application listens yet.
+    driver.ref()
+  }
+
+  #handleTimeout(now: Millis): void {
+    this.#beginTurn(now)
+    this.#hearHeartbeats()
+    this.node.handleTimeout(now)
+    this.#act()
+    if (now < this.#sweepAt) return
+    this.#sweepAt = now + SWEEP_MS
+    this.#checkpoints.sweep()
+  }
+
+  #afterReceive(now: Millis): void {
+    this.#beginTurn(now)
+    this.#act()
+  }
+
+  #beforeTransmit(now: Millis): void {
+    this.#beginTurn(now)
+    this.#act()
+    // Before anything leaves that a checkpoint counts as produced.
+    this.#parts.checkpointStore.flush()
+  }
+
+  // Finds out whether we were stopped, before anything is sent in this turn.
+  #beginTurn(now: Millis): void {
+    this.#turnAt = now
+    const { expirations } = this.#parts.beats
+    if (expirations !== this.#expirations) {
+      this.#expirations = expirations
+      this.node.handleLeaseLost(now)
+    }
+    this.node.beginTurn(now)
+    this.#parts.beats.turn()
+  }
+
+  #hearHeartbeats(): void {
+    const { beats, beatsOffset: offset } = this.#parts
+    for (const id of this.#known) {
+      const beat = beats.peer(id)
+      if (beat === null || !beat.heard) continue
+      this.node.handleHeartbeat(id, beat.lastHeardAt + offset, beat.turnAt + offset)
+    }
+  }
+
+  // Something was heard outside of the driver's own events: a turn follows.
+  #stir(): void {
+    const now = this.now()
+    this.#hearHeartbeats()
+    this.node.handleTimeout(now)
+    this.#act()
+    this.#parts.driver.kick()
+  }
+
+  /** A peer fell silent or got stuck: looks at once instead of at the next turn. */
+  handleSilence(): void {
+    if (!this.#closing) this.#stir()
+  }
+
+  /** The control channel to a node is up, or has ended. */
+  handleChannel(node: NodeId, up: boolean): void {
+    if (this.#closing) return
+    this.node.handleChannel(node, up, this.now())
+    this.#stir()
+  }
+
+  /** A message came over a control channel. `bytes` is borrowed. */
+  handleMessage(bytes: Uint8Array): void {
+    if (this.#closing) return
+    this.node.handleDeclaration(bytes, this.now())
+    this.#stir()
+  }
+
+  #act(): void {
+    for (let a = this.node.pollAction(); a !== null; a = this.node.pollAction()) this.#carryOut(a)
+  }
+
+  #carryOut(action: Action): void {
+    switch (action.kind) {
+      case 'meet':
+        this.#meet(action)
+        break
+      case 'send':
+        for (const id of this.#known) this.#parts.control.send(id, action.bytes)
+        break
+      case 'fence':
+        void this.#silence(action.node, action.target)
+        break
+      case 'unfence':
+        this.#parts.fence.open()
+        break
+      case 'renew-lease':
+        this.#parts.beats.renewLease(this.#expirations)
+        break
+      case 'report':
+        this.emit('report', action.report)
+        break
+    }
+  }
+
+  #meet({ node, controlAddress, controlPort, heartbeatPort }: Action & { kind: 'meet' }): void {
+    const host = [24, 16, 8, 0].map((shift) => (controlAddress >>> shift) & 255).join('.')
+    this.#known.add(node)
+    const { control, beats } = this.#parts
+    control.addPeer(node, host, controlPort)
+    beats.removePeer(node)
+    beats.addPeer(node, host, heartbeatPort)
+  }
+
+  async #silence(node: NodeId, target: FenceTarget): Promise<void> {
+    const confirmed = await this.#parts.fence.silence(target)
+    if (this.#closing) return
+    this.node.handleFenced(node, confirmed, this.now())
+    this.#stir()
+  }
+
+  /** Leaves in good order: a peer takes the binding without waiting. */
+  async close(): Promise<void> {
+    if (this.#closing) return
+    this.node.yield(this.now())
+    this.#stir()
+    this.#closing = true
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await this.#release()
+  }
+
+  /** Falls silent in mid-sentence, as a node that dies: for the demo without processes. */
+  async crash(): Promise<void> {
+    this.#closing = true
+    await this.#release()
+  }
+
+  async #release(): Promise<void> {
+    const { driver, control, beats, fence, mirrorStore, checkpointStore } = this.#parts
+    driver.close()
+    await control.close()
+    beats.close()
+    fence.close()
+    mirrorStore.close()
+    checkpointStore.close()
+  }
+}
