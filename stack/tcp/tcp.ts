@@ -3,9 +3,11 @@
  * Tcp: all connections and listeners of a stack. Segments come in with the addresses they were sent between and go out with
  * those they are to be sent between; it knows no IP header, no link, no clock.
  */
+
+import { type DropCounters, DropReason } from '../base/counters.js'
 import { DeadlineHeap } from '../base/deadline-heap.js'
-import { DropCounters, DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
+import { Pile } from '../base/pile.js'
 import { add, type Seq, ZERO } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
@@ -59,13 +61,14 @@ export class Tcp {
   readonly #rng: Rng
   readonly #heap = new DeadlineHeap<Connection>()
   readonly #touched = new TouchedQueue()
-  readonly #ready: Connection[] = []
+  readonly #ready = new Pile<Connection>()
   readonly #accepting: TcpListener[] = []
   readonly #unclaimed: Connection[] = []
   readonly #replies: Reply[] = []
   #replyCount = 0
-  #transmit: Connection[] = []
+  #transmit: (Connection | null)[] = []
   #transmitHead = 0
+  #transmitTail = 0
   #burst = 0
 
   constructor(options: TcpOptions, rng: Rng, drops: DropCounters) {
@@ -87,7 +90,8 @@ export class Tcp {
     this.demux.addListener(listener)
     for (let i = this.#unclaimed.length - 1; i >= 0; i--) {
       const connection = this.#unclaimed[i] as Connection
-      if (this.demux.findListener(connection.localAddress, connection.localPort) !== listener) continue
+      if (this.demux.findListener(connection.localAddress, connection.localPort) !== listener)
+        continue
       this.#unclaimed.splice(i, 1)
       this.#offer(listener, connection)
     }
@@ -263,7 +267,7 @@ export class Tcp {
       this.#departReply(seg, frame)
       return true
     }
-    while (this.#transmitHead < this.#transmit.length) {
+    while (this.#transmitHead < this.#transmitTail) {
       const connection = this.#transmit[this.#transmitHead] as Connection
       if (!connection.released && connection.pollSegment(seg, frame, now)) {
         this.outLocal = connection.localAddress
@@ -272,21 +276,22 @@ export class Tcp {
         return true
       }
       this.#burst = 0
-      this.#transmitHead++
+      this.#transmit[this.#transmitHead++] = null
       connection.transmitQueued = false
       this.#afterTurn(connection)
     }
-    this.#transmit.length = 0
     this.#transmitHead = 0
+    this.#transmitTail = 0
     return false
   }
 
   #rotate(connection: Connection): void {
     this.#burst = 0
-    this.#transmitHead++
-    this.#transmit.push(connection)
+    this.#transmit[this.#transmitHead++] = null
+    this.#transmit[this.#transmitTail++] = connection
     if (this.#transmitHead < 1024) return
-    this.#transmit = this.#transmit.slice(this.#transmitHead)
+    this.#transmit = this.#transmit.slice(this.#transmitHead, this.#transmitTail)
+    this.#transmitTail = this.#transmit.length
     this.#transmitHead = 0
   }
 
@@ -298,7 +303,7 @@ export class Tcp {
       this.#heap.set(item, item.nextDeadline())
       if (item.transmitQueued) continue
       item.transmitQueued = true
-      this.#transmit.push(item)
+      this.#transmit[this.#transmitTail++] = item
     }
   }
 
@@ -331,12 +336,19 @@ export class Tcp {
     return this.#heap.nextDeadline()
   }
 
-  /** An ICMP error about a segment of ours that is still under way; one that is final ends a connection being opened. */
-  handleUnreachable(local: number, localPort: number, remote: number, remotePort: number, at: Seq): void {
+  /** An ICMP error about a segment of ours that is still under way: it ends a connection that is being opened. */
+  handleUnreachable(
+    local: number,
+    localPort: number,
+    remote: number,
+    remotePort: number,
+    at: Seq,
+    error: string,
+  ): void {
     const connection = this.demux.find(local, localPort, remote, remotePort)
     // RFC 5927 §4.1; RFC 5461: an established connection is not torn down by what anybody could have sent.
     if (connection === undefined || connection.state !== TcpState.SYN_SENT) return
-    if (connection.tcb.iss === at) connection.fail('EHOSTUNREACH')
+    if (connection.tcb.iss === at) connection.fail(error)
   }
 
   /** Queues <SEQ=seq><CTL=RST>. Dropped and counted when too many wait. */
@@ -394,7 +406,13 @@ export class Tcp {
     return connection
   }
 
-  #place(c: Connection, local: number, localPort: number, remote: number, remotePort: number): void {
+  #place(
+    c: Connection,
+    local: number,
+    localPort: number,
+    remote: number,
+    remotePort: number,
+  ): void {
     c.localAddress = local
     c.localPort = localPort
     c.remoteAddress = remote

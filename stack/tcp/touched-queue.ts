@@ -3,11 +3,12 @@
  * TouchedQueue: which connections somebody should look at, each at most once. It is how a connection is heard without a
  * callback upward.
  */
+import { Pile } from '../base/pile.js'
 import type { Connection } from './connection.js'
 
 /** Connections that may have something to send, a new deadline, or news for the application. */
 export class TouchedQueue {
-  readonly #items: Connection[] = []
+  readonly #items = new Pile<Connection>()
 
   push(connection: Connection): void {
     if (connection.queued) return
