@@ -8,7 +8,7 @@ import { StackError } from '../base/errors.js'
 import type { Connection } from '../tcp/connection.js'
 import { DEFAULT_BACKLOG, type TcpListener } from '../tcp/listener.js'
 import { type Ipv4Address, UNSPECIFIED } from '../wire/ipv4.js'
-import { type Listener, type ListenOptions, listenArguments } from './connect-arguments.js'
+import { type ListenOptions, listenArguments } from './connect-arguments.js'
 import type { SocketAddress } from './endpoint.js'
 import {
   listenError,
@@ -251,5 +251,3 @@ export class Server extends EventEmitter {
     })
   }
 }
-
-export type { Listener }
