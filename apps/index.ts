@@ -16,7 +16,7 @@ export function startApp(app: AppConfig, net: Net, onError: (error: Error) => vo
     }
     const server = createFileServer({ root: app.root, onError })
     net
-      .createServer({ allowHalfOpen: true }, (socket: Socket) => {
+      .createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
         server.emit('connection', socket)
       })
       .listen(app.port)

@@ -1,7 +1,7 @@
 /**
  * Echo (A8): every octet comes back. A checkpoint per chunk makes it survive without a state of its own.
  */
-import type { Socket } from '../../stack/socket/socket.js'
+import type { Socket } from '../../stack/socket/net.js'
 
 /** Serves one connection. */
 export function echo(socket: Socket): void {

@@ -10,7 +10,7 @@ import { open, rename, stat } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { basename, dirname, join, normalize, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import type { Socket } from '../../stack/socket/socket.js'
+import type { Socket } from '../../stack/socket/net.js'
 import { parseRange } from './range.js'
 import { type RequestPlace, RequestTracker } from './request-tracker.js'
 

@@ -46,7 +46,7 @@ async function openParts(
   const key = readKeyFile(config.keyFile)
   const secret = new Int32Array(deriveKey(key, 'isn').slice().buffer)
   const stack = new Stack({ rng: new SystemRng(), secret })
-  const driver = new Driver<Nic>(stack, systemClock)
+  const driver = new Driver<Nic>(stack, systemClock, { onFailure: end })
   const tap = new Tap({ name: config.tap, ...(config.mac === null ? {} : { mac: config.mac }) })
   opened.push(() => tap.close())
   const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)
@@ -94,6 +94,12 @@ async function openParts(
     checkpointStore,
     authenticator: new HmacAuthenticator(deriveKey(key, 'declaration')),
   }
+}
+
+// A broken invariant of our own: the process ends, and fail-over is the recovery.
+function end(error: unknown): never {
+  console.error(error)
+  process.exit(70)
 }
 
 function openHeartbeat(
