@@ -202,7 +202,9 @@ function allocation(node: ts.Node): string | undefined {
   if (ts.isFunctionDeclaration(node)) return 'a closure'
   if (ts.isSpreadElement(node) || ts.isSpreadAssignment(node)) return 'a spread'
   if (ts.isTemplateExpression(node)) return 'a template string'
-  if (ts.isObjectBindingPattern(node) || ts.isArrayBindingPattern(node)) return 'destructuring'
+  // Taking fields out of an object costs nothing; an array is taken apart by an iterator, and a rest makes a new object.
+  if (ts.isArrayBindingPattern(node)) return 'destructuring of an array'
+  if (ts.isBindingElement(node) && node.dotDotDotToken !== undefined) return 'a rest element'
   if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression))
     return undefined
   return node.expression.name.text === 'subarray' ? 'subarray()' : undefined

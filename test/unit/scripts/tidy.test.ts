@@ -149,7 +149,7 @@ t.test('hot-path: nothing is allocated inside a function', (t) => {
     'g(function () {})',
     'g(...a)',
     `return \`\${a}\``,
-    'const { b } = a',
+    'const { ...b } = a',
     'const [b] = a',
     'return a.subarray(1)',
   ]
@@ -165,6 +165,8 @@ t.test('hot-path: nothing is allocated inside a function', (t) => {
     t.same(fired('stack/wire/a.ts', method), [], `constructor: ${line}`)
   }
   t.same(fired('stack/wire/a.ts', `${HOT}const a = [1]\nconst b = { c: [...a] }\n`), [], 'module')
+  const fields = `${HOT}function f(a) {\n  const { b } = a\n  return b\n}\n`
+  t.same(fired('stack/wire/a.ts', fields), [], 'taking fields out of an object is no allocation')
   const noReason = `${HOT}function f() {\n  // allocates:\n  return [1]\n}\n`
   t.same(fired('stack/wire/a.ts', noReason), ['hot-path:8'], 'an excuse needs a reason')
   t.end()
