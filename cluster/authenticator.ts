@@ -1,6 +1,8 @@
 /**
- * Authenticator: tells messages of this cluster from forged ones, with a key that all its nodes hold.
+ * How messages of this cluster are told from forged ones. The core knows no cryptography: it is given an authenticator.
  */
+
+/** Tags messages with a key that all nodes of the cluster hold. */
 export interface Authenticator {
   /** Octets of a tag. */
   readonly tagLength: number

@@ -71,18 +71,12 @@ export class ShadowTable {
     for (const flows of this.#byPort.values()) yield* flows.values()
   }
 
-  clear(): void {
-    this.#byPort.clear()
-    this.#handshakes = []
-    this.#waits = []
-    this.#size = 0
-  }
-
   nextDeadline(): Millis {
     return Math.min(this.#handshakes[0]?.at ?? NEVER, this.#waits[0]?.at ?? NEVER)
   }
 
   /** Removes what has expired and returns it. */
+  // allocates: on a timer, not per frame
   expire(now: Millis): Shadow[] {
     const expired: Shadow[] = []
     const handshakes = takeDue(this.#handshakes, now)
@@ -100,6 +94,7 @@ export class ShadowTable {
 }
 
 // Deadlines were appended in order, as each list has one duration.
+// allocates: on a timer, not per frame
 function takeDue(list: Expiry[], now: Millis): Expiry[] {
   let due = 0
   while (due < list.length && (list[due] as Expiry).at <= now) due++

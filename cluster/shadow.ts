@@ -138,6 +138,7 @@ export class Shadow {
   }
 
   /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
+  // allocates: once per promotion
   settle(now: Millis): void {
     for (const seg of this.#held) {
       if (!this.tcb.synSent) break
@@ -148,6 +149,7 @@ export class Shadow {
   }
 
   /** Gives Tcb and buffers away, for a promotion. */
+  // allocates: once per promotion
   release(): TcbParts {
     return { tcb: this.tcb, buffers: this.buffers }
   }

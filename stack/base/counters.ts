@@ -77,6 +77,7 @@ export class DropCounters {
   }
 
   /** The reasons seen so far with their counts, by name. */
+  // allocates: for metrics, not per frame
   toJSON(): Record<string, number> {
     const seen: Record<string, number> = {}
     for (let reason = 1; reason < NAMES.length; reason++) {

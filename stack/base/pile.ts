@@ -3,6 +3,8 @@
  * Pile: last in, first out, in memory that stays. An array that is emptied by `pop` gives its memory back and takes new
  * with the next `push`, which for a list that fills and empties in each turn is an allocation per turn.
  */
+
+/** A stack of items that never gives its memory back. */
 export class Pile<T> {
   readonly #items: (T | undefined)[] = []
   #count = 0

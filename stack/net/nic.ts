@@ -18,7 +18,7 @@ import {
 } from '../wire/ethernet.js'
 import type { Frame } from '../wire/frame.js'
 import { HEADROOM } from '../wire/frame.js'
-import { type Ipv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+import type { Ipv4Address } from '../wire/ipv4.js'
 import { FrameQueue } from './frame-queue.js'
 import { ArpRequest, NeighborCache, UNRESOLVED } from './neighbor.js'
 import { NO_ROUTE, RouteTable } from './route.js'
@@ -104,6 +104,7 @@ export class Nic {
   }
 
   /** Adds an address, or changes its state. Its prefix becomes a route. */
+  // allocates: once per change of an address
   setAddress(address: Ipv4Address, prefix: number, state: AddressState): void {
     if (!this.#addresses.has(address)) this.routes.addOnLink(address, prefix)
     this.#addresses.set(address, { address, prefix, state })
@@ -112,18 +113,21 @@ export class Nic {
     this.#outbox.clear()
   }
 
+  // allocates: once per change of an address
   removeAddress(address: Ipv4Address): void {
     const known = this.#addresses.get(address)
     if (known === undefined) return
     this.#addresses.delete(address)
     this.routes.remove(address, known.prefix)
     this.#announcements = this.#announcements.filter((a) => a.address !== address)
+    this.#outbox.clear()
   }
 
   /**
    * Announces the address as ours (P13, RFC 5227 §2.3) at once, and again after 0.1, 1 and 5 seconds. The form is an ARP
    * request, because caches that were updated a moment ago ignore replies.
    */
+  // allocates: once per announcement
   announce(address: Ipv4Address, now: Millis): void {
     this.#announcements = this.#announcements.filter((a) => a.address !== address)
     this.#announcements.push({ address, since: now, next: 0 })
@@ -166,9 +170,8 @@ export class Nic {
     }
     const ours = this.isAssigned(arp.targetIp)
     if (this.neighbors.handleArp(arp, ours, now)) this.#resolve()
-    if (!ours || arp.operation !== ArpOperation.REQUEST || arp.senderIp === UNSPECIFIED) {
-      return DropReason.NONE
-    }
+    // A probe, which has no sender address, is answered too: its sender wants to know whether the address is taken.
+    if (!ours || arp.operation !== ArpOperation.REQUEST) return DropReason.NONE
     const reply = this.#outbox.add()
     if (reply === null) return DropReason.LINK_QUEUE_FULL
     emitArp(reply, ArpOperation.REPLY, this.mac, arp.targetIp, arp.senderMac, arp.senderIp)

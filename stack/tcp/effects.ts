@@ -2,6 +2,8 @@
  * Effects: what an arrived segment asks of an active endpoint, as bit flags. A shadow ignores them; an owner sets timers,
  * sends and wakes its application by them.
  */
+
+/** Flags of an {@link EffectSet}. */
 export const Effect = {
   NONE: 0,
   /** Acknowledge at once: the segment was unacceptable, out of order, filled a hole, or carried FIN. */
