@@ -89,11 +89,11 @@ export class FailureDetector {
     }
   }
 
-  /** When the next node becomes suspect unless it is heard. */
+  /** When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel. */
   nextDeadline(): Millis {
     let earliest = NEVER
     for (const { heardAt, turnedAt, channelLost } of this.#signs.values()) {
-      if (channelLost) continue
+      if (channelLost) return 0
       earliest = Math.min(
         earliest,
         heardAt + this.#options.silenceMs,

@@ -397,7 +397,8 @@ export class ClusterNode implements FrameSnoop {
       from: from === NOBODY ? null : from,
       cause,
     })
-    if (from !== NOBODY) {
+    // Without a last owner too: what we watched, or owned until our lease ran out, may have been given up (D5).
+    if (from !== NOBODY || count.connections > 0) {
       this.#report({ event: 'takeover', from, to: id, epoch: this.epoch, cause, ms, ...count })
     }
   }
