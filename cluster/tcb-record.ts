@@ -65,10 +65,7 @@ const header = new Parser()
   .uint32('continuity')
   .doublebe('stamp')
 const withInts = TCB_INT_FIELDS.reduce<Parser>((parser, field) => parser.int32(field), header)
-const schema = TCB_DOUBLE_FIELDS.reduce<Parser>(
-  (parser, field) => parser.doublebe(field),
-  withInts,
-)
+const schema = TCB_DOUBLE_FIELDS.reduce<Parser>((parser, field) => parser.doublebe(field), withInts)
 
 type Fields = Record<(typeof TCB_FIELDS)[number], number>
 
