@@ -27,7 +27,7 @@ import { Tcp } from './tcp/tcp.js'
 import { sealTransport, verifyTransport } from './wire/checksum.js'
 import { BROADCAST_MAC, EthernetHeader, EtherType, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
-import { IcmpMessage, IcmpType, isIcmpError, parseIcmpv4 } from './wire/icmpv4.js'
+import { IcmpMessage, IcmpType, isIcmpError, parseIcmpv4, UnreachableCode } from './wire/icmpv4.js'
 import { IpProtocol, type Ipv4Address, Ipv4Header, isUnicast } from './wire/ipv4.js'
 import { emitTcp, parseTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 
@@ -172,8 +172,10 @@ export class Stack {
     const quoted = this.#quoted
     if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
     if (icmp.type === IcmpType.DESTINATION_UNREACHABLE && quoted.protocol === IpProtocol.TCP) {
+      const error = openError(icmp.code)
+      if (error === '') return DropReason.NONE
       const { src, srcPort, dst, dstPort } = quoted
-      this.tcp.handleUnreachable(src, srcPort, dst, dstPort, quoted.seq as Seq)
+      this.tcp.handleUnreachable(src, srcPort, dst, dstPort, quoted.seq as Seq, error)
     }
     return DropReason.NONE
   }
@@ -203,6 +205,11 @@ export class Stack {
    * neighbour's address is kept by the NIC and comes later.
    */
   pollTransmit(now: Millis): Frame | null {
+    // The segments of TCP may have asked for a neighbour, so the NICs have their say before and after.
+    return this.#pollNics(now) ?? this.#pollTcp(now) ?? this.#pollNics(now)
+  }
+
+  #pollNics(now: Millis): Frame | null {
     for (let i = 0; i < this.#nics.length; i++) {
       const nic = this.#nics[i] as Nic
       const frame = nic.poll(now)
@@ -211,6 +218,10 @@ export class Stack {
         return frame
       }
     }
+    return null
+  }
+
+  #pollTcp(now: Millis): Frame | null {
     const tx = this.#tx
     const seg = this.#out
     while (this.tcp.pollSegment(seg, tx, now)) {
@@ -332,4 +343,11 @@ export class Stack {
     if (quiet) this.#quiet.add(address)
     else this.#quiet.delete(address)
   }
+}
+
+// What ICMP unreachable says about a connection that is being opened; empty when it says nothing against it.
+function openError(code: number): string {
+  if (code === UnreachableCode.FRAGMENTATION_NEEDED) return ''
+  if (code === UnreachableCode.PORT || code === UnreachableCode.PROTOCOL) return 'ECONNREFUSED'
+  return code === UnreachableCode.NETWORK ? 'ENETUNREACH' : 'EHOSTUNREACH'
 }

@@ -204,7 +204,8 @@ export class Connection {
       }
     }
     if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
-    if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now)) this.receiver.ackNow = true
+    if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now))
+      this.receiver.ackNow = true
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
@@ -248,7 +249,8 @@ export class Connection {
     if (this.#synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && this.buffers.received.rangeCount > 0) return this.#departAck(seg, frame, now)
+    if (receiver.ackNow && this.buffers.received.rangeCount > 0)
+      return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
       const plan = sender.plan

@@ -24,7 +24,12 @@ export class Demux {
     return this.#size
   }
 
-  find(local: number, localPort: number, remote: number, remotePort: number): Connection | undefined {
+  find(
+    local: number,
+    localPort: number,
+    remote: number,
+    remotePort: number,
+  ): Connection | undefined {
     const endpoint = this.#endpoints.get(endpointKey(local, localPort))
     return endpoint?.connections.get(endpointKey(remote, remotePort))
   }

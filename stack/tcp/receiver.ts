@@ -3,9 +3,10 @@
  * Receiver: which window to offer, and whether to acknowledge now or a little later. It reads the Tcb and decides; what it
  * decides is committed when the segment departs.
  */
+
+import { add, type Seq } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
-import { add, type Seq } from '../base/seq.js'
 import type { Segment } from '../wire/tcp.js'
 import { Effect, type EffectSet } from './effects.js'
 import type { Buffers, Tcb } from './tcb.js'

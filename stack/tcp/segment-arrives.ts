@@ -21,12 +21,7 @@ export const MIN_SEND_MSS = 88
 const PAWS_IDLE_MS = 24 * 24 * 3_600_000
 
 /** Folds a segment from the peer into `tcb` and `buffers`. `seg` is borrowed. */
-export function segmentArrives(
-  tcb: Tcb,
-  buffers: Buffers,
-  seg: Segment,
-  now: Millis,
-): EffectSet {
+export function segmentArrives(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis): EffectSet {
   switch (tcb.state) {
     case TcpState.CLOSED:
       return arrivesInClosed(seg)
@@ -130,6 +125,18 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   effects |= takeText(tcb, buffers, seg)
   effects |= checkFin(tcb, seg)
   return effects
+}
+
+/**
+ * Folds text that is known to have arrived although nobody here saw it: the application has consumed the input up to stream
+ * offset `to`, and says so in its checkpoint. It is absent from `buffers.received`, and nobody will ask for it.
+ */
+export function arrivedUnseen(tcb: Tcb, buffers: Buffers, to: number): void {
+  if (to <= buffers.received.contiguousEnd) return
+  buffers.received.trim(to)
+  const unseen = buffers.received.contiguousEnd - tcb.rcvNxtOffset
+  tcb.rcvNxt = add(tcb.rcvNxt, unseen)
+  tcb.rcvNxtOffset += unseen
 }
 
 // RFC 7323 §5.3 R1: an old timestamp is acknowledged and dropped; §3.2: a missing one is dropped. RST is exempt.

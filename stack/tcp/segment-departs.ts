@@ -40,7 +40,8 @@ export function departedUnseen(tcb: Tcb, ack: Seq): void {
 
 // An abort carries SEG.SEQ = SND.NXT. A reset with another number answers a stray segment and leaves the connection alone.
 function departsRst(tcb: Tcb, seg: Segment): void {
-  const aborts = tcb.state === TcpState.SYN_RECEIVED ? seg.seq === tcb.sndNxt : ge(seg.seq, tcb.sndNxt)
+  const aborts =
+    tcb.state === TcpState.SYN_RECEIVED ? seg.seq === tcb.sndNxt : ge(seg.seq, tcb.sndNxt)
   if (aborts) tcb.state = nextState(tcb.state, TcpEvent.RST_SENT)
 }
 

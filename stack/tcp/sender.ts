@@ -62,6 +62,8 @@ export class Sender {
   // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
   #force = false
   #probe = false
+  // A probe of a zero window is in flight; its octet may have been refused.
+  #probed = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
@@ -105,7 +107,7 @@ export class Sender {
     const acked = una - unaBefore
     let news = false
     if (tcb.sackOk && seg.sackCount > 0) news = this.#takeSack(tcb, seg, una, nxt)
-    if ((effects & Effect.WINDOW) !== 0 && tcb.sndWnd > 0) this.persistAt = NEVER
+    if ((effects & Effect.WINDOW) !== 0 && tcb.sndWnd > 0) this.#handleOpenWindow(tcb, acked, now)
     if (tcb.sndWnd === 0) this.timeouts = 0
     if (acked > 0) {
       this.#handleNewAck(tcb, una, acked, now)
@@ -114,6 +116,17 @@ export class Sender {
       news = true
     }
     if (news && this.mode === SenderMode.OPEN) this.#considerLoss(tcb, una, now)
+  }
+
+  // A window that opens is no time to wait for a timer that the probes have backed off to a minute.
+  #handleOpenWindow(tcb: Tcb, acked: number, now: Millis): void {
+    this.persistAt = NEVER
+    if (!this.#probed) return
+    this.#probed = false
+    if (acked > 0 || tcb.flightSize === 0) return
+    this.rtt.resetBackoff()
+    this.resendAll(tcb)
+    this.rtoAt = now + this.rtt.rtoMs
   }
 
   #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number): boolean {
@@ -176,7 +189,8 @@ export class Sender {
     this.timeouts++
     if (this.timeouts > maxTimeouts) return true
     this.rtt.backOff()
-    this.congestion.handleTimeout(tcb.flightSize, this.timeouts === 1, now)
+    // A closed window is not congestion.
+    if (tcb.sndWnd > 0) this.congestion.handleTimeout(tcb.flightSize, this.timeouts === 1, now)
     // RFC 2018 §8: after a time-out the reports are no longer trusted.
     this.scoreboard.clear()
     this.#dupAcks = 0
@@ -296,6 +310,7 @@ export class Sender {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
     this.#lastSentAt = now
+    if (this.#probe) this.#probed = true
     this.#probe = false
     if (plan.offset < nxtBefore) {
       this.retransmissions++

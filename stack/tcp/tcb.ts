@@ -133,7 +133,15 @@ export const TCB_DOUBLE_FIELDS = ['tsRecentAt', 'sndNxtOffset', 'rcvNxtOffset'] 
 export const TCB_FIELDS = [...TCB_INT_FIELDS, ...TCB_DOUBLE_FIELDS] as const
 export type TcbField = (typeof TCB_FIELDS)[number]
 
-type ReadonlyKeys = 'sackOk' | 'tsOk' | 'rcvWnd' | 'flightSize' | 'sndUnaOffset' | 'synSent' | 'finAcked' | 'finReceived'
+type ReadonlyKeys =
+  | 'sackOk'
+  | 'tsOk'
+  | 'rcvWnd'
+  | 'flightSize'
+  | 'sndUnaOffset'
+  | 'synSent'
+  | 'finAcked'
+  | 'finReceived'
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never
 // Does not compile when a field of Tcb is missing from the lists, or the other way round.
 const allFieldsListed: Same<TcbField, Exclude<keyof Tcb, ReadonlyKeys>> = true
