@@ -1,0 +1,156 @@
+/**
+ * A client stack and an owner stack on a bridge, on virtual time. The bridge stands beside the owner: frames may be lost,
+ * doubled and swapped between client and bridge only, so whoever watches the bridge sees just what the owner sees and says.
+ */
+import { Connection, Frame, type Millis, NEVER, Nic, parseIpv4Address, Segment, Stack, parseIpv4, Ipv4Header, parseTcp } from '../../stack/index.js'
+import { EtherType, EthernetHeader, parseEthernet } from '../../stack/wire/ethernet.js'
+import type { Random } from './random.js'
+
+export const CLIENT = parseIpv4Address('10.0.0.1')
+export const OWNER = parseIpv4Address('10.0.0.2')
+export const PORT = 80
+const CLIENT_MAC = 0x02_00_00_00_00_01
+const OWNER_MAC = 0x02_00_00_00_00_02
+
+export interface Faults {
+  readonly loss: number
+  readonly duplicate: number
+  readonly jitterMs: number
+}
+
+export interface Limits {
+  readonly receiveLimit: number
+  readonly sendLimit: number
+}
+
+/** Sees each TCP segment on the bridge. `seg` is borrowed. */
+export type Watch = (seg: Segment, direction: 'inbound' | 'outbound', now: Millis) => void
+
+interface Flight {
+  readonly at: Millis
+  readonly toOwner: boolean
+  readonly frame: Frame
+}
+
+export function newHost(address: typeof CLIENT, mac: number, random: Random, limits: Limits): [Stack, Nic] {
+  const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ...limits })
+  const nic = stack.addNic({ mac, mtu: 1500 })
+  nic.setAddress(address, 24, 'assigned')
+  nic.neighbors.learn(address === CLIENT ? OWNER : CLIENT, address === CLIENT ? OWNER_MAC : CLIENT_MAC, 0)
+  return [stack, nic]
+}
+
+export class Link {
+  now: Millis = 1_000_000
+  readonly random: Random
+  readonly faults: Faults
+  readonly client: Stack
+  readonly #clientNic: Nic
+  owner: Stack
+  #ownerNic: Nic
+  watch: Watch = () => {}
+  readonly #limits: Limits
+  #flights: Flight[] = []
+  readonly #ethernet = new EthernetHeader()
+  readonly #ip = new Ipv4Header()
+  readonly #seg = new Segment()
+
+  constructor(random: Random, faults: Faults, limits: Limits) {
+    this.random = random
+    this.faults = faults
+    this.#limits = limits
+    ;[this.client, this.#clientNic] = newHost(CLIENT, CLIENT_MAC, random, limits)
+    ;[this.owner, this.#ownerNic] = newHost(OWNER, OWNER_MAC, random, limits)
+  }
+
+  /** Takes the owner away; another stack with the same address stands in its place. Returns its NIC. */
+  replaceOwner(): Nic {
+    ;[this.owner, this.#ownerNic] = newHost(OWNER, OWNER_MAC, this.random, this.#limits)
+    return this.#ownerNic
+  }
+
+  connect(): Connection {
+    return this.client.connect(OWNER, PORT, this.now, CLIENT)
+  }
+
+  /** Lets both ends send what they have, and shows it to the watcher. */
+  exchange(): void {
+    for (let f = this.owner.pollTransmit(this.now); f !== null; f = this.owner.pollTransmit(this.now)) {
+      this.#show(f, 'outbound')
+      this.#fly(f, false)
+    }
+    for (let f = this.client.pollTransmit(this.now); f !== null; f = this.client.pollTransmit(this.now)) {
+      this.#fly(f, true)
+    }
+  }
+
+  #fly(frame: Frame, toOwner: boolean): void {
+    const { loss, duplicate, jitterMs } = this.faults
+    const copies = this.random.chance(loss) ? 0 : this.random.chance(duplicate) ? 2 : 1
+    for (let i = 0; i < copies; i++) {
+      const copy = new Frame(2048)
+      copy.copyFrom(frame)
+      this.#flights.push({ at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs, toOwner, frame: copy })
+    }
+    this.#flights.sort((a, b) => a.at - b.at)
+  }
+
+  #show(frame: Frame, direction: 'inbound' | 'outbound'): void {
+    const { view } = frame
+    parseEthernet(this.#ethernet, frame)
+    if (this.#ethernet.etherType !== EtherType.IPV4) return
+    parseIpv4(this.#ip, view, this.#ethernet.payloadStart, this.#ethernet.payloadEnd)
+    parseTcp(this.#seg, frame, this.#ip.payloadStart, this.#ip.payloadEnd)
+    this.watch(this.#seg, direction, this.now)
+  }
+
+  /** Goes on to the next thing that happens. False when nothing will. */
+  step(): boolean {
+    const first = this.#flights[0]
+    const at = Math.min(first?.at ?? NEVER, this.client.nextDeadline(), this.owner.nextDeadline())
+    if (at === NEVER) return false
+    this.now = Math.max(this.now, at)
+    if (first !== undefined && first.at <= this.now) {
+      this.#flights.shift()
+      if (first.toOwner) {
+        this.#show(first.frame, 'inbound')
+        this.owner.receive(this.#ownerNic, first.frame, this.now)
+      } else this.client.receive(this.#clientNic, first.frame, this.now)
+    }
+    this.client.handleTimeout(this.now)
+    this.owner.handleTimeout(this.now)
+    this.exchange()
+    return true
+  }
+}
+
+/** One end of a connection: writes what it is given, reads all it gets, ends its side when `ends` says so. */
+export class End {
+  connection: Connection
+  readonly out: Uint8Array
+  written: number
+  readonly got: number[] = []
+  ended = false
+  readonly #chunk = new Uint8Array(4096)
+
+  constructor(connection: Connection, out: Uint8Array, written = 0) {
+    this.connection = connection
+    this.out = out
+    this.written = written
+  }
+
+  pump(random: Random, ends: boolean): void {
+    const c = this.connection
+    for (let n = c.read(this.#chunk, 0, 1 + random.below(4096)); n > 0; n = c.read(this.#chunk, 0, this.#chunk.length)) {
+      for (let i = 0; i < n; i++) this.got.push(this.#chunk[i] as number)
+      if (random.chance(0.3)) break
+    }
+    if (this.written < this.out.length && !c.closed) {
+      const to = Math.min(this.out.length, this.written + 1 + random.below(9000))
+      this.written += c.write(this.out, this.written, to)
+    } else if (ends && !this.ended) {
+      this.ended = true
+      c.shutdown()
+    }
+  }
+}

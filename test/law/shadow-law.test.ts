@@ -1,0 +1,114 @@
+/**
+ * The shadow law: whoever folds what is seen beside the owner holds the owner's Tcb, field by field, at every instant, through
+ * handshake, streams both ways and every way to close; and of the owner's text at least what is unacknowledged.
+ *
+ * Loss, doubling and reordering happen on the client's side of the bridge only, so both see the same frames.
+ */
+import t from 'tap'
+import { Shadow } from '../../cluster/shadow.js'
+import { type Connection, TCB_FIELDS, type Tcb, TCP_STATE_NAMES, TcpState } from '../../stack/index.js'
+import { CLIENT, End, type Faults, Link, OWNER, PORT } from './link.js'
+import { Random } from './random.js'
+
+const FAULTS: readonly Faults[] = [
+  { loss: 0, duplicate: 0, jitterMs: 0 },
+  { loss: 0.02, duplicate: 0.01, jitterMs: 1 },
+  { loss: 0.1, duplicate: 0.05, jitterMs: 3 },
+]
+
+/** The fields in which two Tcbs differ. */
+function differing(a: Tcb, b: Tcb): string[] {
+  return TCB_FIELDS.filter((field) => a[field] !== b[field]).map(
+    (field) => `${field}: owner ${a[field]}, shadow ${b[field]}`,
+  )
+}
+
+interface Outcome {
+  checks: number
+  states: Set<string>
+  wrong: string
+}
+
+type Ending = 'client' | 'owner' | 'both' | 'clientReset' | 'ownerReset'
+const ENDINGS: readonly Ending[] = ['client', 'owner', 'both', 'clientReset', 'ownerReset']
+
+function textDiffers(owner: Connection, shadow: Shadow): boolean {
+  const { sndUnaOffset, sndNxtOffset, sndFinSent } = owner.tcb
+  const end = sndNxtOffset - sndFinSent
+  const from = Math.max(sndUnaOffset, 0)
+  if (end <= from) return false
+  const { sent } = shadow.buffers
+  if (!sent.has(from, end)) return true
+  const bytes = new Uint8Array(end - from)
+  owner.buffers.sent.copyTo(from, end - from, bytes, 0)
+  return sent.compare(from, bytes, 0, bytes.length) !== bytes.length
+}
+
+function run(seed: number): Outcome {
+  const random = new Random(seed)
+  const link = new Link(random, FAULTS[seed % FAULTS.length] as Faults, {
+    receiveLimit: random.chance(0.5) ? 20_000 : 300_000,
+    sendLimit: 60_000,
+  })
+  const ending = ENDINGS[random.below(ENDINGS.length)] as Ending
+  const listener = link.owner.listen(OWNER, PORT)
+  const clientEnd = new End(link.connect(), random.bytes(random.below(60_000)))
+  const shadow = new Shadow({ localAddress: OWNER, localPort: PORT, remoteAddress: CLIENT, remotePort: clientEnd.connection.localPort } as never)
+  link.watch = (seg, direction, now) => shadow.observe(seg, direction, now)
+  const outcome: Outcome = { checks: 0, states: new Set(), wrong: '' }
+  let ownerEnd: End | null = null
+  let owner: Connection | undefined
+  const check = (): boolean => {
+    owner ??= link.owner.tcp.demux.find(OWNER, PORT, CLIENT, clientEnd.connection.localPort)
+    if (owner === undefined || !owner.tcb.synSent) return true
+    // Only time ends TIME-WAIT, and the shadow's lasts longer (P18).
+    if (owner.state === TcpState.CLOSED && shadow.tcb.state === TcpState.TIME_WAIT) return false
+    const wrong = differing(owner.tcb, shadow.tcb)
+    if (owner.state !== 0 && textDiffers(owner, shadow)) wrong.push('the text that is unacknowledged')
+    outcome.checks++
+    outcome.states.add(TCP_STATE_NAMES[owner.state] as string)
+    if (wrong.length > 0) outcome.wrong = `seed ${seed}, ${ending}, at ${link.now}: ${wrong.join('; ')}`
+    return wrong.length === 0
+  }
+  link.exchange()
+  for (let i = 0; i < 20_000 && link.now < 1_050_000 && link.step(); i++) {
+    if (!check()) break
+    for (let l = link.owner.pollAccept(); l !== null; l = link.owner.pollAccept()) {
+      const accepted = listener.accept()
+      if (accepted !== null) ownerEnd = new End(accepted, random.bytes(random.below(60_000)))
+    }
+    if (i % 3 !== 0) continue
+    act(ending, clientEnd, ownerEnd, random)
+    link.exchange()
+    if (!check()) break
+  }
+  return outcome
+}
+
+function act(ending: Ending, clientEnd: End, ownerEnd: End | null, random: Random): void {
+  if (clientEnd.connection.state < 4 || ownerEnd === null) return
+  const done = clientEnd.written === clientEnd.out.length && ownerEnd.written === ownerEnd.out.length
+  clientEnd.pump(random, done && (ending === 'client' || ending === 'both' || ownerEnd.ended))
+  ownerEnd.pump(random, done && (ending === 'owner' || ending === 'both' || clientEnd.ended))
+  if (done && ending === 'clientReset' && random.chance(0.2)) clientEnd.connection.abort()
+  if (done && ending === 'ownerReset' && random.chance(0.2)) ownerEnd.connection.abort()
+}
+
+t.test('P5 P14 P15 P16 P17 P18: owner and shadow hold the same Tcb at every instant', (t) => {
+  const states = new Set<string>()
+  let checks = 0
+  const wrong: string[] = []
+  for (let seed = 1; seed <= 240; seed++) {
+    const outcome = run(seed)
+    checks += outcome.checks
+    for (const state of outcome.states) states.add(state)
+    if (outcome.wrong !== '') wrong.push(outcome.wrong)
+  }
+  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 240 seeds`)
+  t.ok(checks > 20_000, `${checks} comparisons of ${TCB_FIELDS.length} fields`)
+  for (const state of ['SYN_RECEIVED', 'ESTABLISHED', 'FIN_WAIT_1', 'FIN_WAIT_2', 'CLOSE_WAIT', 'LAST_ACK', 'TIME_WAIT', 'CLOSED']) {
+    t.ok(states.has(state), `the owner was seen in ${state}`)
+  }
+  t.comment(`${checks} checks, states ${[...states].sort().join(' ')}`)
+  t.end()
+})
