@@ -32,8 +32,15 @@ export interface CheckpointStore {
   inputOffset(key: FlowKey, iss: number, irs: number): number
   remove(key: FlowKey): void
   /**
+   * Takes what other nodes have written into account, and then the binding's checkpoints over, for the term `epoch`: from now on
+   * the store refuses those of lesser terms, so that an owner that was stopped and wakes up overwrites nothing (D3).
+   */
+  claim(binding: number, epoch: number): void
+  /** Checkpoints that were refused, as another node has claimed their binding. */
+  readonly refused: number
+  /**
    * Runs `body` in the transaction that writes the queued checkpoints too: the application's state and the checkpoints are
-   * there both or neither.
+   * there both or neither. Throws ERR_NOT_OWNER, and writes nothing, when another node has claimed a binding of this one.
    */
   transaction<T>(body: () => T): T
   /** Writes what is queued: before any octet leaves that the checkpoint counts as produced. */

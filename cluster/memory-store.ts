@@ -3,7 +3,7 @@
  * no more: `crash()` loses what was queued and keeps what was flushed, and epochs are there at once. Several nodes may be
  * given the same MemoryCheckpointStorage, as they share one directory.
  */
-import { assert } from '../stack/index.js'
+import { assert, StackError } from '../stack/index.js'
 import { type Checkpoint, type CheckpointStore, MAX_UNSENT } from './checkpoint.js'
 import type { FlowKey } from './flow-key.js'
 import {
@@ -122,6 +122,8 @@ function newFlow(key: FlowKey): MemoryFlow {
 export class MemoryCheckpointStorage {
   readonly checkpoints = new Map<string, Checkpoint>()
   readonly tables = new Map<string, Map<string, unknown>>()
+  /** The greatest term in which a binding was claimed. */
+  readonly terms = new Map<number, number>()
 }
 
 export class MemoryCheckpointStore implements CheckpointStore {
@@ -131,8 +133,21 @@ export class MemoryCheckpointStore implements CheckpointStore {
   // What the running transaction wrote to tables; null outside of one.
   #writes: Map<string, Map<string, unknown>> | null = null
 
+  readonly #terms = new Map<number, number>()
+  #refused = 0
+
   constructor(storage: MemoryCheckpointStorage = new MemoryCheckpointStorage()) {
     this.#storage = storage
+  }
+
+  get refused(): number {
+    return this.#refused
+  }
+
+  claim(binding: number, epoch: number): void {
+    this.#terms.set(binding, epoch)
+    const { terms } = this.#storage
+    terms.set(binding, Math.max(terms.get(binding) ?? 0, epoch))
   }
 
   put(key: FlowKey, checkpoint: Checkpoint): void {
@@ -160,6 +175,7 @@ export class MemoryCheckpointStore implements CheckpointStore {
   transaction<T>(body: () => T): T {
     if (this.#writes !== null) return body()
     const queuedBefore = new Map(this.#queue)
+    this.#refuseLesserTerms()
     this.#writes = new Map()
     try {
       const result = body()
@@ -176,14 +192,32 @@ export class MemoryCheckpointStore implements CheckpointStore {
   /** A table of the application's own state; see StateTable. */
   open<V = unknown>(name: string): StateTable<V> {
     let table = this.#storage.tables.get(name)
-    if (table === undefined) this.#storage.tables.set(name, (table = new Map()))
+    if (table === undefined) {
+      table = new Map()
+      this.#storage.tables.set(name, table)
+    }
     return new MemoryTable<V>(table, this, () => this.#written(name))
   }
 
   refresh(): void {}
 
   flush(): void {
-    if (this.#writes === null) this.#commit(new Map())
+    if (this.#writes !== null || this.#queue.size === 0) return
+    try {
+      this.#refuseLesserTerms()
+      this.#commit(new Map())
+    } catch (error) {
+      if (!(error instanceof StackError)) throw error
+      this.#refused += this.#queue.size
+      this.#queue.clear()
+    }
+  }
+
+  #refuseLesserTerms(): void {
+    for (const [binding, term] of this.#terms) {
+      if ((this.#storage.terms.get(binding) ?? 0) <= term) continue
+      throw new StackError('ERR_NOT_OWNER', `binding ${binding} was claimed by another node`)
+    }
   }
 
   /** The process dies: what was queued is lost. */
@@ -198,7 +232,10 @@ export class MemoryCheckpointStore implements CheckpointStore {
   #written(name: string): Map<string, unknown> | null {
     if (this.#writes === null) return null
     let written = this.#writes.get(name)
-    if (written === undefined) this.#writes.set(name, (written = new Map()))
+    if (written === undefined) {
+      written = new Map()
+      this.#writes.set(name, written)
+    }
     return written
   }
 

@@ -2,7 +2,7 @@
  * Where an application goes on in a connection that was taken over: from its checkpoint, or from the very start when all input
  * is still there. The rest cannot be resumed, and the reason has a name (D5).
  */
-import { TcpState } from '../stack/index.js'
+import { arrivedUnseen, TcpState } from '../stack/index.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { Shadow } from './shadow.js'
 
@@ -38,15 +38,18 @@ function isFinished(shadow: Shadow): boolean {
 
 /** The point from which `shadow` can be resumed, or why it cannot. Unsent output of the checkpoint is put in its place. */
 export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): ResumePoint | GivenUp {
+  const { tcb, buffers } = shadow
+  const valid = checkpoint !== null && checkpoint.iss === tcb.iss && checkpoint.irs === tcb.irs
+  // What the application has consumed arrived at the owner, whether it was heard here or not.
+  if (valid && shadow.verdict !== 'untracked') arrivedUnseen(tcb, buffers, checkpoint.input)
   const verdict = shadow.verdict
   if (verdict !== 'ready') return verdict
-  const { tcb, buffers } = shadow
   const { received, sent } = buffers
   sent.trim(Math.min(tcb.sndUnaOffset, sent.end))
   if (isFinished(shadow)) {
     return { input: received.contiguousEnd, output: sent.end, resumption: null }
   }
-  if (checkpoint === null || checkpoint.iss !== tcb.iss || checkpoint.irs !== tcb.irs) {
+  if (!valid) {
     if (received.start > 0) return 'no-checkpoint'
     return pointAt(shadow, 0, 0, null)
   }

@@ -24,7 +24,7 @@ export { type Endpoints, Stack, type StackOptions } from './stack.js'
 export { Connection, ConnectionEvent } from './tcp/connection.js'
 export { Effect, type EffectSet } from './tcp/effects.js'
 export { TcpListener } from './tcp/listener.js'
-export { segmentArrives } from './tcp/segment-arrives.js'
+export { arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
 export { departedUnseen, segmentDeparts } from './tcp/segment-departs.js'
 export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
 export {

@@ -32,10 +32,13 @@ interface Progress {
   readonly bodyLength?: number
   /** Names the upload's part file. */
   readonly part?: string
+  /** Where the answer ends in the output, once that is known: what is sent that far needs nobody any more. */
+  readonly end?: number
 }
 
 interface Resumed {
   readonly input: number
+  readonly output: number
   readonly sent: number
   readonly state: Progress | null
 }
@@ -53,8 +56,9 @@ class Session {
     this.socket = socket
     const resumed = socket.resumed as Resumed | null
     const start = resumed?.input ?? 0
-    if (resumed?.state == null) {
+    if (resumed?.state == null || isAnswered(resumed)) {
       this.tracker = new RequestTracker(start)
+      if (resumed?.state?.end !== undefined) socket.skip(resumed.state.end - resumed.output)
     } else {
       this.progress = resumed.state
       const head = Buffer.from(repeatedHead(resumed.state), 'latin1')
@@ -63,6 +67,20 @@ class Session {
     }
     socket.on('data', (chunk: Buffer) => this.tracker.feed(chunk))
   }
+
+  /** The whole answer to the request at `place` has been written: nobody needs to give it again. */
+  commitAnswered({ head, bodyOffset, bodyLength }: RequestPlace): void {
+    const { socket } = this
+    if (socket.destroyed) return
+    const end = socket.outputOffset
+    const state: Progress = { head, date: '', end }
+    socket.commit(state, { input: bodyOffset + Math.max(bodyLength, 0), output: end })
+  }
+}
+
+// The whole answer has been sent, or waits in the stack to be sent again.
+function isAnswered({ state, sent }: Resumed): boolean {
+  return state?.end !== undefined && sent >= state.end
 }
 
 // The head to hear again: of an upload, only the rest of the body is still to come.
@@ -92,7 +110,10 @@ export function createFileServer(options: FileServerOptions): Server {
     session.previous = answered
     turn
       .then(() => answer(options.root, session, place, req, res))
-      .catch((error: Error) => refuse(res, error, options.onError))
+      .catch((error: Error) => {
+        refuse(res, error, options.onError)
+        if (place !== undefined) session.commitAnswered(place)
+      })
   })
   // Ours goes first, so that the tracker hears every octet before the parser does.
   server.prependListener('connection', (socket: Socket) => {
@@ -178,11 +199,7 @@ async function send(
     socket.resetAndDestroy()
     return
   }
-  if (progress === null) {
-    const date = res.getHeader('Date') as string
-    const state: Progress = { head: place.head, date, etag }
-    socket.commit(state, { input: place.bodyOffset, output: socket.outputOffset })
-  }
+  const start = socket.outputOffset
   const range = parseRange(req.headers.range, info.size)
   if (range.kind === 'unsatisfiable') {
     res.setHeader('Content-Range', `bytes */${info.size}`)
@@ -201,8 +218,14 @@ async function send(
     ETag: etag,
     'Last-Modified': info.mtime.toUTCString(),
   })
-  if (req.method === 'HEAD' || length === 0) return void res.end()
   res.flushHeaders()
+  const body = req.method === 'HEAD' ? 0 : length
+  if (progress === null) {
+    const date = res.getHeader('Date') as string
+    const state: Progress = { head: place.head, date, etag, end: socket.outputOffset + body }
+    socket.commit(state, { input: place.bodyOffset + place.bodyLength, output: start })
+  }
+  if (body === 0) return void res.end()
   const done = skipSent(socket, length)
   if (done === length) return void res.end()
   await pipeline(fs.createReadStream(file, { start: first + done, end: last }), res)
@@ -263,12 +286,12 @@ async function receive(
           committed = stored
         }
       }
+    } catch (error) {
+      // The client went away; or the connection did, to another node, which goes on with the part.
+      if (!isMoved(socket)) await fs.promises.rm(partFile, { force: true })
+      throw error
     } finally {
       await handle.close()
-    }
-    if (stored < bodyLength) {
-      await fs.promises.rm(partFile, { force: true })
-      return void res.destroy()
     }
     commit()
   } else {
@@ -281,4 +304,9 @@ async function receive(
   const text = `stored ${stored} octets\n`
   res.writeHead(201, { 'Content-Type': 'text/plain', 'Content-Length': text.length })
   res.end(text)
+  session.commitAnswered({ ...place, bodyOffset, bodyLength })
+}
+
+function isMoved(socket: Socket): boolean {
+  return (socket.errored as NodeJS.ErrnoException | null)?.code === 'ERR_CONNECTION_MOVED'
 }

@@ -26,6 +26,7 @@ export interface LmdbCheckpointStoreOptions {
 }
 
 interface Queued {
+  readonly binding: number
   readonly key: Uint8Array
   /** Null waits to remove. */
   readonly record: Buffer | null
@@ -41,6 +42,9 @@ export class LmdbCheckpointStore implements CheckpointStore {
   readonly #root: RootDatabase<Uint8Array, Key>
   readonly #checkpoints: Database<Uint8Array, Key>
   #queue = new Map<string, Queued>()
+  // The term in which this node owns a binding, as far as it knows.
+  readonly #terms = new Map<number, number>()
+  #refused = 0
   #inTransaction = false
   #closed = false
 
@@ -67,6 +71,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       )
     }
     this.#queue.set(flowName(key), {
+      binding: key.binding,
       key: encodeFlowKey(key),
       record: encodeCheckpoint(checkpoint),
     })
@@ -92,7 +97,29 @@ export class LmdbCheckpointStore implements CheckpointStore {
   }
 
   remove(key: FlowKey): void {
-    this.#queue.set(flowName(key), { key: encodeFlowKey(key), record: null })
+    this.#queue.set(flowName(key), {
+      binding: key.binding,
+      key: encodeFlowKey(key),
+      record: null,
+    })
+  }
+
+  get refused(): number {
+    return this.#refused
+  }
+
+  claim(binding: number, epoch: number): void {
+    this.refresh()
+    this.#terms.set(binding, epoch)
+    this.#root.transactionSync(() => {
+      if (this.#claimed(binding) < epoch)
+        this.#checkpoints.putSync(termKey(binding), doubleOctets(epoch))
+    })
+  }
+
+  /** Resolves when the store can be written to; a node that was stopped in a transaction holds it for ever. */
+  async probe(): Promise<void> {
+    await this.#checkpoints.put(PROBE_KEY, PROBE_KEY)
   }
 
   /**
@@ -107,6 +134,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     try {
       // The callback returns nothing, because LMDB would wait for a promise and keep the transaction open.
       this.#root.transactionSync(() => {
+        this.#refuseLesserTerms()
         result = body()
         refusePromise(result)
         this.#writeQueue()
@@ -138,7 +166,14 @@ export class LmdbCheckpointStore implements CheckpointStore {
   }
 
   flush(): void {
-    if (this.#queue.size > 0 && !this.#inTransaction) this.transaction(() => undefined)
+    if (this.#queue.size === 0 || this.#inTransaction) return
+    try {
+      this.transaction(() => undefined)
+    } catch (error) {
+      if ((error as StackError).code !== 'ERR_NOT_OWNER') throw error
+      this.#refused += this.#queue.size
+      this.#queue.clear()
+    }
   }
 
   close(): void {
@@ -162,12 +197,41 @@ export class LmdbCheckpointStore implements CheckpointStore {
     return this.#checkpoints.get(encodeFlowKey(key)) ?? null
   }
 
+  // The greatest term in which any node has claimed the binding.
+  #claimed(binding: number): number {
+    const octets = this.#checkpoints.get(termKey(binding))
+    return octets === undefined ? 0 : Buffer.from(octets).readDoubleBE(0)
+  }
+
+  #refuseLesserTerms(): void {
+    for (const [binding, term] of this.#terms) {
+      if (this.#claimed(binding) <= term) continue
+      throw new StackError(
+        'ERR_NOT_OWNER',
+        `binding ${binding} was claimed by another node: what was to be stored belongs to a connection that has moved`,
+      )
+    }
+  }
+
   #writeQueue(): void {
     for (const { key, record } of this.#queue.values()) {
       if (record === null) this.#checkpoints.removeSync(key)
       else this.#checkpoints.putSync(key, record)
     }
   }
+}
+
+// Shorter than the key of any flow.
+function termKey(binding: number): Buffer {
+  return Buffer.from([0x74, binding >> 8, binding & 0xff])
+}
+
+const PROBE_KEY = Buffer.from([0x70])
+
+function doubleOctets(value: number): Buffer {
+  const octets = Buffer.alloc(8)
+  octets.writeDoubleBE(value)
+  return octets
 }
 
 function refusePromise(result: unknown): void {

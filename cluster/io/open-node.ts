@@ -64,8 +64,6 @@ async function openParts(
   })
   opened.push(() => control.close())
   const { port: controlPort } = await control.listen()
-  const fence = new HostFence(config.fence, tap.name)
-  opened.push(() => fence.close())
   makeFolder(config.storeDir, 'storeDir')
   makeFolder(config.sharedDir, 'sharedDir')
   const mirrorStore = new LmdbMirrorStore({
@@ -79,6 +77,8 @@ async function openParts(
     cluster,
   })
   opened.push(() => checkpointStore.close())
+  const fence = new HostFence(config.fence, tap.name, checkpointStore)
+  opened.push(() => fence.close())
   return {
     stack,
     driver,
@@ -126,19 +126,23 @@ function openHeartbeat(
 class HostFence implements Fence {
   readonly #mode: FenceMode
   readonly #port: string
+  readonly #store: LmdbCheckpointStore
   readonly #local = new LocalFence()
   readonly #host = hostIdentity()
 
-  constructor(mode: FenceMode, port: string) {
+  constructor(mode: FenceMode, port: string, store: LmdbCheckpointStore) {
     this.#mode = mode
     this.#port = port
+    this.#store = store
   }
 
   async silence(target: FenceTarget): Promise<boolean> {
-    if (target.host !== this.#host || this.#mode === 'none') return false
-    const killed =
-      this.#mode === 'kill' && (await this.#local.killProcess(target.pid, target.startTime))
-    const shut = await this.#local.fencePort(target.port)
+    if (target.host !== this.#host) return false
+    const kill = () => this.#local.killProcess(target.pid, target.startTime)
+    const killed = this.#mode === 'kill' && (await kill())
+    const shut = this.#mode !== 'none' && (await this.#local.fencePort(target.port))
+    // A node that was stopped in the middle of a transaction would keep everybody from the store for ever.
+    if (!killed && !(await within(STORE_PATIENCE_MS, this.#store.probe()))) await kill()
     return shut || killed
   }
 
@@ -149,6 +153,19 @@ class HostFence implements Fence {
   close(): void {
     void this.#local.close()
   }
+}
+
+/** A transaction takes microseconds. */
+const STORE_PATIENCE_MS = 50
+
+function within(ms: number, done: Promise<void>): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms, false)
+    done.then(() => {
+      clearTimeout(timer)
+      resolve(true)
+    }, reject)
+  })
 }
 
 function makeFolder(path: string, field: string): void {

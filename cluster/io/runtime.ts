@@ -27,6 +27,8 @@ import type { NodeConfig } from './node-config.js'
 /** How often the loop turns at least: the heartbeat tells the peers that it does. */
 const TURN_MS: Millis = 10
 const SWEEP_MS: Millis = 10_000
+/** A peer on a busy link hears frames without end; it must speak at last. */
+const MAX_DRAIN_ROUNDS = 20
 
 /** Signs of life between nodes, and the lease that lets this one speak. `Heartbeat` is one. Instants are on its own clock. */
 export interface Beats {
@@ -64,7 +66,7 @@ export interface Fence {
 export interface RuntimeParts {
   readonly stack: Stack
   readonly driver: Driver<Nic>
-  readonly link: LinkEndpoint
+  readonly link: LinkEndpoint & { readonly received: number }
   readonly beats: Beats
   /** What the clock of `beats` lacks to the driver's. */
   readonly beatsOffset: Millis
@@ -264,9 +266,21 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
 
   async #silence(node: NodeId, target: FenceTarget): Promise<void> {
     const confirmed = await this.#parts.fence.silence(target)
+    await this.#drain()
     if (this.#closing) return
     this.node.handleFenced(node, confirmed, this.now())
     this.#stir()
+  }
+
+  // What the dead node said last lies in our own queue, and is to be heard before we speak in its place.
+  async #drain(): Promise<void> {
+    const { link } = this.#parts
+    for (let round = 0; round < MAX_DRAIN_ROUNDS && !this.#closing; round++) {
+      const before = link.received
+      // Two turns of the event loop: at least one whole look at all sockets.
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+      if (link.received === before) return
+    }
   }
 
   /** Leaves in good order: a peer takes the binding without waiting. */

@@ -132,6 +132,11 @@ export class Tap implements LinkEndpoint {
     }
   }
 
+  /** Frames that the kernel has given us. */
+  get received(): number {
+    return this.#stats[TapStat.RX_FRAMES] ?? 0
+  }
+
   attach(sink: FrameSink): void {
     this.#sink = sink
   }
