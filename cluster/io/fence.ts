@@ -9,7 +9,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { StackError } from '../../stack/index.js'
-import { processRuns, processStartTime } from './process-table.js'
+import { isRunning, startTimeOf } from './process-table.js'
 
 export interface LocalFenceOptions {
   /** The command that reads bridge(8) batch lines from its standard input. */
@@ -67,14 +67,14 @@ export class LocalFence {
    */
   async killProcess(pid: number, startTime: number): Promise<boolean> {
     const started = String(startTime)
-    if (!processRuns(pid, started)) return true
+    if (!isRunning(pid, started)) return true
     try {
       process.kill(pid, 'SIGKILL')
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ESRCH') return true
       return this.#fail(`cannot kill process ${pid}: ${(cause as Error).message}`)
     }
-    const gone = await confirm(KILL_CONFIRM_MS, () => !processRuns(pid, started))
+    const gone = await confirm(KILL_CONFIRM_MS, () => !isRunning(pid, started))
     return gone || this.#fail(`process ${pid} still runs ${KILL_CONFIRM_MS} ms after SIGKILL`)
   }
 
@@ -152,7 +152,7 @@ export class LocalFence {
 
 /** The start time of process `pid` in clock ticks since boot, or null when it is gone. */
 export function readStartTime(pid: number): number | null {
-  const text = processStartTime(pid)
+  const text = startTimeOf(pid)
   return text === null ? null : Number(text)
 }
 

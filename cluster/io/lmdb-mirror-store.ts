@@ -257,7 +257,10 @@ export class LmdbMirrorStore implements MirrorStore {
     const indexOf = (key: Uint8Array): StoredIndex => {
       const name = flowName(decodeFlowKey(key))
       let stored = this.#index.get(name)
-      if (stored === undefined) this.#index.set(name, (stored = newIndex()))
+      if (stored === undefined) {
+        stored = newIndex()
+        this.#index.set(name, stored)
+      }
       return stored
     }
     for (const key of this.#flows.getKeys()) {

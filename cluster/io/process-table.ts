@@ -7,12 +7,12 @@ import { readFileSync } from 'node:fs'
 const START_TIME_FIELD = 19
 
 /** The start time of process `pid` in clock ticks since boot, as text; null when it is gone. A zombie still has one. */
-export function processStartTime(pid: number): string | null {
+export function startTimeOf(pid: number): string | null {
   return readStat(pid)?.[START_TIME_FIELD] ?? null
 }
 
 /** True when the process is there with that start time and may still run: a zombie may not. */
-export function processRuns(pid: number, startTime: string): boolean {
+export function isRunning(pid: number, startTime: string): boolean {
   const stat = readStat(pid)
   if (stat === null || stat[START_TIME_FIELD] !== startTime) return false
   return stat[0] !== 'Z' && stat[0] !== 'X'

@@ -5,6 +5,7 @@
  * LMDB maps its files and trusts them: one that is no database, or a cut one, ends the process with SIGSEGV or SIGBUS.
  * Therefore each file is checked before it is opened.
  */
+import { randomUUID } from 'node:crypto'
 import {
   closeSync,
   existsSync,
@@ -22,7 +23,7 @@ import {
 import { join } from 'node:path'
 import { type Key, open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb'
 import { StackError } from '../../stack/index.js'
-import { processRuns, processStartTime } from './process-table.js'
+import { isRunning, startTimeOf } from './process-table.js'
 
 /** What the file of identity holds. */
 export interface StoreIdentity {
@@ -127,14 +128,14 @@ export function corrupt(path: string, what: string, cause?: unknown): StackError
 /** Holds the directory for this process until the returned function is called, or the process ends. */
 export function lockDirectory(path: string): () => void {
   const file = join(path, LOCK_FILE)
-  const mine = `${process.pid} ${processStartTime(process.pid)}\n`
+  const mine = `${process.pid} ${startTimeOf(process.pid)} ${randomUUID()}\n`
   // A holder that died leaves its file; whoever removes it competes for the next one on equal terms.
   for (let attempt = 0; attempt < 3; attempt++) {
     writeOnce(path, file, mine)
     const held = readFileSync(file, 'latin1')
     if (held === mine) return () => existsSync(file) && unlinkSync(file)
     const [pid, startTime] = held.trim().split(' ')
-    if (processRuns(Number(pid), startTime ?? '')) {
+    if (isRunning(Number(pid), startTime ?? '')) {
       throw new StackError(
         'ERR_STORE_LOCKED',
         `${path} is in use by process ${pid}: two nodes must not share a mirror; stop that process or give another directory`,

@@ -143,9 +143,18 @@ export class WsChannel {
 
   #handleHello(said: { cluster: string; from: number; to: number; nonce: string }): void {
     const { id, cluster, key } = this.#parts
-    if (this.#dials || this.#transcript !== null) return this.end('malformed')
-    if (said.cluster !== cluster) return this.end('foreign-cluster')
-    if (said.to !== id || said.from < 0 || said.from >= id) return this.end('wrong-direction')
+    if (this.#dials || this.#transcript !== null) {
+      this.end('malformed')
+      return
+    }
+    if (said.cluster !== cluster) {
+      this.end('foreign-cluster')
+      return
+    }
+    if (said.to !== id || said.from < 0 || said.from >= id) {
+      this.end('wrong-direction')
+      return
+    }
     this.peer = said.from
     this.#transcript = {
       cluster,
@@ -160,7 +169,10 @@ export class WsChannel {
 
   #handleAnswer(said: { nonce: string; proof: string }): void {
     const { id, cluster, key } = this.#parts
-    if (!this.#dials || this.#transcript !== null) return this.end('malformed')
+    if (!this.#dials || this.#transcript !== null) {
+      this.end('malformed')
+      return
+    }
     const transcript = {
       cluster,
       dialler: id,
@@ -168,15 +180,24 @@ export class WsChannel {
       diallerNonce: this.#nonce,
       listenerNonce: said.nonce,
     }
-    if (!sameProof(proofOf(key, 'listener', transcript), said.proof)) return this.end('bad-proof')
+    if (!sameProof(proofOf(key, 'listener', transcript), said.proof)) {
+      this.end('bad-proof')
+      return
+    }
     this.#transcript = transcript
     this.#tell({ type: 'proof', proof: proofOf(key, 'dialler', transcript) })
   }
 
   #handleProof(said: { proof: string }): void {
-    if (this.#dials || this.#transcript === null) return this.end('malformed')
+    if (this.#dials || this.#transcript === null) {
+      this.end('malformed')
+      return
+    }
     const expected = proofOf(this.#parts.key, 'dialler', this.#transcript)
-    if (!sameProof(expected, said.proof)) return this.end('bad-proof')
+    if (!sameProof(expected, said.proof)) {
+      this.end('bad-proof')
+      return
+    }
     this.#tell({ type: 'ready' })
     this.#prove()
   }
