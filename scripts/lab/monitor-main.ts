@@ -37,6 +37,8 @@ process.on('message', (request: MonitorRequest) => {
   if (request.ask === 'stall') {
     const stallMs = progress.stall(request.failedAt, monotonicMs()) ?? null
     send({ answer: request.number, stallMs, usualMs: progress.usualSilence(request.failedAt) })
+  } else if (request.ask === 'speakers') {
+    send({ answer: request.number, speakers: progress.speakers() })
   } else {
     const drops = tap.stats().kernelDrops ?? 0
     send({ answer: request.number, totals: progress.totals(), drops })

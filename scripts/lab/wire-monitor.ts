@@ -8,24 +8,25 @@ import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
 import type { Lab } from './lab.js'
 import { labEnvironment } from './space.js'
-import type { WireTotals } from './wire-progress.js'
+import type { Speaker, WireTotals } from './wire-progress.js'
 
 /** What a client felt of a failure, in milliseconds. */
 export interface Stall {
-  /** For how long it got nothing new. */
+  /** For how long it got nothing new although it could have: see wire-progress.ts. */
   readonly ms: number
-  /** The longest such silence in the second before: bursts of a client that limits its rate, full windows. */
+  /** The longest such silence in the second before the failure: how steady the owner was by itself. */
   readonly usualMs: number
 }
 
 export type MonitorRequest =
   | { readonly ask: 'stall'; readonly number: number; readonly failedAt: number }
-  | { readonly ask: 'totals'; readonly number: number }
+  | { readonly ask: 'totals' | 'speakers'; readonly number: number }
 
 export type MonitorReply =
   | { readonly totals: WireTotals }
   | { readonly answer: number; readonly stallMs: number | null; readonly usualMs: number }
   | { readonly answer: number; readonly totals: WireTotals; readonly drops: number }
+  | { readonly answer: number; readonly speakers: readonly Speaker[] }
 
 const PROGRAM = fileURLToPath(new URL('./monitor-main.js', import.meta.url))
 const ASK_EVERY_MS = 20
@@ -96,6 +97,12 @@ export class WireMonitor {
   async count(): Promise<{ totals: WireTotals; drops: number }> {
     const reply = await this.#ask({ ask: 'totals', number: ++this.#asked })
     return 'drops' in reply ? reply : { totals: this.#totals, drops: 0 }
+  }
+
+  /** Who has spoken for the virtual address up to now, by MAC address. */
+  async speakers(): Promise<readonly Speaker[]> {
+    const reply = await this.#ask({ ask: 'speakers', number: ++this.#asked })
+    return 'speakers' in reply ? reply.speakers : []
   }
 
   close(): void {

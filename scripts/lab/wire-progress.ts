@@ -1,31 +1,37 @@
 // hot path: no allocation per frame
 /**
- * What the wire tells about a transfer, without taking part in it: when the virtual address last brought a client
- * forward (text it had not sent before, or an acknowledgement of text not acknowledged before), from which MAC address
- * that came, and how many SYNs and RSTs went by. Stalls are computed from this alone.
+ * What the wire tells about a transfer, without taking part in it: when the virtual address brought a client forward (text it
+ * had not sent before, or an acknowledgement of text not acknowledged before), from which MAC address that came, and how many
+ * SYNs and RSTs went by. Retransmissions are not progress.
  *
- * Sequence numbers: RFC 9293 §3.4, compared modulo 2^32. Retransmissions are not progress.
+ * A stall is the time for which the virtual address owed the client something. It begins at the latest of three instants: the
+ * failure, the last progress, and the first instant after that progress at which the virtual address could bring the client
+ * forward at all. In a download that is when the client's window has room for a segment: a client that limits its own rate
+ * lets its window fill and rests, and no server may send then. In an upload it is when the client has sent something that is
+ * not acknowledged. The stall ends with the first progress through another MAC address.
  */
+import { Advance, WireFlow } from './wire-flow.js'
 
 const ETHERTYPE_IPV4 = 0x0800
+const ETHERTYPE_ARP = 0x0806
 const PROTOCOL_TCP = 6
-const FIN = 1
 const SYN = 2
 const RST = 4
 const ACK = 16
-/** Instants of progress that are remembered; at one per batch of frames this is minutes. */
+/** Instants that are remembered; at one per batch of frames this is minutes. */
 const MAX_INSTANTS = 1 << 16
+/** MAC addresses that have spoken for the virtual address. */
+const MAX_SPEAKERS = 64
 /** In this span after a failure the longest silence is looked for when the MAC address tells nothing. */
 const SILENCE_SPAN_MS = 2_000
 const USUAL_SPAN_MS = 1_000
 
-/** One connection of a client with the virtual address: how far the latter has got. */
-class Flow {
-  hasSent = false
-  sentUpTo = 0
-  hasAcked = false
-  ackedUpTo = 0
-}
+/** What happened at an instant: progress with which it is the client's turn, or still the server's. */
+const CLIENTS_TURN = 0
+const SERVERS_TURN = 1
+/** It became the server's turn; a new connection was asked for, with which what came before is over. */
+const TURN_CAME = 2
+const OPENED = 3
 
 export interface WireTotals {
   readonly frames: number
@@ -37,13 +43,25 @@ export interface WireTotals {
   readonly resets: number
 }
 
+/** Frames that one MAC address sent in the name of the virtual address: as source of IPv4, or as sender of ARP. */
+export interface Speaker {
+  /** The low 32 bits of the MAC address. */
+  readonly mac: number
+  readonly ipv4: number
+  readonly arp: number
+}
+
 export class WireProgress {
   readonly #virtual: number
-  readonly #flows = new Map<number, Flow>()
+  readonly #flows = new Map<number, WireFlow>()
   readonly #at = new Float64Array(MAX_INSTANTS)
-  /** The low 32 bits of the MAC address that the progress came from. */
   readonly #mac = new Int32Array(MAX_INSTANTS)
+  readonly #what = new Uint8Array(MAX_INSTANTS)
   #instants = 0
+  readonly #speakers = new Int32Array(MAX_SPEAKERS)
+  readonly #ipv4Frames = new Float64Array(MAX_SPEAKERS)
+  readonly #arpFrames = new Float64Array(MAX_SPEAKERS)
+  #speakerCount = 0
   #frames = 0
   #down = 0
   #up = 0
@@ -66,113 +84,179 @@ export class WireProgress {
     }
   }
 
+  /** Who has spoken for the virtual address, and how often. */
+  speakers(): Speaker[] {
+    const list: Speaker[] = []
+    for (let i = 0; i < this.#speakerCount; i++) {
+      // allocates: asked for now and then, not per frame
+      list.push({
+        mac: this.#speakers[i] ?? 0,
+        ipv4: this.#ipv4Frames[i] ?? 0,
+        arp: this.#arpFrames[i] ?? 0,
+      })
+    }
+    return list
+  }
+
   /** Takes note of the Ethernet frame `bytes[start, end)`, heard at `now`; `view` covers the same memory. */
   observe(bytes: Uint8Array, view: DataView, start: number, end: number, now: number): void {
     this.#frames++
-    if (end - start < 54 || view.getUint16(start + 12) !== ETHERTYPE_IPV4) return
+    if (end - start < 42) return
+    const etherType = view.getUint16(start + 12)
+    if (etherType === ETHERTYPE_ARP && view.getInt32(start + 28) === this.#virtual) {
+      const speaker = this.#speaker(view.getInt32(start + 8))
+      this.#arpFrames[speaker] = (this.#arpFrames[speaker] ?? 0) + 1
+    }
+    if (etherType !== ETHERTYPE_IPV4) return
     const ip = start + 14
-    if (bytes[ip + 9] !== PROTOCOL_TCP) return
+    const departs = view.getInt32(ip + 12) === this.#virtual
+    if (departs) {
+      const speaker = this.#speaker(view.getInt32(start + 8))
+      this.#ipv4Frames[speaker] = (this.#ipv4Frames[speaker] ?? 0) + 1
+    } else if (view.getInt32(ip + 16) !== this.#virtual) return
     const headerLength = ((bytes[ip] ?? 0) & 15) * 4
     const tcp = ip + headerLength
-    if (headerLength < 20 || tcp + 20 > end) return
+    if (bytes[ip + 9] !== PROTOCOL_TCP || headerLength < 20 || tcp + 20 > end) return
     const flags = bytes[tcp + 13] ?? 0
-    if (view.getInt32(ip + 16) === this.#virtual) {
-      if ((flags & (SYN | ACK)) === SYN) this.#noteSyn(view, ip, tcp)
-      if ((flags & RST) !== 0) this.#resets++
-    } else if (view.getInt32(ip + 12) === this.#virtual) {
-      if ((flags & RST) !== 0) this.#resets++
-      else this.#noteDeparture(bytes, view, start, ip, tcp, flags, now)
+    if ((flags & RST) !== 0) {
+      this.#resets++
+      return
     }
+    const length = view.getUint16(ip + 2) - headerLength - ((bytes[tcp + 12] ?? 0) >> 4) * 4
+    if (departs) this.#depart(bytes, view, start, tcp, length, now)
+    else this.#arrive(bytes, view, ip, tcp, length, now)
   }
 
   /**
-   * The milliseconds for which a client got nothing new after the owner failed at `failedAt`: from its last progress, or
-   * the failure if that was later, to the first progress through another MAC address. When all progress comes from one
-   * address, the longest silence in the two seconds behind the failure. Undefined: too early to tell at `now`.
+   * The milliseconds for which a client got nothing new although it could have, after the owner failed at `failedAt`: see
+   * above. When all progress comes from one address, the longest such silence in the two seconds behind the failure.
+   * Undefined: too early to tell at `now`. Meant for one transfer at a time.
    */
   stall(failedAt: number, now: number): number | undefined {
-    const failure = this.#firstAfter(failedAt)
-    if (failure === this.#oldest()) return undefined
-    const mac = this.#mac[(failure - 1) % MAX_INSTANTS]
-    let before = failedAt
+    const last = this.#lastProgressUpTo(failedAt)
+    if (last < 0) return undefined
+    const mac = this.#mac[last % MAX_INSTANTS]
+    let since = this.#turnBehind(last)
     let longest: number | undefined
-    for (let i = failure; i < this.#instants; i++) {
+    for (let i = last + 1; i < this.#instants; i++) {
       const at = this.#at[i % MAX_INSTANTS] ?? 0
-      if (this.#mac[i % MAX_INSTANTS] !== mac) return at - before
-      if (before - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest ?? 0, at - before)
-      before = at
+      const what = this.#what[i % MAX_INSTANTS]
+      if (what === TURN_CAME || what === OPENED) {
+        since = what === OPENED ? at : Math.min(since, at)
+        continue
+      }
+      const silence = Math.max(0, at - Math.max(since, failedAt))
+      if (this.#mac[i % MAX_INSTANTS] !== mac) return silence
+      if (at - silence - failedAt <= SILENCE_SPAN_MS) longest = Math.max(longest ?? 0, silence)
+      since = this.#turnBehind(i)
     }
     return now - failedAt > SILENCE_SPAN_MS ? longest : undefined
   }
 
-  /** The longest silence in the second before `failedAt`: how unsteady the client is by itself. */
+  /** The longest silence of the same kind in the second before `failedAt`: how steady the server is by itself. */
   usualSilence(failedAt: number): number {
+    const from = failedAt - USUAL_SPAN_MS
+    const first = this.#lastProgressUpTo(from)
+    let since = first < 0 ? Number.POSITIVE_INFINITY : this.#turnBehind(first)
     let longest = 0
-    for (let i = this.#firstAfter(failedAt) - 1; i > this.#oldest(); i--) {
+    for (let i = Math.max(first + 1, this.#oldest()); i < this.#instants; i++) {
       const at = this.#at[i % MAX_INSTANTS] ?? 0
-      if (failedAt - at > USUAL_SPAN_MS) break
-      const before = this.#at[(i - 1) % MAX_INSTANTS] ?? 0
-      longest = Math.max(longest, at - Math.max(before, failedAt - USUAL_SPAN_MS))
+      if (at > failedAt) break
+      const what = this.#what[i % MAX_INSTANTS]
+      if (what === TURN_CAME || what === OPENED) {
+        since = what === OPENED ? at : Math.min(since, at)
+        continue
+      }
+      longest = Math.max(longest, at - Math.max(since, from))
+      since = this.#turnBehind(i)
     }
     return longest
+  }
+
+  // Since when it is the server's turn behind the progress number `i`; infinite when it is the client's.
+  #turnBehind(i: number): number {
+    if (this.#what[i % MAX_INSTANTS] === CLIENTS_TURN) return Number.POSITIVE_INFINITY
+    return this.#at[i % MAX_INSTANTS] ?? 0
   }
 
   #oldest(): number {
     return Math.max(0, this.#instants - MAX_INSTANTS)
   }
 
-  /** The number of the first instant of progress after `at`. */
-  #firstAfter(at: number): number {
-    let next = this.#instants
-    while (next > this.#oldest() && (this.#at[(next - 1) % MAX_INSTANTS] ?? 0) > at) next--
+  /** The number of the last instant of progress that is not after `at`, or -1. */
+  #lastProgressUpTo(at: number): number {
+    for (let i = this.#instants - 1; i >= this.#oldest(); i--) {
+      if ((this.#what[i % MAX_INSTANTS] ?? 0) >= TURN_CAME) continue
+      if ((this.#at[i % MAX_INSTANTS] ?? 0) <= at) return i
+    }
+    return -1
+  }
+
+  #speaker(mac: number): number {
+    for (let i = 0; i < this.#speakerCount; i++) if (this.#speakers[i] === mac) return i
+    // The last place takes all that come too late for one of their own.
+    const next = Math.min(this.#speakerCount, MAX_SPEAKERS - 1)
+    this.#speakers[next] = mac
+    this.#speakerCount = next + 1
     return next
   }
 
-  #noteSyn(view: DataView, ip: number, tcp: number): void {
-    this.#syns++
-    this.#flows.delete(flowKey(view.getInt32(ip + 12), view.getUint16(tcp)))
+  #arrive(
+    bytes: Uint8Array,
+    view: DataView,
+    ip: number,
+    tcp: number,
+    length: number,
+    now: number,
+  ): void {
+    const key = flowKey(view.getInt32(ip + 12), view.getUint16(tcp))
+    const opens = ((bytes[tcp + 13] ?? 0) & (SYN | ACK)) === SYN
+    if (opens) {
+      this.#syns++
+      this.#flows.delete(key)
+      this.#note(now, 0, OPENED)
+    }
+    const flow = this.#flow(key)
+    const before = flow.serversTurn
+    flow.arrive(bytes, view, tcp, length)
+    if (!before && flow.serversTurn) this.#note(now, 0, TURN_CAME)
   }
 
-  #noteDeparture(
+  #depart(
     bytes: Uint8Array,
     view: DataView,
     start: number,
-    ip: number,
     tcp: number,
-    flags: number,
+    length: number,
     now: number,
   ): void {
-    const key = flowKey(view.getInt32(ip + 16), view.getUint16(tcp + 2))
-    let flow = this.#flows.get(key)
-    if (flow === undefined) {
-      flow = new Flow()
-      this.#flows.set(key, flow)
-    }
-    const length = view.getUint16(ip + 2) - (tcp - ip) - ((bytes[tcp + 12] ?? 0) >> 4) * 4
-    const first = view.getInt32(tcp + 4)
-    const sentUpTo = (first + length + (flags & (SYN | FIN) ? 1 : 0)) | 0
-    const sent = flow.hasSent ? (sentUpTo - flow.sentUpTo) | 0 : length
-    if (!flow.hasSent || sent > 0) flow.sentUpTo = sentUpTo
-    flow.hasSent = true
-    let acked = 0
-    if ((flags & ACK) !== 0) {
-      const ackedUpTo = view.getInt32(tcp + 8)
-      acked = flow.hasAcked ? (ackedUpTo - flow.ackedUpTo) | 0 : 0
-      if (!flow.hasAcked || acked > 0) flow.ackedUpTo = ackedUpTo
-      flow.hasAcked = true
-    }
-    if (sent > 0) this.#down += sent
-    if (acked > 0) this.#up += acked
-    if (sent > 0 || acked > 0) this.#noteProgress(now, view.getInt32(start + 8))
+    const flow = this.#flow(flowKey(view.getInt32(start + 30), view.getUint16(tcp + 2)))
+    const advance = flow.depart(bytes, view, tcp, length)
+    if (flow.sent > 0) this.#down += flow.sent
+    if (flow.acked > 0) this.#up += flow.acked
+    if (advance === Advance.NONE) return
+    this.#note(now, view.getInt32(start + 8), flow.serversTurn ? SERVERS_TURN : CLIENTS_TURN)
   }
 
-  #noteProgress(now: number, mac: number): void {
+  #flow(key: number): WireFlow {
+    let flow = this.#flows.get(key)
+    if (flow === undefined) {
+      // allocates: once per connection
+      flow = new WireFlow()
+      this.#flows.set(key, flow)
+    }
+    return flow
+  }
+
+  #note(now: number, mac: number, what: number): void {
     const last = (this.#instants + MAX_INSTANTS - 1) % MAX_INSTANTS
-    if (this.#instants > 0 && this.#at[last] === now && this.#mac[last] === mac) return
-    const next = this.#instants % MAX_INSTANTS
-    this.#at[next] = now
-    this.#mac[next] = mac
-    this.#instants++
+    const same = this.#instants > 0 && this.#at[last] === now && this.#mac[last] === mac
+    // Several frames of one batch are one instant; what the last of them left is what counts.
+    if (!same || what >= TURN_CAME || (this.#what[last] ?? 0) >= TURN_CAME) this.#instants++
+    const place = (this.#instants + MAX_INSTANTS - 1) % MAX_INSTANTS
+    this.#at[place] = now
+    this.#mac[place] = mac
+    this.#what[place] = what
   }
 }
 
