@@ -9,6 +9,7 @@
  */
 import type { FlowKey } from './flow-key.js'
 
+/** How far an application has come in one connection. Offsets are stream offsets. */
 export interface Checkpoint {
   readonly input: number
   readonly output: number
@@ -23,6 +24,7 @@ export interface Checkpoint {
 /** Octets of unsent output that a checkpoint may carry. */
 export const MAX_UNSENT = 4 * 1024 * 1024
 
+/** Keeps checkpoints for all nodes of the permanency set. What is queued is written by `flush` or by a transaction. */
 export interface CheckpointStore {
   /** Queues a checkpoint in place of the flow's last one; it is written by `flush`. */
   put(key: FlowKey, checkpoint: Checkpoint): void

@@ -40,6 +40,7 @@ export interface FenceTarget {
   readonly port: string
 }
 
+/** A declaration as decoded, tag and cluster already checked; or as it is to be encoded. */
 export interface OwnershipDeclaration {
   readonly kind: DeclarationKind
   /** Everybody is to answer with its own declaration. */

@@ -11,6 +11,7 @@ import type { NodeId } from './binding.js'
 /** How a node was found dead. */
 export type Cause = 'eof' | 'silence' | 'stuck'
 
+/** When a sign of life is overdue. The owner's leases must not be longer (D3). */
 export interface DetectorOptions {
   /** Without any sign for so long, a node is suspected of having stopped. */
   readonly silenceMs: Millis

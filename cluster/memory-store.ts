@@ -28,6 +28,7 @@ interface MemoryFlow {
   readonly received: MemorySide
 }
 
+/** A mirror in memory; `crash` loses what was not flushed. */
 export class MemoryMirrorStore implements MirrorStore {
   readonly #queue = new MirrorQueue()
   readonly #flows = new Map<string, MemoryFlow>()
@@ -126,6 +127,7 @@ export class MemoryCheckpointStorage {
   readonly terms = new Map<number, number>()
 }
 
+/** One node's view of checkpoints in memory that several nodes share. */
 export class MemoryCheckpointStore implements CheckpointStore {
   readonly #storage: MemoryCheckpointStorage
   // A null waits to remove.

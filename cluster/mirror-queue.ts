@@ -78,6 +78,7 @@ export function flowName(key: FlowKey): string {
   )
 }
 
+/** What waits to be written, coalesced by flow. It copies what it is given. */
 export class MirrorQueue {
   /** Octets that wait, records and text. */
   bytes = 0

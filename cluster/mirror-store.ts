@@ -22,6 +22,7 @@ export interface StoredText {
   readonly bytes: Uint8Array
 }
 
+/** One node's mirror. All calls but `putEpochSync` and `flush` return at once. */
 export interface MirrorStore {
   /** Queues the state of a flow; the last one of a turn is written. `record` is copied. */
   putTcb(key: FlowKey, record: Uint8Array): void

@@ -13,6 +13,7 @@ import { encodeTcbRecord } from './tcb-record.js'
 /** How often the mirror is written at most. */
 export const MIRROR_INTERVAL_MS: Millis = 5
 
+/** Writes the shadows of snoopers behind; it reads nothing back. */
 export class Mirror {
   readonly #store: MirrorStore
   readonly #checkpoints: CheckpointStore

@@ -9,6 +9,7 @@ import type { FenceTarget, OwnershipDeclaration } from './declaration.js'
 /** Nodes that are remembered at most. */
 export const MAX_PEERS = 63
 
+/** A node as its last declaration describes it. */
 export interface Peer {
   readonly id: NodeId
   readonly mac: MacAddress
@@ -25,6 +26,7 @@ export interface Peer {
 /** What a declaration was to us: of a node unknown so far or started again, of a known one, or an old one played again. */
 export type Notice = 'new' | 'known' | 'replayed' | 'full'
 
+/** The nodes heard of, by id and by MAC address. Bounded by {@link MAX_PEERS}. */
 export class Peers {
   readonly #byId = new Map<NodeId, Peer>()
   readonly #byMac = new Map<MacAddress, NodeId>()

@@ -6,6 +6,7 @@
 import { type Millis, NEVER, TcpState } from '../stack/index.js'
 import type { Shadow } from './shadow.js'
 
+/** Shadows of one binding at most; further connections are not tracked, and counted. */
 export const MAX_SHADOWS = 200_000
 /** A handshake that has not ended by now will not. */
 export const HANDSHAKE_MS: Millis = 75_000

@@ -6,6 +6,7 @@
 /** Octets of a key in UTF-8 at most: what the store's index can hold. */
 export const MAX_STATE_KEY = 1900
 
+/** One application's table in the store, by name. Values are JSON, or octets as they are. */
 export interface StateTable<V = unknown> {
   /** The value at `key`, or undefined. Inside a transaction it sees what the transaction wrote. */
   get(key: string): V | undefined

@@ -55,6 +55,7 @@ export const DropReason = {
   SHADOW_NO_SYN: 46,
   SHADOW_HELD_FULL: 47,
 } as const
+/** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]
 
 const NAMES: readonly string[] = Object.keys(DropReason)

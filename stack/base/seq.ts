@@ -28,18 +28,22 @@ export function diff(a: Seq, b: Seq): number {
   return (a - b) | 0
 }
 
+/** True when `a` comes before `b`. */
 export function lt(a: Seq, b: Seq): boolean {
   return ((a - b) | 0) < 0
 }
 
+/** True when `a` comes before `b` or is `b`. */
 export function le(a: Seq, b: Seq): boolean {
   return ((a - b) | 0) <= 0
 }
 
+/** True when `a` comes after `b`. */
 export function gt(a: Seq, b: Seq): boolean {
   return ((a - b) | 0) > 0
 }
 
+/** True when `a` comes after `b` or is `b`. */
 export function ge(a: Seq, b: Seq): boolean {
   return ((a - b) | 0) >= 0
 }

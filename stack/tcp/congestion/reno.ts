@@ -25,6 +25,7 @@ export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14_600))
 }
 
+/** Slow start and congestion avoidance; `ssthresh` is without limit until the first loss. */
 export class Reno implements CongestionControl {
   cwnd: number
   ssthresh = 0x7fff_ffff

@@ -7,11 +7,14 @@
  */
 import type { Millis } from '../../base/time.js'
 
+/** The floor; see the deviation above. */
 export const MIN_RTO_MS = 200
+/** RFC 6298 (2.5): the ceiling, with back-off. */
 export const MAX_RTO_MS = 60_000
 /** RFC 6298 (2.1): until a sample has been taken. */
 export const INITIAL_RTO_MS = 1000
 
+/** One connection's estimate. It starts afresh at a take-over. */
 export class RttEstimator {
   /** SRTT, or -1 before the first sample. */
   srttMs = -1

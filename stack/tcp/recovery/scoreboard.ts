@@ -10,6 +10,7 @@ export const MAX_SACKED_RANGES = 64
 /** RFC 6675 §2: DupThresh. */
 export const DUP_THRESH = 3
 
+/** What the peer has reported, as intervals in ascending order that do not touch. */
 export class Scoreboard {
   #edges: Float64Array = NONE
   #count = 0
