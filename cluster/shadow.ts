@@ -18,6 +18,7 @@ import {
   max,
   newBuffers,
   openPassive,
+  RST,
   Segment,
   type Seq,
   SYN,
@@ -62,7 +63,7 @@ export class Shadow {
   /** Of an untracked connection: the peer's last SEG.ACK and the end of its last segment, for an exact reset. */
   peerAck: Seq = ZERO
   peerSeq: Seq = ZERO
-  readonly #tracked: boolean
+  #tracked: boolean
   #held: Segment[] = []
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
@@ -128,6 +129,8 @@ export class Shadow {
       return
     }
     if (direction === 'outbound') {
+      // The owner's SYN went by unheard, and with it the options and the start of the stream.
+      if (!tcb.synSent && !seg.has(SYN) && !seg.has(RST)) return this.#loseTrack(seg, direction)
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held.length > 0) this.#replayHeld(now)
       return
@@ -141,7 +144,11 @@ export class Shadow {
   // allocates: once per promotion
   settle(now: Millis): void {
     for (const seg of this.#held) {
-      if (!this.tcb.synSent) break
+      if (!this.tcb.synSent) {
+        // It acknowledges a SYN that nobody here has heard.
+        this.#loseTrack(seg, 'inbound')
+        continue
+      }
       if (gt(seg.ack, this.tcb.sndNxt)) departedUnseen(this.tcb, seg.ack)
       segmentArrives(this.tcb, this.buffers, seg, now)
     }
@@ -176,6 +183,11 @@ export class Shadow {
       this.#held.splice(i, 1)
       segmentArrives(this.tcb, this.buffers, seg, now)
     }
+  }
+
+  #loseTrack(seg: Segment, direction: Direction): void {
+    this.#tracked = false
+    this.#noteUntracked(seg, direction)
   }
 
   #noteUntracked(seg: Segment, direction: Direction): void {
