@@ -226,7 +226,9 @@ export class Connection {
   #takeProof(seg: Segment): void {
     const { tcb } = this
     if (!gt(seg.ack, tcb.sndNxt) || !isSynchronized(tcb.state)) return
-    if (diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax) departedUnseen(tcb, seg.ack)
+    // Who knows the exact sequence number is the peer, however much of the exchange was missed (RFC 5961 §3.2).
+    const near = diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax
+    if (near || seg.seq === tcb.rcvNxt) departedUnseen(tcb, seg.ack)
   }
 
   #handleAcked(): void {
