@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { Lab, type LabOptions } from '../../scripts/lab/lab.js'
-import { freshLabId, readLab, runtimeFolder } from '../../scripts/lab/lab-file.js'
+import { readLab, runtimeFolder } from '../../scripts/lab/lab-file.js'
 import { parseCounters } from '../../scripts/lab/network.js'
 import { parseEvent } from '../../scripts/lab/node-process.js'
 import {
@@ -19,9 +19,9 @@ import {
   processesOfLab,
   signalProcess,
 } from '../../scripts/lab/process-table.js'
-import { NO_LINK_CODES, Space } from '../../scripts/lab/space.js'
 import { reapDeadLabs } from '../../scripts/lab/teardown.js'
 import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import { gone, whyNoLab } from './support.js'
 
 const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-lab-test-'))
 t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }))
@@ -46,32 +46,8 @@ fs.writeFileSync(standIn, STAND_IN)
 const options: LabOptions = { nodes: 2, app: 'echo', program: [process.execPath, standIn] }
 const cli = fileURLToPath(new URL('../../scripts/understudy.js', import.meta.url))
 
-async function whyNoLab(): Promise<string | false> {
-  try {
-    const space = await Space.open(freshLabId())
-    space.close()
-    return false
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === undefined || !NO_LINK_CODES.has(code)) throw error
-    return message
-  }
-}
-
 function namespacesOf(lab: Lab): string {
   return lab.space.runScript('ip netns list')
-}
-
-async function gone(id: string): Promise<boolean> {
-  const folder = join(runtimeFolder(), id)
-  for (let i = 0; i < 100; i++) {
-    const names = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? ''
-    if (processesOfLab(id).length === 0 && !fs.existsSync(folder) && !names.includes(`us${id}-`)) {
-      return true
-    }
-    await delay(50)
-  }
-  return false
 }
 
 t.test('a process is known by its start time as well', async (t) => {

@@ -1,0 +1,107 @@
+/** What the tests on real devices share: whether there can be any, what is left of a lab, and clients that check what they get. */
+import { type ChildProcess, spawnSync } from 'node:child_process'
+import { createHash, randomFillSync } from 'node:crypto'
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Lab } from '../../scripts/lab/lab.js'
+import { freshLabId, runtimeFolder } from '../../scripts/lab/lab-file.js'
+import { processesOfLab } from '../../scripts/lab/process-table.js'
+import { NO_LINK_CODES, Space } from '../../scripts/lab/space.js'
+import type { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import { lowMac } from '../../scripts/lab/wire-progress.js'
+
+/** Why no lab can be built here, or false. */
+export async function whyNoLab(): Promise<string | false> {
+  try {
+    const space = await Space.open(freshLabId())
+    space.close()
+    return false
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === undefined || !NO_LINK_CODES.has(code)) throw error
+    return message
+  }
+}
+
+/** Whether nothing is left of the lab `id`, after five seconds at most. */
+export async function gone(id: string): Promise<boolean> {
+  const folder = join(runtimeFolder(), id)
+  for (let i = 0; i < 100; i++) {
+    const names = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? ''
+    if (processesOfLab(id).length === 0 && !fs.existsSync(folder) && !names.includes(`us${id}-`)) {
+      return true
+    }
+    await delay(50)
+  }
+  return false
+}
+
+/** Writes `size` random octets to `path` and returns their hash. */
+export function randomFile(path: string, size: number): string {
+  const bytes = randomFillSync(Buffer.alloc(size))
+  fs.writeFileSync(path, bytes)
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+export function hashOf(path: string): string {
+  return createHash('sha256').update(fs.readFileSync(path)).digest('hex')
+}
+
+/** How a command in the client's namespace ended. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export function ended(child: ChildProcess): Promise<Ended> {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr?.on('data', (chunk) => {
+    stderr += chunk
+  })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, stdout, stderr }))
+  })
+}
+
+/** A curl in the client's namespace, with the options of every one of them. */
+export function curl(lab: Lab, ...args: string[]): Promise<Ended> {
+  const common = ['--disable', '--silent', '--show-error', '--fail', '--noproxy', '*']
+  return ended(lab.spawnInClient(['curl', ...common, ...args]))
+}
+
+/** Resolves when `count` octets more than `from` have gone over the wire. Throws after ten seconds without. */
+export async function reach(
+  monitor: WireMonitor,
+  direction: 'down' | 'up',
+  count: number,
+  from = 0,
+): Promise<void> {
+  const giveUpAt = Date.now() + 20_000
+  while (monitor.totals[direction] - from < count) {
+    if (Date.now() > giveUpAt) {
+      throw new Error(`${monitor.totals[direction] - from} of ${count} octets after 20 s`)
+    }
+    await delay(5)
+  }
+}
+
+/** Kills the owner, resolves when another node owns the address, and returns both ids. */
+export async function killOwner(lab: Lab): Promise<{ from: number; to: number }> {
+  const from = await lab.awaitOwner()
+  await lab.kill(from)
+  return { from, to: await lab.awaitOwner(10_000) }
+}
+
+/** Frames that node `id` has sent in the name of the virtual address. */
+export async function spokenBy(lab: Lab, monitor: WireMonitor, id: number): Promise<number> {
+  const mac = lowMac(lab.record.nodes.find((node) => node.id === id)?.mac ?? '')
+  const speaker = (await monitor.speakers()).find((each) => each.mac === mac)
+  return (speaker?.ipv4 ?? 0) + (speaker?.arp ?? 0)
+}
