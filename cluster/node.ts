@@ -16,12 +16,8 @@ import {
   type FrameSnoop,
   type Millis,
   NEVER,
-  type Nic,
-  type Stack,
 } from '../stack/index.js'
-import type { Authenticator } from './authenticator.js'
-import type { Binding, NodeId } from './binding.js'
-import type { CheckpointStore } from './checkpoint.js'
+import type { NodeId } from './binding.js'
 import {
   ConnectionPolicy,
   clusterHash,
@@ -30,73 +26,22 @@ import {
   DoubtfulData,
   decodeDeclaration,
   encodeDeclaration,
-  type FenceTarget,
   type OwnershipDeclaration,
 } from './declaration.js'
-import type { FailoverPolicy } from './failover-policy.js'
 import { FailureDetector } from './failure-detector.js'
 import { Mirror } from './mirror.js'
-import type { MirrorStore } from './mirror-store.js'
 import type { Action, ClaimCause, NodeReport } from './node-actions.js'
+import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Peers } from './peers.js'
 import { Snooper } from './snooper.js'
+import { Succession } from './succession.js'
 import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
 
 export type { Action, NodeReport } from './node-actions.js'
+export { DEFAULT_TIMING, type NodeOptions, type NodeTiming, type NodeWorld } from './node-options.js'
 
 export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
 
-/** Spans of time; the relations between them keep two nodes from speaking at once. */
-export interface NodeTiming {
-  /** How long a node listens after its start before it may claim. */
-  readonly bootMs: Millis
-  /** Between two renewals of a declaration. */
-  readonly renewMs: Millis
-  /** A node that was stopped for so long has lost its lease. At most `silenceMs`. */
-  readonly leaseMs: Millis
-  /** The same for a stuck event loop. At most `stuckMs`. */
-  readonly turnLeaseMs: Millis
-  readonly silenceMs: Millis
-  readonly stuckMs: Millis
-  /** How long the next in line waits for the one before it. */
-  readonly patienceMs: Millis
-}
-
-export const DEFAULT_TIMING: NodeTiming = {
-  bootMs: 300,
-  renewMs: 200,
-  leaseMs: 80,
-  turnLeaseMs: 800,
-  silenceMs: 120,
-  stuckMs: 1000,
-  patienceMs: 400,
-}
-
-export interface NodeOptions {
-  readonly id: NodeId
-  /** When this process started, in ms since the Unix epoch. */
-  readonly incarnation: number
-  readonly cluster: string
-  readonly binding: Binding
-  readonly controlAddress: number
-  readonly controlPort: number
-  readonly heartbeatPort: number
-  readonly fence: FenceTarget
-  readonly application: string
-  readonly policy: FailoverPolicy
-  readonly timing: NodeTiming
-}
-
-/** What a node needs from outside. */
-export interface NodeWorld {
-  readonly stack: Stack
-  readonly nic: Nic
-  readonly mirrorStore: MirrorStore
-  readonly checkpoints: CheckpointStore
-  readonly authenticator: Authenticator
-}
-
-const NOBODY: NodeId = 0
 // Between the end of another's lease and our first word.
 const LEASE_MARGIN_MS = 10
 
@@ -111,6 +56,7 @@ export class ClusterNode implements FrameSnoop {
   owner: NodeId = NOBODY
   readonly #world: NodeWorld
   readonly #mirror: Mirror
+  readonly #succession: Succession
   readonly #cluster: number
   readonly #actions: Action[] = []
   #highestEpoch = 0
@@ -132,6 +78,7 @@ export class ClusterNode implements FrameSnoop {
     this.#cluster = clusterHash(options.cluster)
     this.snooper = new Snooper(options.binding, world.stack.drops)
     this.detector = new FailureDetector(options.timing)
+    this.#succession = new Succession(options.id, options.binding, options.policy, this.peers)
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -142,6 +89,8 @@ export class ClusterNode implements FrameSnoop {
     nic.setAddress(binding.address, binding.prefix, 'observed')
     nic.snoop = this
     this.#highestEpoch = mirrorStore.epoch(binding.id)
+    // Those who know of no later term must hear of this one, lest they use it again.
+    this.epoch = this.#highestEpoch
     // What an earlier life mirrored lacks what was said while nobody listened.
     for (const { key } of [...mirrorStore.flows(binding.id)]) mirrorStore.removeFlow(key)
     mirrorStore.flush()
@@ -211,7 +160,11 @@ export class ClusterNode implements FrameSnoop {
     if (d.binding !== this.options.binding.id) return
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
-      this.#handleClaim(d, now)
+      this.#handleClaim(d, d.node, now)
+    } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== this.options.id) {
+      this.#handleHearsay(d, now)
+    } else if (this.state === 'owner' && d.epoch > this.epoch) {
+      this.#outbid(d.epoch)
     } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
       this.#yieldedBy = d.node
       this.owner = NOBODY
@@ -222,6 +175,7 @@ export class ClusterNode implements FrameSnoop {
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
     if (fresh) {
       this.detector.forget(d.node)
+      this.#succession.met(d.node, now)
       const { node, controlAddress, controlPort, heartbeatPort } = d
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
@@ -232,13 +186,24 @@ export class ClusterNode implements FrameSnoop {
     if (d.solicit || fresh) this.#answer = true
   }
 
-  #handleClaim(d: OwnershipDeclaration, now: Millis): void {
-    const order = compareClaims(d.epoch, d.node, this.epoch, this.owner)
+  // Who else owns the binding is known from one that knows it, when the owner itself cannot be heard: it counts when it is
+  // news. An owner of which that is all we know is given the time in which it could still speak.
+  #handleHearsay(d: OwnershipDeclaration, now: Millis): void {
+    if (compareClaims(d.epoch, d.owner, this.epoch, this.owner) <= 0) return
+    const { stuckMs, silenceMs } = this.options.timing
+    this.#handleClaim(d, d.owner, now)
+    this.#succession.ownerNamed()
+    this.detector.watch(d.owner, now + stuckMs - silenceMs)
+  }
+
+  #handleClaim(d: OwnershipDeclaration, owner: NodeId, now: Millis): void {
+    const order = compareClaims(d.epoch, owner, this.epoch, this.owner)
     if (order < 0) {
-      // A lesser claim: its maker has missed ours.
-      if (this.state === 'owner') this.#answer = true
+      // A lesser claim: its maker has missed a greater one.
+      this.#answer = true
       return
     }
+    this.#succession.ownerSpoke(now)
     if (order === 0) {
       // The owner lives after all, and nothing has been done to it yet.
       if (this.state === 'claiming') this.state = 'standby'
@@ -251,12 +216,14 @@ export class ClusterNode implements FrameSnoop {
       this.#stepDown(now)
     }
     this.epoch = d.epoch
-    this.owner = d.node
+    this.owner = owner
     this.state = 'standby'
     this.#claimAt = NEVER
     this.#suspectedAt = 0
+    // So that this term is known here after a restart too.
+    this.#world.mirrorStore.putEpochSync(d.binding, d.epoch)
     this.#actions.push({ kind: 'unfence' })
-    this.#report({ event: 'standby', owner: d.node, epoch: d.epoch, yielded: before === 'owner' })
+    this.#report({ event: 'standby', owner, epoch: d.epoch, yielded: before === 'owner' })
   }
 
   /** The control channel to a node is up, or has ended. */
@@ -309,25 +276,7 @@ export class ClusterNode implements FrameSnoop {
 
   // When it is this node's turn to act, after those before it in the policy's line had theirs.
   #patienceEnds(since: Millis): Millis {
-    return since + this.#rank() * this.options.timing.patienceMs
-  }
-
-  // How many nodes that are up, and not suspected, come before this one.
-  #rank(): number {
-    const { policy, binding, id } = this.options
-    const line = this.#candidates
-    let rank = 0
-    for (let left = line; left.length > 0; rank++) {
-      const next = policy(binding, left)
-      if (next === id || next === null) break
-      left = left.filter((node) => node !== next)
-    }
-    return rank
-  }
-
-  get #candidates(): NodeId[] {
-    const up = this.peers.upWith(this.options.id)
-    return up.filter((node) => node !== this.owner)
+    return since + this.#succession.rank(this.owner, this.#yieldedBy) * this.options.timing.patienceMs
   }
 
   #considerClaim(now: Millis): void {
@@ -367,6 +316,7 @@ export class ClusterNode implements FrameSnoop {
     this.#highestEpoch = this.epoch
     // Durable before anything is sent: a term is never used twice.
     mirrorStore.putEpochSync(binding.id, this.epoch)
+    checkpoints.claim(binding.id, this.epoch)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
     const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
@@ -385,6 +335,14 @@ export class ClusterNode implements FrameSnoop {
     this.#declare(DeclarationKind.CLAIM, false)
     announce(nic, binding, clients, now)
     this.#reportClaim(from, now - since, count)
+  }
+
+  // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
+  #outbid(epoch: number): void {
+    this.epoch = epoch + 1
+    this.#highestEpoch = this.epoch
+    this.#world.mirrorStore.putEpochSync(this.options.binding.id, this.epoch)
+    this.#declare(DeclarationKind.CLAIM, false)
   }
 
   #reportClaim(from: NodeId, ms: Millis, count: PromotionCount): void {

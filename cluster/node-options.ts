@@ -1,0 +1,63 @@
+/**
+ * What a ClusterNode is made with: who it is, what it may own, how long it waits, and what it needs from outside.
+ */
+import type { Millis, Nic, Stack } from '../stack/index.js'
+import type { Authenticator } from './authenticator.js'
+import type { Binding, NodeId } from './binding.js'
+import type { CheckpointStore } from './checkpoint.js'
+import type { FenceTarget } from './declaration.js'
+import type { FailoverPolicy } from './failover-policy.js'
+import type { MirrorStore } from './mirror-store.js'
+
+/** In the place of a node's id: there is none. */
+export const NOBODY: NodeId = 0
+
+/** Spans of time; the relations between them keep two nodes from speaking at once. */
+export interface NodeTiming {
+  /** How long a node listens after its start before it may claim. */
+  readonly bootMs: Millis
+  /** Between two renewals of a declaration. */
+  readonly renewMs: Millis
+  /** A node that was stopped for so long has lost its lease. At most `silenceMs`. */
+  readonly leaseMs: Millis
+  /** The same for a stuck event loop. At most `stuckMs`. */
+  readonly turnLeaseMs: Millis
+  readonly silenceMs: Millis
+  readonly stuckMs: Millis
+  /** How long the next in line waits for the one before it. */
+  readonly patienceMs: Millis
+}
+
+export const DEFAULT_TIMING: NodeTiming = {
+  bootMs: 300,
+  renewMs: 200,
+  leaseMs: 80,
+  turnLeaseMs: 800,
+  silenceMs: 120,
+  stuckMs: 1000,
+  patienceMs: 400,
+}
+
+export interface NodeOptions {
+  readonly id: NodeId
+  /** When this process started, in ms since the Unix epoch. */
+  readonly incarnation: number
+  readonly cluster: string
+  readonly binding: Binding
+  readonly controlAddress: number
+  readonly controlPort: number
+  readonly heartbeatPort: number
+  readonly fence: FenceTarget
+  readonly application: string
+  readonly policy: FailoverPolicy
+  readonly timing: NodeTiming
+}
+
+/** What a node needs from outside. */
+export interface NodeWorld {
+  readonly stack: Stack
+  readonly nic: Nic
+  readonly mirrorStore: MirrorStore
+  readonly checkpoints: CheckpointStore
+  readonly authenticator: Authenticator
+}

@@ -1,0 +1,63 @@
+/**
+ * Succession (P7): how many nodes go before this one when the binding's owner is gone. A node that came up behind the owner's
+ * last word has overheard nothing that it could go on with: it is not in line. Neither is this node ahead of anybody while it
+ * knows of the owner from others only.
+ */
+import type { Millis } from '../stack/index.js'
+import type { Binding, NodeId } from './binding.js'
+import type { FailoverPolicy } from './failover-policy.js'
+import type { Peers } from './peers.js'
+
+export class Succession {
+  readonly #id: NodeId
+  readonly #binding: Binding
+  readonly #policy: FailoverPolicy
+  readonly #peers: Peers
+  readonly #metAt = new Map<NodeId, Millis>()
+  #ownerSpokeAt: Millis = Number.NEGATIVE_INFINITY
+  #hearsay = false
+
+  constructor(id: NodeId, binding: Binding, policy: FailoverPolicy, peers: Peers) {
+    this.#id = id
+    this.#binding = binding
+    this.#policy = policy
+    this.#peers = peers
+  }
+
+  /** A node has come up, as far as this one knows. */
+  met(node: NodeId, now: Millis): void {
+    this.#metAt.set(node, now)
+  }
+
+  /** The owner itself has declared that it owns the binding. */
+  ownerSpoke(now: Millis): void {
+    this.#ownerSpokeAt = now
+    this.#hearsay = false
+  }
+
+  /** Another node has named the owner, which has not been heard here. */
+  ownerNamed(): void {
+    this.#hearsay = true
+  }
+
+  /** How many nodes go before this one. `owner` is the one that is gone; 0: the binding has none. */
+  rank(owner: NodeId, yieldedBy: NodeId): number {
+    let left = this.#peers.upWith(this.#id).filter((node) => {
+      if (node === owner || node === yieldedBy) return false
+      return node === this.#id || owner === 0 || this.#wasThere(node)
+    })
+    if (owner !== 0 && this.#hearsay) return left.length - 1
+    let rank = 0
+    for (; left.length > 0; rank++) {
+      const next = this.#policy(this.#binding, left)
+      if (next === this.#id || next === null) break
+      left = left.filter((node) => node !== next)
+    }
+    return rank
+  }
+
+  // Up before the owner was heard for the last time.
+  #wasThere(node: NodeId): boolean {
+    return (this.#metAt.get(node) ?? 0) < this.#ownerSpokeAt
+  }
+}
