@@ -123,7 +123,7 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   if ((effects & (Effect.DROPPED | Effect.CLOSED)) !== 0) return effects
   // Sixth: urgent data is read in line, its pointer is not used (RFC 6093; MUST-31 by the socket face).
   effects |= takeText(tcb, buffers, seg)
-  effects |= checkFin(tcb, seg)
+  effects |= checkFin(tcb, buffers, seg)
   return effects
 }
 
@@ -303,11 +303,13 @@ function rightEdge(tcb: Tcb): Seq {
 }
 
 // Eighth: the FIN bit. A FIN that comes early waits for the text before it.
-function checkFin(tcb: Tcb, seg: Segment): EffectSet {
+function checkFin(tcb: Tcb, buffers: Buffers, seg: Segment): EffectSet {
   if (!isSynchronized(tcb.state)) return 0
   if (seg.has(FIN) && tcb.rcvFinSeen === 0) {
     const fin = add(seg.seq, seg.textLength)
-    if (ge(fin, tcb.rcvNxt) && lt(fin, tcb.rcvAdv)) {
+    // A FIN before text that is here already would end the stream in its middle: whoever sent it lies.
+    const ends = buffers.received.end <= tcb.rcvNxtOffset + diff(fin, tcb.rcvNxt)
+    if (ends && ge(fin, tcb.rcvNxt) && lt(fin, tcb.rcvAdv)) {
       tcb.rcvFin = fin
       tcb.rcvFinSeen = 1
     }

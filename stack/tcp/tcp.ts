@@ -93,7 +93,7 @@ export class Tcp {
       if (this.demux.findListener(connection.localAddress, connection.localPort) !== listener)
         continue
       this.#unclaimed.splice(i, 1)
-      this.#offer(listener, connection)
+      this.#claim(listener, connection)
     }
     return listener
   }
@@ -151,9 +151,19 @@ export class Tcp {
     const listener = this.demux.findListener(local, localPort)
     if (resumption === null) connection.orphan()
     else if (listener === null) this.#unclaimed.push(connection)
-    else if (parts.tcb.state >= TcpState.ESTABLISHED) this.#offer(listener, connection)
-    else connection.listener = listener
+    else this.#claim(listener, connection)
     return connection
+  }
+
+  // A promoted connection has found its listener: it is accepted at once, or when its handshake is complete.
+  #claim(listener: TcpListener, connection: Connection): void {
+    if (connection.released) return
+    if (connection.state >= TcpState.ESTABLISHED) {
+      this.#offer(listener, connection)
+      return
+    }
+    connection.listener = listener
+    listener.embryonic++
   }
 
   /** Demotion: takes the connection out of the stack. Its application is told that it is closed here. */

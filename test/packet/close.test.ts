@@ -229,3 +229,14 @@ t.test('T2: an aborted connection waits for nothing: no timer is left in any sta
   t.equal(c.stack.nextDeadline(), Number.POSITIVE_INFINITY)
   t.end()
 })
+
+t.test('T6: a FIN in the middle of text that is here already is not believed', (t) => {
+  const c = established(t)
+  c.peerSends({ seq: IRS + 101, ack: ISS + 1, flags: ACK, text: octets(100, 100) })
+  c.peerSends({ seq: IRS + 51, ack: ISS + 1, flags: FIN | ACK })
+  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(100) })
+  t.equal(c.ignores().at(-1)?.ack, IRS + 201)
+  t.equal(c.state, 'ESTABLISHED')
+  t.equal(c.read(), octets(200))
+  t.end()
+})

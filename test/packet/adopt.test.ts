@@ -1,0 +1,147 @@
+/**
+ * What a promoted connection says first, and to whom it belongs (P9): against a scripted peer that notices nothing.
+ */
+import t from 'tap'
+import { type Connection, type Endpoints, Stack } from '../../stack/index.js'
+import { ACK, type Checks, established, FIN, IRS, ISS, LOCAL, LOCAL_PORT, octets, PEER, PEER_PORT, PSH, RST, Script, SYN } from './peer.js'
+
+const ENDS: Endpoints = { localAddress: LOCAL, localPort: LOCAL_PORT, remoteAddress: PEER, remotePort: PEER_PORT }
+
+/** Hands the connection of `c` over to the stack of another script with the same numbers. */
+function handedOver(t: Checks, c: Script, resumption: unknown = {}, listens = true): Script {
+  const next = new Script(t, c.options, c.start)
+  next.now = c.now
+  next.iss = c.iss
+  if (listens) next.listens()
+  const old = c.connection ?? [...c.stack.tcp.demux.connections()][0]
+  const { sndNxtOffset, sndFinSent } = (old as Connection).tcb
+  const input = (old as Connection).inputOffset
+  const parts = c.stack.release(old as Connection)
+  next.stack.adopt(parts, next.nic, ENDS, next.now, input, Math.max(0, sndNxtOffset - sndFinSent), resumption)
+  next.drain()
+  return next
+}
+
+t.test('P9: with nothing outstanding the first segment acknowledges all that was taken in', (t) => {
+  const c = established(t)
+  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(700) })
+  const next = handedOver(t, c)
+  next.expects({ seq: ISS + 1, ack: IRS + 701, flags: ACK, text: '' })
+  next.expectsNothing()
+  t.equal(next.read(), octets(700), 'what nobody read is read here')
+  next.write('go on')
+  next.expects({ seq: ISS + 1, ack: IRS + 701, text: 'go on' })
+  t.end()
+})
+
+t.test('P9: with octets outstanding all of them are sent again at once, within the restart window', (t) => {
+  const c = established(t, { mss: 1000 })
+  c.write(octets(3500))
+  t.equal(c.ignores().length, 3)
+  const next = handedOver(t, c)
+  const sent = next.ignores().filter((s) => s.length > 0)
+  t.strictSame(sent.map((s) => [s.seq - ISS - 1, s.length]), [[0, 1000], [1000, 1000], [2000, 1000]])
+  t.equal(sent.map((s) => s.text).join(''), octets(3000))
+  next.advance(1100)
+  t.ok(next.ignores().length > 0, 'the timer runs')
+  t.end()
+})
+
+t.test('P1: an ACK above SND.NXT is proof of what the last owner sent unseen', (t) => {
+  const c = established(t)
+  const next = handedOver(t, c)
+  next.ignores()
+  next.peerSends({ seq: IRS + 1, ack: ISS + 101, flags: ACK, text: 'more' })
+  next.expects({ seq: ISS + 101, ack: IRS + 5, flags: ACK })
+  next.c.write(Buffer.from(octets(150)), 0, 150)
+  next.drain()
+  next.expects({ seq: ISS + 101, text: octets(50, 100) })
+  t.end()
+})
+
+t.test('T6: the same ACK is an error when there was no take-over, or it was long ago', (t) => {
+  const next = handedOver(t, established(t))
+  next.ignores()
+  next.advance(31_000)
+  next.peerSends({ seq: IRS + 1, ack: ISS + 101, flags: ACK, text: 'evil' })
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+  t.equal(next.read(), '')
+  t.end()
+})
+
+t.test('P9: a connection waits for its listener, is acknowledged meanwhile, and is accepted first', (t) => {
+  const next = handedOver(t, established(t), {}, false)
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+  next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'early' })
+  next.expects({ ack: IRS + 6 })
+  t.equal(next.connection, null)
+  next.listens()
+  next.drain()
+  t.equal(next.read(), 'early')
+  t.end()
+})
+
+t.test('P9: a connection that ended before its listener came is not accepted', (t) => {
+  const next = handedOver(t, established(t), {}, false)
+  next.peerSends({ seq: IRS + 1, flags: RST })
+  next.listens()
+  next.drain()
+  t.equal(next.connection, null)
+  t.end()
+})
+
+t.test('P16: a handshake that was under way is completed, and accepted only then', (t) => {
+  for (const listens of [true, false]) {
+    const c = new Script(t)
+    c.listens()
+    c.peerSends({ seq: IRS, flags: SYN })
+    const next = handedOver(t, c, {}, listens)
+    next.expects({ seq: ISS, ack: IRS + 1, flags: SYN | ACK })
+    if (!listens) next.listens()
+    next.drain()
+    t.equal(next.connection, null, 'not accepted in SYN-RECEIVED')
+    next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'hi' })
+    t.equal(next.state, 'ESTABLISHED')
+    t.equal(next.read(), 'hi')
+  }
+  t.end()
+})
+
+t.test('P18: a FIN of ours that was sent is sent again until it is acknowledged', (t) => {
+  const c = established(t)
+  c.write('bye')
+  c.shutdown()
+  c.ignores()
+  const next = handedOver(t, c)
+  t.ok(next.ignores().some((s) => s.text === 'bye' && (s.flags & ~PSH) === (FIN | ACK) && s.seq === ISS + 1))
+  next.peerSends({ seq: IRS + 1, ack: ISS + 5, flags: ACK })
+  t.equal(next.state, 'FIN_WAIT_2')
+  next.peerSends({ seq: IRS + 1, ack: ISS + 5, flags: FIN | ACK })
+  t.equal(next.state, 'TIME_WAIT')
+  t.end()
+})
+
+t.test('P14: windows, scales and timestamps are those that were agreed on', (t) => {
+  const c = established(t, { windowScale: 4, timestamps: true, sack: true, receiveLimit: 1 << 20 })
+  const edge = c.c.tcb.rcvAdv
+  const tsBefore = c.c.tcb.tsOffset
+  c.advance(500)
+  const next = handedOver(t, c)
+  const first = next.ignores()[0]
+  t.equal(first?.ts?.[1], 5000, 'TS.Recent is echoed')
+  t.equal(((first?.ts?.[0] ?? 0) - (tsBefore + Math.floor(next.now))) | 0, 0, 'TSval goes on')
+  t.ok(((next.c.tcb.rcvAdv - edge) | 0) >= 0, 'the window does not shrink (SHLD-14)')
+  t.end()
+})
+
+t.test('P9: what is released says nothing any more', (t) => {
+  const c = established(t)
+  c.write('waiting')
+  c.ignores()
+  const stack: Stack = c.stack
+  stack.release(c.c)
+  c.advance(100_000)
+  c.expectsNothing()
+  t.equal(stack.tcp.demux.size, 0)
+  t.end()
+})
