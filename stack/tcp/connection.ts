@@ -7,16 +7,17 @@
  * is the way back. It knows no IP, no clock and no callback: what happened is kept in `events` until somebody looks, and a
  * connection that may have something to do puts itself on the `touched` queue.
  */
-import { diff, gt, type Seq } from '../base/seq.js'
+import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
 import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
 import { ChallengeBudget } from './challenge.js'
+import { Adoption } from './adoption.js'
 import { Effect, type EffectSet } from './effects.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
-import { departedUnseen, segmentDeparts } from './segment-departs.js'
+import { segmentDeparts } from './segment-departs.js'
 import { effectiveMss, Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { type Buffers, deleteTcb, Offer, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
@@ -40,8 +41,6 @@ export const ConnectionEvent = {
 export const MSL_MS = 30_000
 /** How long an orphan waits for the peer's FIN. */
 export const FIN_WAIT_2_MS = 60_000
-/** How long behind a take-over an ACK above SND.NXT is taken as proof of what the last owner sent. */
-export const ADOPTION_GRACE_MS = 30_000
 // About five minutes for a SYN (MUST-23 asks for three), about fifteen for data (SHLD-11 asks for 100 s).
 const MAX_SYN_TIMEOUTS = 8
 const MAX_TIMEOUTS = 15
@@ -98,7 +97,7 @@ export class Connection {
   #detached = false
   #writeBlocked = false
   #timeWaitAt: Millis = NEVER
-  #graceUntil: Millis = -1
+  #adoption: Adoption | null = null
 
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
     this.tcb = parts.tcb
@@ -160,7 +159,8 @@ export class Connection {
     buffers.sent.trim(Math.min(tcb.sndUnaOffset, buffers.sent.end))
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
-    this.#graceUntil = now + ADOPTION_GRACE_MS
+    this.#adoption = new Adoption()
+    this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = true
       this.sender.resendAll(tcb)
@@ -186,7 +186,7 @@ export class Connection {
   /** Takes one segment from the peer. `seg` is borrowed. The effects are returned for the demultiplexer. */
   receive(seg: Segment, now: Millis): EffectSet {
     const { tcb, sender } = this
-    if (this.#graceUntil > now && seg.has(ACK)) this.#takeProof(seg)
+    this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
@@ -204,6 +204,10 @@ export class Connection {
       }
     }
     if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
+    if ((effects & Effect.DROPPED) === 0 && this.#adoption?.provesLoss(tcb, seg, now) === true) {
+      this.error = 'ERR_INPUT_LOST'
+      this.abort()
+    }
     if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now))
       this.receiver.ackNow = true
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
@@ -219,16 +223,6 @@ export class Connection {
     }
     if ((effects & Effect.CLOSED) !== 0) this.#end('')
     return effects
-  }
-
-  // The last owner may have sent octets that nobody here overheard. The peer's ACK proves that it did; as the application
-  // regenerates the same octets, the connection goes on as if they had been seen depart.
-  #takeProof(seg: Segment): void {
-    const { tcb } = this
-    if (!gt(seg.ack, tcb.sndNxt) || !isSynchronized(tcb.state)) return
-    // Who knows the exact sequence number is the peer, however much of the exchange was missed (RFC 5961 §3.2).
-    const near = diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax
-    if (near || seg.seq === tcb.rcvNxt) departedUnseen(tcb, seg.ack)
   }
 
   #handleAcked(): void {

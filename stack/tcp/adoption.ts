@@ -1,0 +1,65 @@
+// hot path: no allocation per frame
+/**
+ * Adoption: what a promoted connection learns from its peer about the time before, when its last owner may have sent and
+ * acknowledged what nobody here overheard.
+ *
+ *   An ACK above SND.NXT proves that the last owner sent as much: the application regenerates the same octets, so the
+ *   connection goes on as if they had been seen depart. Text above RCV.NXT that comes again and again, and nothing at
+ *   RCV.NXT, proves that the last owner acknowledged what is missing here: a peer sends again from its SND.UNA. That
+ *   connection cannot be saved, and its peer must not wait for ever (S2).
+ */
+import { diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
+import type { Millis } from '../base/time.js'
+import { ACK, RST, type Segment } from '../wire/tcp.js'
+import { departedUnseen } from './segment-departs.js'
+import { isSynchronized, TcpState } from './state.js'
+import type { Tcb } from './tcb.js'
+
+/** How long behind a take-over an ACK above SND.NXT is taken as proof of what the last owner sent. */
+export const ADOPTION_GRACE_MS = 30_000
+/** How often the same text must come above RCV.NXT, each time behind a pause that no duplication on the way explains. */
+export const LOSS_REPEATS = 4
+const REPEAT_MS = 150
+
+export class Adoption {
+  #until: Millis = -1
+  // Stream offset of RCV.NXT at the promotion; -1 once the peer's text has been seen to go on from there.
+  #inputFrom = -1
+  #lowest: Seq = ZERO
+  #repeats = 0
+  #repeatedAt: Millis = 0
+
+  /** The connection has been promoted. */
+  start(tcb: Tcb, now: Millis): void {
+    this.#until = now + ADOPTION_GRACE_MS
+    this.#inputFrom = tcb.rcvNxtOffset
+  }
+
+  /** Before a segment is folded: what it proves of the last owner's sending. */
+  takeProof(tcb: Tcb, seg: Segment, now: Millis): void {
+    if (this.#until <= now || !seg.has(ACK) || tcb.state < TcpState.SYN_RECEIVED) return
+    if (seg.has(RST) || !gt(seg.ack, tcb.sndNxt)) return
+    // Who knows the exact sequence number is the peer, however much of the exchange was missed (RFC 5961 §3.2).
+    const near = isSynchronized(tcb.state) && diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax
+    if (near || seg.seq === tcb.rcvNxt) departedUnseen(tcb, seg.ack)
+  }
+
+  /** Behind the fold of an acceptable segment: true when it is proof enough that input is lost here for ever. */
+  provesLoss(tcb: Tcb, seg: Segment, now: Millis): boolean {
+    if (this.#inputFrom < 0) return false
+    if (tcb.rcvNxtOffset !== this.#inputFrom) {
+      this.#inputFrom = -1
+      return false
+    }
+    if (seg.len === 0 || !gt(seg.seq, tcb.rcvNxt)) return false
+    if (this.#repeats === 0 || lt(seg.seq, this.#lowest)) {
+      this.#lowest = seg.seq
+      this.#repeats = 1
+      this.#repeatedAt = now
+    } else if (seg.seq === this.#lowest && now - this.#repeatedAt >= REPEAT_MS) {
+      this.#repeats++
+      this.#repeatedAt = now
+    }
+    return this.#repeats >= LOSS_REPEATS
+  }
+}
