@@ -85,6 +85,16 @@ t.test('T4: after a time-out one segment leaves, and slow start goes on from the
   t.end()
 })
 
+t.test('T4: Karn: a fast retransmission ends the timing of what it repeats', (t) => {
+  const c = flying(t, 0)
+  const { srttMs } = c.c.sender.rtt
+  for (let i = 0; i < 3; i++) acks(c, 0)
+  c.advance(100)
+  acks(c, 10_000)
+  t.equal(c.c.sender.rtt.srttMs, srttMs)
+  t.end()
+})
+
 t.test('T5: slow start doubles the window in a round trip; above ssthresh it grows by a segment', (t) => {
   const c = flying(t, 180_000)
   acks(c, 1000)
