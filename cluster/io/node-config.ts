@@ -3,12 +3,20 @@
  */
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { type MacAddress, parseMacAddress, StackError } from '../../stack/index.js'
+import {
+  type MacAddress,
+  parseIpv4Address,
+  parseMacAddress,
+  StackError,
+} from '../../stack/index.js'
 import { type Binding, parseBinding } from '../binding.js'
 import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
 
 /** How a peer on this host is silenced before its address is taken. */
 export type FenceMode = 'port' | 'kill' | 'none'
+
+/** Whether a node makes sure at its start that the bridge of its TAP works as a hub. */
+export type HubMode = 'checked' | 'unchecked'
 
 /** The application that a node runs, with its settings. */
 export interface AppConfig {
@@ -38,10 +46,35 @@ export interface NodeConfig {
   readonly sharedDir: string
   readonly app: AppConfig | null
   readonly fence: FenceMode
+  readonly hub: HubMode
   readonly timing: NodeTiming
 }
 
 type Fields = Readonly<Record<string, unknown>>
+type Fail = (field: string, what: string) => never
+
+/** Every field there is: a slip in a name must not pass for a default. */
+const FIELDS = {
+  '': [
+    'id',
+    'cluster',
+    'keyFile',
+    'tap',
+    'mac',
+    'binding',
+    'control',
+    'storeDir',
+    'sharedDir',
+    'app',
+    'fence',
+    'hub',
+    'timing',
+  ],
+  binding: ['address', 'ports'],
+  control: ['host'],
+  app: ['name', 'port', 'root'],
+  timing: Object.keys(DEFAULT_TIMING),
+} as const
 
 /** Reads and checks a configuration file; paths in it are relative to it. Throws ERR_CONFIG. */
 export function readNodeConfig(file: string): NodeConfig {
@@ -60,45 +93,41 @@ export function readNodeConfig(file: string): NodeConfig {
   return checkNodeConfig(value, file, dirname(resolve(file)))
 }
 
-/** Checks a configuration that is an object already. `source` names it in errors, `folder` is where relative paths start. */
+/**
+ * Checks a configuration that is an object already. `source` names it in errors, `folder` is where relative paths start.
+ * Throws ERR_CONFIG with source, field, value and what to write instead.
+ */
 export function checkNodeConfig(value: unknown, source: string, folder: string): NodeConfig {
-  const fail = (field: string, what: string): never => {
-    throw new StackError('ERR_CONFIG', `${source}: ${field}: ${what}`)
+  const fail: Fail = (field, what) => {
+    throw new StackError('ERR_CONFIG', `${source}: ${field === '' ? '' : `${field}: `}${what}`)
   }
-  if (typeof value !== 'object' || value === null) fail('(top)', 'must be an object')
-  const fields = value as Fields
-  const text = (field: string, example: string): string => {
-    const found = fields[field]
-    if (typeof found === 'string' && found !== '') return found
-    return fail(field, `must be a text, as "${example}"`)
-  }
-  const id = fields.id
-  if (!Number.isInteger(id) || (id as number) < 1 || (id as number) > 0xffff_ffff) {
-    fail('id', 'must be an integer from 1 to 4294967295, different on each node')
-  }
-  const binding = (fields.binding ?? {}) as Fields
-  if (typeof binding.address !== 'string') {
-    fail('binding.address', 'must be the virtual address with its prefix, as "10.77.0.100/24"')
-  }
-  const control = (fields.control ?? {}) as Fields
-  const fence = fields.fence ?? 'port'
-  if (fence !== 'port' && fence !== 'kill' && fence !== 'none') {
-    fail('fence', 'must be "port", "kill" or "none"')
-  }
+  const fields = section(value, '', fail)
+  const binding = section(fields.binding ?? {}, 'binding', fail)
+  const control = section(fields.control ?? {}, 'control', fail)
+  const path = (field: string, example: string): string =>
+    resolve(folder, text(fields, field, example, fail))
   try {
+    const address = text(binding, 'address', '10.77.0.100/24', fail, 'binding.')
+    const ports = binding.ports ?? '1-65535'
+    if (typeof ports !== 'string' && typeof ports !== 'number') {
+      fail('binding.ports', `${show(ports)} is no range of ports; write "80" or "1-65535"`)
+    }
+    const host = control.host ?? '127.0.0.1'
+    parseIpv4Address(String(host), 'control.host')
     return {
-      id: id as number,
-      cluster: text('cluster', 'main'),
-      keyFile: resolve(folder, text('keyFile', 'cluster.key')),
-      tap: text('tap', 'us0'),
+      id: integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail),
+      cluster: text(fields, 'cluster', 'main', fail),
+      keyFile: path('keyFile', 'cluster.key'),
+      tap: text(fields, 'tap', 'us0', fail),
       mac: fields.mac === undefined ? null : parseMacAddress(String(fields.mac), 'mac'),
-      binding: parseBinding(1, binding.address as string, String(binding.ports ?? '1-65535')),
-      controlHost: String(control.host ?? '127.0.0.1'),
-      storeDir: resolve(folder, text('storeDir', 'mirror')),
-      sharedDir: resolve(folder, text('sharedDir', 'shared')),
+      binding: parseBinding(1, address, String(ports)),
+      controlHost: String(host),
+      storeDir: path('storeDir', 'mirror'),
+      sharedDir: path('sharedDir', 'shared'),
       app: checkApp(fields.app, folder, fail),
-      fence: fence as FenceMode,
-      timing: { ...DEFAULT_TIMING, ...((fields.timing ?? {}) as Partial<NodeTiming>) },
+      fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
+      hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
+      timing: checkTiming(fields.timing ?? {}, fail),
     }
   } catch (error) {
     if (error instanceof StackError && error.code !== 'ERR_CONFIG') {
@@ -108,20 +137,78 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
   }
 }
 
-function checkApp(
-  value: unknown,
-  folder: string,
-  fail: (field: string, what: string) => never,
-): AppConfig | null {
+function show(value: unknown): string {
+  return value === undefined ? 'nothing' : JSON.stringify(value)
+}
+
+/** The object `value` with no other fields than those of its section. */
+function section(value: unknown, name: keyof typeof FIELDS, fail: Fail): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return fail(name, `must be an object, not ${show(value)}`)
+  }
+  const known: readonly string[] = FIELDS[name]
+  const unknown = Object.keys(value).find((field) => !known.includes(field))
+  if (unknown === undefined) return value as Fields
+  const where = name === '' ? unknown : `${name}.${unknown}`
+  return fail(where, `there is no such field; there are ${known.join(', ')}`)
+}
+
+function text(fields: Fields, field: string, example: string, fail: Fail, prefix = ''): string {
+  const found = fields[field]
+  if (typeof found === 'string' && found !== '') return found
+  return fail(`${prefix}${field}`, `must be a text, as "${example}", not ${show(found)}`)
+}
+
+function integer(
+  fields: Fields,
+  field: string,
+  least: number,
+  most: number,
+  what: string,
+  fail: Fail,
+  prefix = '',
+): number {
+  const found = fields[field]
+  if (Number.isInteger(found) && (found as number) >= least && (found as number) <= most) {
+    return found as number
+  }
+  return fail(`${prefix}${field}`, `must be ${what} from ${least} to ${most}, not ${show(found)}`)
+}
+
+/** One of `allowed`, the first of which is the default. */
+function choice<T extends string>(
+  fields: Fields,
+  field: string,
+  allowed: readonly [T, ...T[]],
+  fail: Fail,
+): T {
+  const found = fields[field] ?? allowed[0]
+  if (allowed.includes(found as T)) return found as T
+  return fail(field, `must be one of ${allowed.join(', ')}, not ${show(found)}`)
+}
+
+function checkTiming(value: unknown, fail: Fail): NodeTiming {
+  const timing = { ...DEFAULT_TIMING, ...section(value, 'timing', fail) } as NodeTiming
+  for (const [field, span] of Object.entries(timing)) {
+    if (typeof span === 'number' && span > 0 && span <= 3_600_000) continue
+    fail(`timing.${field}`, `must be milliseconds from 1 to 3600000, not ${show(span)}`)
+  }
+  const { leaseMs, silenceMs, turnLeaseMs, stuckMs } = timing
+  // Otherwise two nodes could speak at once.
+  if (leaseMs > silenceMs) {
+    fail('timing.leaseMs', `must be at most silenceMs (${silenceMs}), not ${leaseMs}`)
+  }
+  if (turnLeaseMs > stuckMs) {
+    fail('timing.turnLeaseMs', `must be at most stuckMs (${stuckMs}), not ${turnLeaseMs}`)
+  }
+  return timing
+}
+
+function checkApp(value: unknown, folder: string, fail: Fail): AppConfig | null {
   if (value === undefined || value === null) return null
-  const { name, port, root } = value as Fields
-  if (typeof name !== 'string') fail('app.name', 'must be a text, as "http"')
-  if (!Number.isInteger(port) || (port as number) < 1 || (port as number) > 65_535) {
-    fail('app.port', 'must be a port from 1 to 65535')
-  }
-  return {
-    name: name as string,
-    port: port as number,
-    ...(typeof root === 'string' ? { root: resolve(folder, root) } : {}),
-  }
+  const fields = section(value, 'app', fail)
+  const name = text(fields, 'name', 'http', fail, 'app.')
+  const port = integer(fields, 'port', 1, 65_535, 'a port', fail, 'app.')
+  if (fields.root === undefined) return { name, port }
+  return { name, port, root: resolve(folder, text(fields, 'root', 'www', fail, 'app.')) }
 }

@@ -14,6 +14,7 @@ import { Tap } from '../../stack/io/tap.js'
 import type { FenceTarget } from '../declaration.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { LocalFence } from './fence.js'
+import { requireHub } from './hub-check.js'
 import { hostIdentity, ownFenceTarget } from './identity.js'
 import { deriveKey, readKeyFile } from './key-file.js'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.js'
@@ -49,6 +50,7 @@ async function openParts(
   const driver = new Driver<Nic>(stack, systemClock, { onFailure: end })
   const tap = new Tap({ name: config.tap, ...(config.mac === null ? {} : { mac: config.mac }) })
   opened.push(() => tap.close())
+  if (config.hub === 'checked') await requireHub(tap.name)
   const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)
   opened.push(() => beats.close())
   tap.setLease(beats)

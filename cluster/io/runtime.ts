@@ -22,6 +22,7 @@ import { smallestId } from '../failover-policy.js'
 import type { MirrorStore } from '../mirror-store.js'
 import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
+import { nextIncarnation } from './incarnation.js'
 import type { NodeConfig } from './node-config.js'
 
 /** How often the loop turns at least: the heartbeat tells the peers that it does. */
@@ -105,7 +106,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     this.node = new ClusterNode(
       {
         id: config.id,
-        incarnation: Math.floor(parts.driver.now()),
+        incarnation: nextIncarnation(parts.mirrorStore, parts.driver.now()),
         cluster: config.cluster,
         binding: config.binding,
         controlAddress: parseIpv4Address(config.controlHost, 'control.host'),

@@ -21,7 +21,7 @@ const WAIT_MS = 15_000
 /** Starts the nodes and a client on a hub in memory. */
 export async function openMemoryWorld(options: WorldOptions): Promise<World> {
   const world = new MemoryWorld(options)
-  await world.awaitOwner()
+  await world.restore()
   return world
 }
 
@@ -40,11 +40,10 @@ class MemoryWorld implements World {
       onFrame: (f) => this.#progress.observe(f.bytes, f.view, f.start, f.end, performance.now()),
       onBatchEnd: () => {},
     })
-    for (const id of this.#ids) this.#start(id)
     this.#client = this.#cluster.client(parseIpv4Address(CLIENT), 24)
   }
 
-  #start(id: number): void {
+  async #start(id: number): Promise<void> {
     const { root, verbose } = this.#options
     const app = { name: 'http', port: 80, root }
     const none = 'none'
@@ -65,7 +64,7 @@ class MemoryWorld implements World {
     const runtime = this.#cluster.start(config)
     if (verbose)
       runtime.on('report', (report) => console.error(JSON.stringify({ node: id, ...report })))
-    startApp(app, runtime.net, (error) => {
+    await startApp(app, runtime.net, (error) => {
       if (verbose)
         console.error(JSON.stringify({ node: id, event: 'app-error', message: error.message }))
     })
@@ -161,7 +160,7 @@ class MemoryWorld implements World {
 
   async restore(): Promise<void> {
     for (const id of this.#ids) {
-      if (this.#cluster.node(id) === undefined) this.#start(id)
+      if (this.#cluster.node(id) === undefined) await this.#start(id)
     }
     // A node listens before it takes part.
     await delay(500)

@@ -318,7 +318,6 @@ export class Lab {
       keyFile: join(record.folder, 'key'),
       tap: entry?.tap,
       mac: entry?.mac,
-      bridge: record.bridge,
       binding: { address: record.address, ports: '1-65535' },
       control: { host: '127.0.0.1' },
       storeDir: join(record.folder, `node${id}`),

@@ -20,40 +20,50 @@ function say(
   process.stdout.write(`${JSON.stringify({ ...event, at: Date.now() })}\n`)
 }
 
+function parse(): { config?: string | undefined; help?: boolean | undefined } {
+  const options = {
+    config: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  } as const
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    process.stderr.write(`understudy node: ${(error as Error).message}\n`)
+    return {}
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
-  })
-  if (values.help === true || values.config === undefined) {
-    process[values.help === true ? 'stdout' : 'stderr'].write(`${HELP}\n`)
-    process.exitCode = values.help === true ? 0 : 2
+  const { config: file, help } = parse()
+  if (help === true || file === undefined) {
+    process[help === true ? 'stdout' : 'stderr'].write(`${HELP}\n`)
+    process.exitCode = help === true ? 0 : 2
     return
   }
-  const config = readNodeConfig(values.config)
+  const config = readNodeConfig(file)
   const runtime = await openNode(config)
   runtime.on('report', say)
-  if (config.app !== null)
-    startApp(config.app, runtime.net, (error) =>
-      say({ event: 'app-error', message: error.message }),
-    )
+  if (config.app !== null) {
+    await startApp(config.app, runtime.net, (error) => {
+      say({ event: 'app-error', message: error.message })
+    })
+  }
   say({ event: 'ready', id: config.id, pid: process.pid })
   const leave = (): void => {
-    runtime.close().then(
-      () => process.exit(0),
-      () => process.exit(1),
-    )
+    runtime.close().then(() => process.exit(0), fail)
   }
   process.once('SIGTERM', leave)
   process.once('SIGINT', leave)
 }
 
-main().catch((error: unknown) => {
-  const { message, code } = error as StackError
+/** Says what went wrong, once as an event and once for people, and ends: a peer takes over. */
+function fail(error: unknown): void {
+  const { message, code, stack } = error as StackError
   say({ event: 'error', code: code ?? null, message })
-  process.stderr.write(
-    error instanceof StackError || code !== undefined
-      ? `understudy node: ${message} (${code})\n`
-      : `${(error as Error).stack ?? message}\n`,
-  )
+  const known = error instanceof StackError || code !== undefined
+  process.stderr.write(known ? `understudy node: ${message} (${code})\n` : `${stack ?? message}\n`)
   process.exit(1)
-})
+}
+
+process.on('uncaughtException', fail)
+main().catch(fail)
