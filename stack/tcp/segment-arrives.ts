@@ -137,6 +137,7 @@ export function arrivedUnseen(tcb: Tcb, buffers: Buffers, to: number): void {
   const unseen = buffers.received.contiguousEnd - tcb.rcvNxtOffset
   tcb.rcvNxt = add(tcb.rcvNxt, unseen)
   tcb.rcvNxtOffset += unseen
+  if (tcb.rcvFinSeen !== 0 && tcb.rcvNxt === tcb.rcvFin) takeFin(tcb)
 }
 
 // RFC 7323 §5.3 R1: an old timestamp is acknowledged and dropped; §3.2: a missing one is dropped. RST is exempt.
@@ -223,7 +224,11 @@ function checkAck(tcb: Tcb, seg: Segment): EffectSet {
   if (gt(seg.ack, tcb.sndUna)) {
     tcb.sndUna = seg.ack
     effects |= Effect.ACKED
-    effects |= updateWindow(tcb, seg)
+    // Newer than whatever acknowledged less, though a retransmission has an old SEG.SEQ: measured from the new SND.UNA, the
+    // old window would reach beyond what the peer has offered.
+    const before = tcb.sndWnd
+    takeWindow(tcb, seg, tcb.sndScale)
+    if (tcb.sndWnd !== before) effects |= Effect.WINDOW
     return effects | checkFinAcked(tcb)
   }
   if (seg.ack !== tcb.sndUna) return effects
