@@ -64,6 +64,8 @@ export class Shadow {
   peerAck: Seq = ZERO
   peerSeq: Seq = ZERO
   #tracked: boolean
+  // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
+  #answered = false
   #held: Segment[] = []
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
@@ -131,6 +133,7 @@ export class Shadow {
     if (direction === 'outbound') {
       // The owner's SYN went by unheard, and with it the options and the start of the stream.
       if (!tcb.synSent && !seg.has(SYN) && !seg.has(RST)) return this.#loseTrack(seg, direction)
+      if (seg.has(SYN) && seg.has(ACK)) this.#answered = true
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held.length > 0) this.#replayHeld(now)
       return
@@ -143,8 +146,12 @@ export class Shadow {
   /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
   // allocates: once per promotion
   settle(now: Millis): void {
+    if (this.#answered && this.tcb.state === TcpState.SYN_SENT) {
+      this.#tracked = false
+      this.peerAck = this.tcb.sndNxt
+    }
     for (const seg of this.#held) {
-      if (!this.tcb.synSent) {
+      if (!this.#tracked || !this.tcb.synSent) {
         // It acknowledges a SYN that nobody here has heard.
         this.#loseTrack(seg, 'inbound')
         continue
