@@ -98,8 +98,9 @@ async function openParts(
   }
 }
 
-// A broken invariant of our own: the process ends, and fail-over is the recovery.
+// A broken invariant of our own: the process ends, and fail-over is the recovery. What the operator can mend is his to read.
 function end(error: unknown): never {
+  if (error instanceof StackError) throw error
   console.error(error)
   process.exit(70)
 }

@@ -6,12 +6,14 @@
 import { EventEmitter } from 'node:events'
 import {
   createNet,
+  DropReason,
   type LinkEndpoint,
   type Millis,
   type Net,
   type Nic,
   parseIpv4Address,
   type Stack,
+  StackError,
 } from '../../stack/index.js'
 import type { Driver, Participant } from '../../stack/io/driver.js'
 import type { Authenticator } from '../authenticator.js'
@@ -161,11 +163,23 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   #handleTimeout(now: Millis): void {
     this.#beginTurn(now)
     this.#hearHeartbeats()
+    this.#refuseForeignKey()
     this.node.handleTimeout(now)
     this.#act()
     if (now < this.#sweepAt) return
     this.#sweepAt = now + SWEEP_MS
     this.#checkpoints.sweep()
+  }
+
+  // Whoever hears its cluster only in signatures that it cannot verify takes its peers' address at the end of its boot.
+  #refuseForeignKey(): void {
+    if (this.#known.size > 0 || this.node.owner !== 0) return
+    if (this.stack.drops.get(DropReason.DECLARATION_BAD_TAG) === 0) return
+    const { cluster, keyFile } = this.config
+    throw new StackError(
+      'ERR_KEY_FOREIGN',
+      `the nodes of cluster ${cluster} on this link sign with another key than ${keyFile}: copy the key of one of them, or give this node a cluster name of its own`,
+    )
   }
 
   #afterReceive(now: Millis): void {

@@ -1,0 +1,137 @@
+/** What a configuration may say, and that an error names file, field, value and fix; incarnations; what is a hub. */
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { hubFault, type LinkInfo, requireHub } from '../../../../cluster/io/hub-check.js'
+import { nextIncarnation } from '../../../../cluster/io/incarnation.js'
+import { LmdbMirrorStore } from '../../../../cluster/io/lmdb-mirror-store.js'
+import { checkNodeConfig, readNodeConfig } from '../../../../cluster/io/node-config.js'
+import { DEFAULT_TIMING } from '../../../../cluster/node.js'
+
+const RIGHT = {
+  id: 1,
+  cluster: 'main',
+  keyFile: 'key',
+  tap: 'us0',
+  binding: { address: '10.77.0.100/24' },
+  storeDir: 'mirror',
+  sharedDir: '/srv/shared',
+}
+const check = (value: unknown) => checkNodeConfig(value, 'node.json', '/etc/understudy')
+
+t.test('paths are relative to the file, and what is not said has a default', async (t) => {
+  const config = check({ ...RIGHT, app: { name: 'http', port: 80, root: 'www' } })
+  t.match(config, {
+    id: 1,
+    mac: null,
+    keyFile: '/etc/understudy/key',
+    storeDir: '/etc/understudy/mirror',
+    sharedDir: '/srv/shared',
+    controlHost: '127.0.0.1',
+    fence: 'port',
+    hub: 'checked',
+    binding: { prefix: 24, firstPort: 1, lastPort: 65_535 },
+    app: { root: '/etc/understudy/www' },
+  })
+  t.same(config.timing, DEFAULT_TIMING)
+  t.match(check({ ...RIGHT, binding: { address: '10.0.0.1/24', ports: 80 } }).binding, {
+    firstPort: 80,
+    lastPort: 80,
+  })
+  t.equal(check({ ...RIGHT, timing: { renewMs: 100 } }).timing.renewMs, 100)
+  t.equal(check({ ...RIGHT, hub: 'unchecked' }).hub, 'unchecked')
+})
+
+t.test('each field that is wrong is named with its value and what to write', async (t) => {
+  const wrong: [object, RegExp][] = [
+    [{ id: 0 }, /id: must be an integer, different on each node, from 1 to 4294967295, not 0/],
+    [{ id: '1' }, /id: must be .*, not "1"/],
+    [{ cluster: '' }, /cluster: must be a text, as "main", not ""/],
+    [{ keyFile: 7 }, /keyFile: must be a text, as "cluster.key", not 7/],
+    [{ tap: undefined }, /tap: must be a text, as "us0", not nothing/],
+    [{ mac: 'xx' }, /mac.*xx/],
+    [{ binding: {} }, /binding.address: must be a text, as "10.77.0.100\/24", not nothing/],
+    [{ binding: { address: '10.77.0.1/77' } }, /binding.address: '10.77.0.1\/77' needs a prefix/],
+    [{ binding: { address: '10.77.0/24' } }, /binding.address.*10.77.0/],
+    [{ binding: { address: '10.77.0.1/24', ports: '9-1' } }, /binding.ports: '9-1'/],
+    [{ binding: { address: '10.77.0.1/24', ports: [] } }, /binding.ports: \[\] is no range/],
+    [{ binding: 'here' }, /binding: must be an object, not "here"/],
+    [{ control: { host: 'localhost' } }, /control.host.*localhost/],
+    [{ control: [] }, /control: must be an object, not \[\]/],
+    [{ storeDir: null }, /storeDir: must be a text, as "mirror", not null/],
+    [{ sharedDir: '' }, /sharedDir: must be a text, as "shared", not ""/],
+    [{ fence: 'high' }, /fence: must be one of port, kill, none, not "high"/],
+    [{ hub: 'no' }, /hub: must be one of checked, unchecked, not "no"/],
+    [{ app: { port: 80 } }, /app.name: must be a text, as "http", not nothing/],
+    [{ app: { name: 'http', port: 0 } }, /app.port: must be a port from 1 to 65535, not 0/],
+    [{ app: { name: 'http', port: 80, root: 3 } }, /app.root: must be a text, as "www", not 3/],
+    [{ timing: { leaseMs: '80' } }, /timing.leaseMs: must be milliseconds .*, not "80"/],
+    [{ timing: { leaseMs: 500 } }, /timing.leaseMs: must be at most silenceMs \(120\), not 500/],
+    [{ timing: { turnLeaseMs: 1500 } }, /timing.turnLeaseMs: must be at most stuckMs \(1000\)/],
+    [{ sharedir: 'x' }, /sharedir: there is no such field; there are id, .*sharedDir/],
+    [{ binding: { adress: 'x' } }, /binding.adress: there is no such field; there are address/],
+    [{ app: { name: 'http', port: 80, Root: '/' } }, /app.Root: there is no such field/],
+    [{ timing: { bootms: 3 } }, /timing.bootms: there is no such field; there are bootMs/],
+  ]
+  for (const [change, message] of wrong) {
+    const expected = { code: 'ERR_CONFIG', message }
+    t.throws(() => check({ ...RIGHT, ...change }), expected, JSON.stringify(change))
+    t.throws(() => check({ ...RIGHT, ...change }), { message: /^node\.json: / })
+  }
+  t.throws(() => check(null), { message: 'node.json: must be an object, not null' })
+  t.throws(() => check([]), { message: 'node.json: must be an object, not []' })
+})
+
+t.test('a file that cannot be read or is no JSON is named', async (t) => {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-config-'))
+  t.teardown(() => fs.rmSync(folder, { recursive: true }))
+  const file = join(folder, 'node.json')
+  t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message: /node.json: cannot be read/ })
+  fs.writeFileSync(file, '{ "id": 1,')
+  t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message: /node.json: is not JSON/ })
+  fs.writeFileSync(file, JSON.stringify(RIGHT))
+  t.equal(readNodeConfig(file).keyFile, join(folder, 'key'))
+})
+
+t.test('P27: incarnations grow although the clock is set back between two lives', async (t) => {
+  const path = fs.mkdtempSync(join(tmpdir(), 'understudy-incarnation-'))
+  t.teardown(() => fs.rmSync(path, { recursive: true }))
+  const live = (now: number) => {
+    const store = new LmdbMirrorStore({ path: join(path, 'mirror'), cluster: 'c', node: 1 })
+    const incarnation = nextIncarnation(store, now)
+    store.close()
+    return incarnation
+  }
+  t.equal(live(1_000_000.7), 1_000_000)
+  t.equal(live(400_000), 1_000_001, 'the clock is set back')
+  t.equal(live(400_100), 1_000_002)
+  t.equal(live(2_000_000), 2_000_000, 'and right again')
+})
+
+const bridge = (ageing_time: number, mcast_snooping: number): LinkInfo => ({
+  ifname: 'br0',
+  linkinfo: { info_kind: 'bridge', info_data: { ageing_time, mcast_snooping } },
+})
+
+t.test(
+  'a bridge that learns or filters is no hub, and the command that mends it is told',
+  async (t) => {
+    const tap: LinkInfo = { ifname: 'us0', master: 'br0', linkinfo: { info_kind: 'tun' } }
+    const command = /`ip link set br0 type bridge ageing_time 0 mcast_snooping 0`/
+    t.equal(hubFault([tap, bridge(0, 0)], 'us0'), null)
+    t.match(hubFault([tap, bridge(30_000, 0)], 'us0'), /learns addresses \(ageing_time 30000\)/)
+    t.match(hubFault([tap, bridge(0, 1)], 'us0'), /filters multicast \(mcast_snooping 1\)/)
+    t.match(hubFault([tap, bridge(30_000, 1)], 'us0'), command)
+    t.match(hubFault([tap, bridge(30_000, 1)], 'us0'), /"hub": "unchecked"/)
+    t.equal(hubFault([{ ifname: 'us0' }, bridge(30_000, 1)], 'us0'), null, 'no port of a bridge')
+    t.equal(hubFault([], 'us0'), null)
+  },
+)
+
+t.test('where nobody can tell whether there is a hub, the node does not start', async (t) => {
+  await t.rejects(requireHub('us0', 'no-such-command'), {
+    code: 'ERR_HUB_UNKNOWN',
+    message: /iproute2.*"hub": "unchecked"/,
+  })
+})
