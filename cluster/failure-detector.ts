@@ -72,6 +72,11 @@ export class FailureDetector {
     return this.#signs.get(node)?.heardAt ?? 0
   }
 
+  /** When the node's event loop last turned, as far as was heard. */
+  lastTurnedAt(node: NodeId): Millis {
+    return this.#signs.get(node)?.turnedAt ?? 0
+  }
+
   /** Why the node is suspected, or null while it is not. */
   suspects(node: NodeId, now: Millis): Cause | null {
     const signs = this.#signs.get(node)

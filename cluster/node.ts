@@ -38,7 +38,12 @@ import { Succession } from './succession.js'
 import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
 
 export type { Action, NodeReport } from './node-actions.js'
-export { DEFAULT_TIMING, type NodeOptions, type NodeTiming, type NodeWorld } from './node-options.js'
+export {
+  DEFAULT_TIMING,
+  type NodeOptions,
+  type NodeTiming,
+  type NodeWorld,
+} from './node-options.js'
 
 export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
 
@@ -71,6 +76,8 @@ export class ClusterNode implements FrameSnoop {
   #suspectedAt: Millis = 0
   #turnedAt: Millis = 0
   #answer = false
+  // The fence has been asked for, and has not been answered.
+  #fencing = false
 
   constructor(options: NodeOptions, world: NodeWorld) {
     this.options = options
@@ -152,6 +159,7 @@ export class ClusterNode implements FrameSnoop {
       return
     }
     const notice = this.peers.note(d)
+    if (notice === 'again') return
     if (notice === 'replayed' || notice === 'full') {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
@@ -161,11 +169,17 @@ export class ClusterNode implements FrameSnoop {
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
-    } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== this.options.id) {
+    } else if (
+      d.kind === DeclarationKind.PRESENT &&
+      d.owner !== NOBODY &&
+      d.owner !== this.options.id
+    ) {
       this.#handleHearsay(d, now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
       this.#outbid(d.epoch)
     } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
+      if (this.state === 'claiming') this.state = 'standby'
+      this.#fencing = false
       this.#yieldedBy = d.node
       this.owner = NOBODY
       this.#orphanedAt = now
@@ -205,16 +219,15 @@ export class ClusterNode implements FrameSnoop {
     }
     this.#succession.ownerSpoke(now)
     if (order === 0) {
-      // The owner lives after all, and nothing has been done to it yet.
-      if (this.state === 'claiming') this.state = 'standby'
-      this.#suspectedAt = 0
+      // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
+      if (this.state === 'claiming' && !this.#fencing) this.state = 'standby'
+      if (this.state !== 'claiming') this.#suspectedAt = 0
       return
     }
     const before = this.state
-    if (before === 'owner') {
-      this.#declare(DeclarationKind.YIELD, false)
-      this.#stepDown(now)
-    }
+    // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
+    if (before === 'owner') this.#stepDown(now)
+    this.#fencing = false
     this.epoch = d.epoch
     this.owner = owner
     this.state = 'standby'
@@ -240,9 +253,12 @@ export class ClusterNode implements FrameSnoop {
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     if (this.state !== 'claiming' || node !== this.owner) return
+    this.#fencing = false
     const { leaseMs, turnLeaseMs } = this.options.timing
-    const lease = this.#cause === 'stuck' ? turnLeaseMs : leaseMs
-    const over = this.detector.lastHeardAt(node) + lease + LEASE_MARGIN_MS
+    const over =
+      this.#cause === 'stuck'
+        ? this.detector.lastTurnedAt(node) + turnLeaseMs + LEASE_MARGIN_MS
+        : this.detector.lastHeardAt(node) + leaseMs + LEASE_MARGIN_MS
     this.#claimAt = confirmed ? now : Math.max(now, over)
     this.handleTimeout(now)
   }
@@ -276,7 +292,9 @@ export class ClusterNode implements FrameSnoop {
 
   // When it is this node's turn to act, after those before it in the policy's line had theirs.
   #patienceEnds(since: Millis): Millis {
-    return since + this.#succession.rank(this.owner, this.#yieldedBy) * this.options.timing.patienceMs
+    return (
+      since + this.#succession.rank(this.owner, this.#yieldedBy) * this.options.timing.patienceMs
+    )
   }
 
   #considerClaim(now: Millis): void {
@@ -301,6 +319,7 @@ export class ClusterNode implements FrameSnoop {
     this.#cause = cause
     this.state = 'claiming'
     this.#claimAt = NEVER
+    this.#fencing = true
     const target = this.peers.get(this.owner)?.fence
     if (target === undefined) this.handleFenced(this.owner, false, now)
     else this.#actions.push({ kind: 'fence', node: this.owner, target })
@@ -331,7 +350,8 @@ export class ClusterNode implements FrameSnoop {
     this.#orphanedAt = NEVER
     this.#suspectedAt = 0
     this.#renewAt = now + timing.renewMs
-    this.#actions.push({ kind: 'renew-lease' })
+    // A peer that meant to claim, and died, may have shut our port.
+    this.#actions.push({ kind: 'unfence' }, { kind: 'renew-lease' })
     this.#declare(DeclarationKind.CLAIM, false)
     announce(nic, binding, clients, now)
     this.#reportClaim(from, now - since, count)
@@ -341,7 +361,9 @@ export class ClusterNode implements FrameSnoop {
   #outbid(epoch: number): void {
     this.epoch = epoch + 1
     this.#highestEpoch = this.epoch
-    this.#world.mirrorStore.putEpochSync(this.options.binding.id, this.epoch)
+    const { mirrorStore, checkpoints } = this.#world
+    mirrorStore.putEpochSync(this.options.binding.id, this.epoch)
+    checkpoints.claim(this.options.binding.id, this.epoch)
     this.#declare(DeclarationKind.CLAIM, false)
   }
 

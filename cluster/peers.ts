@@ -23,8 +23,11 @@ export interface Peer {
   readonly up: boolean
 }
 
-/** What a declaration was to us: of a node unknown so far or started again, of a known one, or an old one played again. */
-export type Notice = 'new' | 'known' | 'replayed' | 'full'
+/**
+ * What a declaration was to us: of a node unknown so far or started again, of a known one, the last one heard on another way, an
+ * old one played again, or one for which there is no room.
+ */
+export type Notice = 'new' | 'known' | 'again' | 'replayed' | 'full'
 
 /** The nodes heard of, by id and by MAC address. Bounded by {@link MAX_PEERS}. */
 export class Peers {
@@ -60,8 +63,9 @@ export class Peers {
     const known = this.#byId.get(d.node)
     if (known !== undefined) {
       const older = d.incarnation < known.incarnation
-      const repeated = d.incarnation === known.incarnation && d.sequence <= known.sequence
-      if (older || repeated) return 'replayed'
+      const ahead = d.incarnation === known.incarnation ? d.sequence - known.sequence : 1
+      if (ahead === 0) return 'again'
+      if (older || ahead < 0) return 'replayed'
     } else if (this.#byId.size >= MAX_PEERS) {
       return 'full'
     }

@@ -2,7 +2,7 @@
  * Where an application goes on in a connection that was taken over: from its checkpoint, or from the very start when all input
  * is still there. The rest cannot be resumed, and the reason has a name (D5).
  */
-import { arrivedUnseen, TcpState } from '../stack/index.js'
+import { arrivedUnseen } from '../stack/index.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { Shadow } from './shadow.js'
 
@@ -28,12 +28,11 @@ export interface ResumePoint {
   readonly resumption: Resumption | null
 }
 
-/** Both sides have said all they will: only the protocol is left. */
-function isFinished(shadow: Shadow): boolean {
+/** All that we will ever send has departed, and is acknowledged or kept. */
+function isOutputFinished(shadow: Shadow): boolean {
   const { tcb, buffers } = shadow
   if (tcb.sndFinSent === 0) return false
-  const whole = buffers.sent.contiguousEnd >= tcb.sndNxtOffset - 1
-  return whole || tcb.state === TcpState.TIME_WAIT || tcb.finAcked
+  return tcb.finAcked || buffers.sent.contiguousEnd >= tcb.sndNxtOffset - 1
 }
 
 /** The point from which `shadow` can be resumed, or why it cannot. Unsent output of the checkpoint is put in its place. */
@@ -45,13 +44,14 @@ export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): Resu
   const verdict = shadow.verdict
   if (verdict !== 'ready') return verdict
   const { received, sent } = buffers
-  sent.trim(Math.min(tcb.sndUnaOffset, sent.end))
-  if (isFinished(shadow)) {
-    return { input: received.contiguousEnd, output: sent.end, resumption: null }
-  }
+  // What is acknowledged is kept for comparison (P22), unless a hole in it would hide what lies behind.
+  if (sent.contiguousEnd < tcb.sndUnaOffset) sent.trim(Math.min(tcb.sndUnaOffset, sent.end))
+  const finished = isOutputFinished(shadow)
+  const onlyProtocol = { input: received.contiguousEnd, output: sent.end, resumption: null }
+  if (finished && tcb.finReceived) return onlyProtocol
   if (!valid) {
-    if (received.start > 0) return 'no-checkpoint'
-    return pointAt(shadow, 0, 0, null)
+    if (received.start === 0) return pointAt(shadow, 0, 0, null)
+    return finished ? onlyProtocol : 'no-checkpoint'
   }
   const { input, output, unsent, state } = checkpoint
   if (input < received.start || input > received.contiguousEnd) return 'input-lost'

@@ -1,12 +1,13 @@
 // hot path: no allocation per frame
 /**
  * Snooper: from an overheard frame to the shadow it concerns, with the direction (P11). It looks at every frame on the link
- * before any filter; what belongs to no binding costs one comparison (P2).
+ * before any filter; what belongs to no binding costs a look at its IP header (P2).
  *
  * Checksums are verified, although P19 would not have it: a segment that the owner drops as damaged must not be taken by its
  * shadow, or the two streams differ for ever.
  */
 import {
+  ACK,
   type DropCounters,
   DropReason,
   type EthernetHeader,
@@ -126,7 +127,8 @@ export class Snooper {
     const { id, address } = this.binding
     // allocates: once per connection
     const key = { binding: id, localAddress: address, localPort, remoteAddress, remotePort }
-    const tracked = seg.has(SYN)
+    // The first SYN must have been heard: it alone tells who opened, and half of the options.
+    const tracked = syn !== null || (seg.has(SYN) && !seg.has(ACK))
     if (!tracked) {
       this.stats.untracked++
       this.drops.count(DropReason.SHADOW_NO_SYN)

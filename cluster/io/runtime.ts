@@ -218,6 +218,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   // Something was heard outside of the driver's own events: a turn follows.
   #stir(): void {
     const now = this.now()
+    this.#beginTurn(now)
     this.#hearHeartbeats()
     this.node.handleTimeout(now)
     this.#act()
@@ -232,6 +233,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   /** The control channel to a node is up, or has ended. */
   handleChannel(node: NodeId, up: boolean): void {
     if (this.#closing) return
+    this.#beginTurn(this.now())
     this.node.handleChannel(node, up, this.now())
     this.#stir()
   }
@@ -239,6 +241,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   /** A message came over a control channel. `bytes` is borrowed. */
   handleMessage(bytes: Uint8Array): void {
     if (this.#closing) return
+    this.#beginTurn(this.now())
     this.node.handleDeclaration(bytes, this.now())
     this.#stir()
   }

@@ -11,8 +11,8 @@ import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
 import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
-import { ChallengeBudget } from './challenge.js'
 import { Adoption } from './adoption.js'
+import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
@@ -156,7 +156,6 @@ export class Connection {
     this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
     buffers.received.limit = Math.max(buffers.received.limit, 2 * this.receiver.limit)
     buffers.received.trim(inputOffset)
-    buffers.sent.trim(Math.min(tcb.sndUnaOffset, buffers.sent.end))
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
     this.#adoption = new Adoption()
@@ -422,8 +421,9 @@ export class Connection {
   }
 
   /** No application will attach: both sides have said all they will. */
-  orphan(): void {
+  orphan(now: Millis): void {
     this.#detached = true
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
 
   /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */

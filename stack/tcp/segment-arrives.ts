@@ -322,9 +322,14 @@ function checkFin(tcb: Tcb, buffers: Buffers, seg: Segment): EffectSet {
   if (tcb.rcvFinSeen === 0 || tcb.rcvNxt !== tcb.rcvFin) {
     return seg.has(FIN) ? Effect.ACK_NOW : 0
   }
+  takeFin(tcb)
+  const effects = Effect.PEER_FIN | Effect.ACK_NOW
+  return tcb.state === TcpState.TIME_WAIT ? effects | Effect.TIME_WAIT : effects
+}
+
+// The peer's FIN is next in order.
+function takeFin(tcb: Tcb): void {
   tcb.rcvNxt = add(tcb.rcvNxt, 1)
   tcb.rcvNxtOffset += 1
   tcb.state = nextState(tcb.state, TcpEvent.FIN_RCVD)
-  const effects = Effect.PEER_FIN | Effect.ACK_NOW
-  return tcb.state === TcpState.TIME_WAIT ? effects | Effect.TIME_WAIT : effects
 }

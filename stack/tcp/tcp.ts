@@ -149,7 +149,7 @@ export class Tcp {
     connection.resumption = resumption
     connection.adopt(inputOffset, outputOffset, now)
     const listener = this.demux.findListener(local, localPort)
-    if (resumption === null) connection.orphan()
+    if (resumption === null) connection.orphan(now)
     else if (listener === null) this.#unclaimed.push(connection)
     else this.#claim(listener, connection)
     return connection
@@ -168,6 +168,7 @@ export class Tcp {
 
   /** Demotion: takes the connection out of the stack. Its application is told that it is closed here. */
   release(connection: Connection): TcbParts {
+    this.#leaveBacklog(connection)
     this.demux.remove(connection)
     this.#heap.set(connection, Number.POSITIVE_INFINITY)
     const waiting = this.#unclaimed.indexOf(connection)
@@ -323,10 +324,14 @@ export class Tcp {
     else this.#heap.set(connection, connection.nextDeadline())
   }
 
-  #forget(connection: Connection): void {
+  #leaveBacklog(connection: Connection): void {
     const listener = connection.listener as TcpListener | null
     if (listener !== null && listener.embryonic > 0) listener.embryonic--
     connection.listener = null
+  }
+
+  #forget(connection: Connection): void {
+    this.#leaveBacklog(connection)
     connection.released = true
     this.demux.remove(connection)
     this.#heap.set(connection, Number.POSITIVE_INFINITY)
