@@ -120,7 +120,9 @@ export class Connection {
   /** Octets that can be written now as new data. */
   get writable(): number {
     const sent = this.buffers.sent
-    return Math.max(this.#options.sendLimit - (sent.end - sent.start), 0)
+    // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
+    const waiting = sent.end - Math.max(sent.start, this.tcb.sndUnaOffset)
+    return Math.max(this.#options.sendLimit - waiting, 0)
   }
 
   /** Stream offset of the next octet the application reads. */
