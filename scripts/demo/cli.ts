@@ -30,6 +30,10 @@ the same way. Its connection survives each time.
   --logs DIR         keep what the nodes said in DIR
   --verbose          show what the nodes say
 
+How long a client was kept waiting is measured on its wire: from the failure, or the last new octet if that came later,
+to the first new octet from another node. While the client itself leaves no room for more (a download at a limited rate)
+or has sent nothing that is not acknowledged (an upload), it is not the server it waits for, and that does not count.
+
 Exit codes: 0 both transfers are exact on their first connections, 1 they are not, 2 wrong usage.`
 
 const OPTIONS = {
@@ -79,7 +83,7 @@ async function play(values: Values, options: DemoOptions, scratch: string): Prom
   const release = onInterrupt((signal) => interrupt.abort(signal))
   let world: World | undefined
   try {
-    world = await openWorld(values, options.root, scratch, screen, interrupt.signal)
+    world = await openWorld(values, options, scratch, screen, interrupt.signal)
     const report = await untilAborted(runDemo(options, world, screen), interrupt.signal)
     screen.say(tabulate(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
@@ -105,7 +109,7 @@ async function play(values: Values, options: DemoOptions, scratch: string): Prom
 /** The lab on TAP devices; the hub in memory when it is asked for, or when there can be no TAP device here. */
 async function openWorld(
   values: Values,
-  root: string,
+  { root, cause }: DemoOptions,
   scratch: string,
   screen: Screen,
   signal: AbortSignal,
@@ -126,10 +130,19 @@ async function openWorld(
     } catch (error) {
       if (!(error instanceof StackError) || !NO_LINK_CODES.has(error.code)) throw error
       screen.say(`no real link here: ${error.message}`)
-      screen.say('falling back to the hub in memory')
+      screen.say('falling back to a hub in memory')
     }
   }
-  return openMemoryWorld(common)
+  if (cause === 'stop') {
+    throw new StackError(
+      'ERR_DEMO_NO_STOP',
+      'in memory all nodes are one process, and none can be stopped: use --cause kill, or a machine with TAP devices',
+    )
+  }
+  screen.say('starting three nodes and a client on a hub in memory, all in this process')
+  const world = await openMemoryWorld(common)
+  screen.say(`node ${world.owner} owns the address`)
+  return world
 }
 
 function tapOptions(common: WorldOptions, values: Values): TapWorldOptions {

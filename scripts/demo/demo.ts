@@ -139,7 +139,7 @@ async function letOwnerFail(cause: Cause, world: World, screen: Screen): Promise
   const effect =
     stall === undefined
       ? 'the client got nothing any more'
-      : `the client waited ${stallMs} ms (at other times up to ${rounded(stall.usualMs)} ms)`
+      : `the client was kept waiting for ${stallMs} ms (in the second before: ${rounded(stall.usualMs)} ms at most)`
   screen.say(`node ${failure.node} ${what}: node ${to} took over, ${effect}`)
   return { from: failure.node, to, cause, stallMs }
 }
@@ -203,7 +203,10 @@ async function hashFile(path: string): Promise<string> {
 
 /** The report as a table for people. */
 export function tabulate(report: DemoReport): string {
-  const lines = ['', '            octets      SHA-256    take-overs (stall of the client)']
+  const lines = [
+    '',
+    '            octets      SHA-256    take-overs (how long the client was kept waiting)',
+  ]
   for (const title of ['download', 'upload'] as const) {
     const { bytes, sha256ok, takeovers } = report[title]
     const stalls = takeovers.map(({ from, to, stallMs }) => {

@@ -131,12 +131,6 @@ class MemoryWorld implements World {
   }
 
   async fail(cause: Cause): Promise<Failure> {
-    if (cause === 'stop') {
-      throw new StackError(
-        'ERR_DEMO_NO_STOP',
-        'in memory all nodes are one process, and none can be stopped: use --cause kill, or a machine with TAP devices',
-      )
-    }
     const node = await this.awaitOwner()
     const at = performance.now()
     await this.#cluster.crash(node)

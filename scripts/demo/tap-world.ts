@@ -7,16 +7,9 @@ import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { StackError } from '../../stack/base/errors.js'
 import { type HeardEvent, Lab, monotonicMs } from '../lab/lab.js'
-import { limitReceiveBuffer } from '../lab/network.js'
 import { type Stall, WireMonitor } from '../lab/wire-monitor.js'
 import type { Cause, Failure, NodePhase, Transfer, World, WorldOptions } from './world.js'
 
-/**
- * A curl that limits its rate empties its receive buffer at once and then sleeps until it may go on; meanwhile the wire
- * rests with a full buffer. With the usual 6 MB it rests for more than 100 ms again and again, and no stall could be told
- * from that. With a small buffer it hardly rests, and the buffer hides less of a stall from curl.
- */
-const CLIENT_BUFFER = 262_144
 const SUCCESSOR_MS = 15_000
 const PROGRESS_MS = 15_000
 
@@ -36,9 +29,6 @@ export async function openTapWorld(options: TapWorldOptions, signal: AbortSignal
   try {
     signal.throwIfAborted()
     lab.startCounting()
-    for (const client of lab.record.clients) {
-      limitReceiveBuffer(lab.space, client, CLIENT_BUFFER)
-    }
     const monitor = await WireMonitor.start(lab, options.pcap)
     signal.throwIfAborted()
     await lab.startAll()

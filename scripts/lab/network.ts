@@ -107,10 +107,3 @@ export function parseCounters(text: string): WireCounts {
   }
   return { syns: packets('syns'), resetsIn: packets('resets_in'), resetsOut: packets('resets_out') }
 }
-
-/** Keeps the receive buffers of TCP on `client` at or below `octets`, for connections made from now on. */
-export function limitReceiveBuffer(space: Space, client: LabClient, octets: number): void {
-  const initial = Math.min(131_072, octets)
-  const path = '/proc/sys/net/ipv4/tcp_rmem'
-  space.runScriptIn(client.namespace, `echo 4096 ${initial} ${octets} >${path}`)
-}
