@@ -102,7 +102,8 @@ export class ClusterNode implements FrameSnoop {
     for (const { key } of [...mirrorStore.flows(binding.id)]) mirrorStore.removeFlow(key)
     mirrorStore.flush()
     this.#turnedAt = now
-    this.#listenUntil = now + timing.bootMs
+    // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
+    this.#listenUntil = now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
     this.#declare(DeclarationKind.PRESENT, true)
   }
 
