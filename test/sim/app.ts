@@ -8,7 +8,13 @@
  */
 import type { CheckpointStore, FlowKey } from '../../cluster/index.js'
 import type { Resumption } from '../../cluster/resume-point.js'
-import { type Connection, ConnectionEvent, type Ipv4Address, type Millis, NEVER } from '../../stack/index.js'
+import {
+  type Connection,
+  ConnectionEvent,
+  type Ipv4Address,
+  type Millis,
+  NEVER,
+} from '../../stack/index.js'
 import type { NodeHost } from './host.js'
 import { BINDING, VIRTUAL_ADDRESS } from './place.js'
 import { fillPattern } from './prng.js'
@@ -68,7 +74,8 @@ export class ServerApp {
       }
     }
     for (let c = stack.pollReady(); c !== null; c = stack.pollReady()) {
-      if (c.error === 'ERR_INPUT_LOST') this.#host.site.observer.handleInputLost(this.#host, c.remotePort)
+      if (c.error === 'ERR_INPUT_LOST')
+        this.#host.site.observer.handleInputLost(this.#host, c.remotePort)
       const session = c.context as Session | null
       if (session === null) continue
       const events = c.events
@@ -148,7 +155,9 @@ class Session {
     const c = this.#c
     this.restsUntil = NEVER
     if (c.error === 'ERR_OUTPUT_DIVERGED') {
-      this.#host.site.world.violate(`stream: output of :${c.remotePort} diverged at ${c.output.divergedAt}`)
+      this.#host.site.world.violate(
+        `stream: output of :${c.remotePort} diverged at ${c.output.divergedAt}`,
+      )
     }
     if (!c.released && c.closed) this.#checkpoints.remove(this.#key)
   }
@@ -171,7 +180,12 @@ class Session {
         this.#c.abort()
         return false
       }
-      this.#request = { seed: Number(match[2]), length: Number(match[3]), stored: 0, answered: false }
+      this.#request = {
+        seed: Number(match[2]),
+        length: Number(match[3]),
+        stored: 0,
+        answered: false,
+      }
       this.#commit(this.#c.inputOffset, this.#c.output.offset, this.#request)
     }
     return this.#request !== null
@@ -238,7 +252,8 @@ class Session {
       if (key === 0 && taken > 0) {
         this.#commit(c.inputOffset - this.#pending.length, c.output.offset, null)
       }
-      if (this.#pending.length === 0 && c.readable > 0 && this.restsUntil === NEVER) this.restsUntil = now
+      if (this.#pending.length === 0 && c.readable > 0 && this.restsUntil === NEVER)
+        this.restsUntil = now
     }
     if (this.#pending.length === 0 && c.inputEnded) this.#end()
   }

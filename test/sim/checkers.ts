@@ -5,7 +5,15 @@
 import type { Action, NodeReport } from '../../cluster/node-actions.js'
 import type { Shadow } from '../../cluster/shadow.js'
 import { decodeTcbRecord, encodeTcbRecord } from '../../cluster/tcb-record.js'
-import { type Connection, EtherType, type Frame, type Millis, TCB_FIELDS, type Tcb, TcpState } from '../../stack/index.js'
+import {
+  type Connection,
+  EtherType,
+  type Frame,
+  type Millis,
+  TCB_FIELDS,
+  type Tcb,
+  TcpState,
+} from '../../stack/index.js'
 import type { Bridge, BridgePort } from './bridge.js'
 import type { Client, ClientSession } from './client.js'
 import type { HostObserver, NodeHost } from './host.js'
@@ -118,13 +126,17 @@ export class Checkers implements HostObserver {
   #explain(session: ClientSession): void {
     const port = session.localPort
     if (session.error !== 'ECONNRESET') {
-      this.#world.violate(`silent loss: stream ${session.index} (:${port}) failed with ${session.error}`)
+      this.#world.violate(
+        `silent loss: stream ${session.index} (:${port}) failed with ${session.error}`,
+      )
       return
     }
     if (this.#resets.has(port)) return
     // A node that started behind the handshake and has heard nothing since cannot know of a connection.
     if (this.isUnknown(session)) return
-    this.#world.violate(`silent loss: stream ${session.index} (:${port}) was reset and nobody gave it up`)
+    this.#world.violate(
+      `silent loss: stream ${session.index} (:${port}) was reset and nobody gave it up`,
+    )
   }
 
   /** True when a node has given this session up: its reset may have been lost on the way. */
@@ -178,7 +190,8 @@ export class Checkers implements HostObserver {
     const { view, start } = frame
     if (from.isNode || view.getUint16(start + 12) !== EtherType.IPV4) return
     const owner = this.#owner
-    if (owner !== undefined && view.getUint32(start + 2) === (owner.nic.mac & 0xffffffff) >>> 0) return
+    if (owner !== undefined && view.getUint32(start + 2) === (owner.nic.mac & 0xffffffff) >>> 0)
+      return
     this.#led.add(view.getUint16(start + 14 + 20))
   }
 
@@ -208,7 +221,8 @@ export class Checkers implements HostObserver {
     const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed}`
     if (missed !== this.#ownerMissed) {
       this.#ownerMissed = missed
-      for (const connection of owner.stack.tcp.demux.connections()) this.#led.add(connection.remotePort)
+      for (const connection of owner.stack.tcp.demux.connections())
+        this.#led.add(connection.remotePort)
     }
     for (const host of this.#hosts) {
       if (host === owner || !host.running || !host.exact || host.node.state !== 'standby') continue
@@ -253,7 +267,8 @@ function differenceOf(connection: Connection, shadow: Shadow | undefined): strin
   if (shadow.verdict === 'untracked') return 'untracked'
   const { tcb, buffers } = connection
   for (const field of TCB_FIELDS) {
-    if (TOLERATED.has(field) || ORDER_DEPENDENT.has(field) || tcb[field] === shadow.tcb[field]) continue
+    if (TOLERATED.has(field) || ORDER_DEPENDENT.has(field) || tcb[field] === shadow.tcb[field])
+      continue
     return `${field} is ${tcb[field]}, and ${shadow.tcb[field]} in the shadow`
   }
   const own = buffers.received

@@ -2,7 +2,14 @@
  * Client: a machine beside the cluster that knows nothing of it: our stack with its own clock, timestamps and sequence
  * numbers, and one session per stream, which checks every octet it reads (law 2).
  */
-import { Connection, ConnectionEvent, type Millis, NEVER, type Nic, Stack } from '../../stack/index.js'
+import {
+  type Connection,
+  ConnectionEvent,
+  type Millis,
+  NEVER,
+  type Nic,
+  Stack,
+} from '../../stack/index.js'
 import type { Bridge, BridgePort, SharedFrame } from './bridge.js'
 import { CLIENT_ADDRESS, CLIENT_MAC, VIRTUAL_ADDRESS } from './place.js'
 import type { StreamSpec } from './workload.js'
@@ -77,7 +84,9 @@ export class ClientSession {
       world.note(`client's stream ${this.index} is done`)
       c.detach(now)
     } else if (c.inputEnded && !complete) {
-      world.violate(`stream: stream ${this.index} ended at ${this.read} of ${this.spec.output.length}`)
+      world.violate(
+        `stream: stream ${this.index} ended at ${this.read} of ${this.spec.output.length}`,
+      )
     }
   }
 

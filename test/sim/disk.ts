@@ -17,7 +17,8 @@ export class Disk {
   write(name: number, offset: number, bytes: Uint8Array, from: number, to: number): void {
     const file = this.#files.get(name) ?? { length: 0, hash: FNV_BASIS }
     this.#files.set(name, file)
-    if (offset > file.length) this.#world.violate(`stream: a hole in file ${name} at ${file.length}`)
+    if (offset > file.length)
+      this.#world.violate(`stream: a hole in file ${name} at ${file.length}`)
     for (let i = from; i < to; i++) {
       const at = offset + i - from
       if (bytes[i] === patternAt(name, at)) continue

@@ -18,7 +18,12 @@ import type { World } from './world.js'
 export type Target = 'owner' | number
 
 export type Fault =
-  | { readonly kind: 'crash'; readonly stage: Stage | 'now'; readonly frames: number; readonly restartMs: Millis }
+  | {
+      readonly kind: 'crash'
+      readonly stage: Stage | 'now'
+      readonly frames: number
+      readonly restartMs: Millis
+    }
   | { readonly kind: 'pause'; readonly ms: Millis; readonly stage: Stage | 'now' }
   | { readonly kind: 'stall'; readonly ms: Millis }
   | { readonly kind: 'cut'; readonly ms: Millis; readonly control: boolean }
@@ -103,7 +108,8 @@ export class Faults {
       if (fault.stage === 'now') host.pause(fault.ms)
       else host.stopPlan = { stage: fault.stage, ms: fault.ms }
     } else if (fault.kind === 'stall') host.stall(fault.ms)
-    else if (fault.kind === 'cut') this.#cut(host, fault.ms, fault.control && host.node.state === 'owner')
+    else if (fault.kind === 'cut')
+      this.#cut(host, fault.ms, fault.control && host.node.state === 'owner')
     else {
       this.#world.note(`n${host.id}'s port loses ${(fault.rate * 100).toFixed(1)} %`)
       host.port.loss = fault.rate
@@ -176,7 +182,11 @@ function randomFault(random: Prng, target: Target): Fault {
   }
   if (draw < 0.72) {
     const ms = random.pick([20, 70, 90, 130, 300, 900, 2000]) * random.between(0.8, 1.2)
-    return { kind: 'pause', ms, stage: random.pick(['now', 'now', 'dispatched', 'flushed'] as const) }
+    return {
+      kind: 'pause',
+      ms,
+      stage: random.pick(['now', 'now', 'dispatched', 'flushed'] as const),
+    }
   }
   if (draw < 0.78) return { kind: 'stall', ms: random.between(20, 2500) }
   if (draw < 0.9) return { kind: 'cut', ms: random.between(20, 1500), control: random.chance(0.7) }

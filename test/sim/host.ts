@@ -3,13 +3,14 @@
  * crash between any two steps, be stopped, or have its event loop held up. A turn goes in the order of the real driver: is
  * the lease still held, what arrived, what is due, the application, checkpoints to disk, and only then the wire.
  */
-import type { Action } from '../../cluster/node-actions.js'
+
 import { ClusterNode, type NodeTiming, smallestId } from '../../cluster/index.js'
 import {
-  MemoryCheckpointStore,
   type MemoryCheckpointStorage,
+  MemoryCheckpointStore,
   MemoryMirrorStore,
 } from '../../cluster/memory-store.js'
+import type { Action } from '../../cluster/node-actions.js'
 import { type Frame, type Millis, type Nic, Stack } from '../../stack/index.js'
 import { ServerApp, type ServerConfig } from './app.js'
 import type { Bridge, BridgePort, SharedFrame } from './bridge.js'
@@ -74,6 +75,7 @@ export class NodeHost {
   stalled = false
   /** When the event loop turned last, in the world's time. */
   turnedAt: Millis = 0
+  /** When its heartbeat's thread last sent: the lease counts from there. */
   beatAt: Millis = 0
   /** Frames sent or got that others could have and this host's state does not show. */
   lost = 0
@@ -88,7 +90,6 @@ export class NodeHost {
   readonly #skew: Millis
   #expired = false
   #expiryTold = false
-  #stoppedAt: Millis = 0
   #wakeAt: Millis = Number.POSITIVE_INFINITY
   #inbox: SharedFrame[] = []
   #controlInbox: ControlInput[] = []
@@ -129,7 +130,7 @@ export class NodeHost {
     if (!this.running || this.node.state !== 'owner' || this.#expired) return false
     if (this.port.isolated) return false
     const { world, timing } = this.site
-    if (this.paused && world.now - this.#stoppedAt > timing.leaseMs) return false
+    if (world.now - this.beatAt > timing.leaseMs) return false
     return world.now - this.turnedAt <= timing.turnLeaseMs
   }
 
@@ -137,6 +138,7 @@ export class NodeHost {
     const { world, receiveLimit, sendLimit } = this.site
     this.life++
     this.bornAt = world.now
+    this.beatAt = world.now
     this.running = true
     this.#missedAtBirth = this.port.missed
     // What came before the first start is nobody's loss.
@@ -223,7 +225,6 @@ export class NodeHost {
     if (!this.running || this.paused || this.stalled) return
     this.site.world.note(`n${this.id} is stopped for ${ms.toFixed(1)} ms`)
     this.paused = true
-    this.#stoppedAt = this.site.world.now
     this.#resumeAfter(ms)
   }
 
@@ -232,7 +233,6 @@ export class NodeHost {
     if (!this.running || this.paused || this.stalled) return
     this.site.world.note(`n${this.id}'s event loop is held up for ${ms.toFixed(1)} ms`)
     this.stalled = true
-    this.#stoppedAt = this.site.world.now
     this.#resumeAfter(ms)
   }
 
@@ -241,9 +241,8 @@ export class NodeHost {
     this.site.world.after(ms, () => {
       if (this.life !== life || !this.running) return
       const { world, timing } = this.site
-      const stopped = world.now - this.#stoppedAt
       world.note(`n${this.id} goes on`)
-      if (this.paused && stopped > timing.leaseMs) this.#expired = true
+      if (world.now - this.beatAt > timing.leaseMs) this.#expired = true
       this.paused = false
       this.stalled = false
       for (const [id, turnedAt] of this.#beats) this.takeBeat(id, turnedAt)
@@ -339,14 +338,17 @@ export class NodeHost {
   // Goes on with `rest`, or stops the process before it.
   #stopOr(stage: Stage, rest: () => void): void {
     const plan = this.stopPlan
-    if (plan === null || plan.stage !== stage) return rest()
+    if (plan === null || plan.stage !== stage) {
+      rest()
+      return
+    }
     this.stopPlan = null
     this.#rest = rest
     this.pause(plan.ms)
   }
 
   #transmit(now: Millis): void {
-    const { stack, site } = this
+    const { stack } = this
     for (let f = stack.pollTransmit(now); f !== null; f = stack.pollTransmit(now)) {
       this.#send(f)
       if (!this.running || this.#endsAt('sending')) return
@@ -356,13 +358,13 @@ export class NodeHost {
     const idle = this.#inbox.length === 0 && this.#controlInbox.length === 0
     const delay = Math.min(Math.max(at - this.now, LEAST_DELAY_MS), TICK_MS)
     this.#wake(idle ? delay : LEAST_DELAY_MS)
-    void site
   }
 
   // What the device asks right before each write: a leased frame leaves only while the lease holds (D3).
   #send(frame: Frame): void {
     const { world, timing, bridge } = this.site
-    const held = !this.#expired && world.now - this.turnedAt <= timing.turnLeaseMs
+    const beats = world.now - this.beatAt <= timing.leaseMs
+    const held = !this.#expired && beats && world.now - this.turnedAt <= timing.turnLeaseMs
     if ((frame.leased && !held) || this.port.isolated) {
       this.lost++
       return

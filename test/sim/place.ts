@@ -16,7 +16,10 @@ export const SECRET = Int32Array.from([0x12345678, -2, 77, 4])
 export const AUTHENTICATOR: Authenticator = {
   tagLength: 4,
   sign(message, into, at) {
-    new DataView(into.buffer, into.byteOffset).setInt32(at, fnv(FNV_BASIS, message, 0, message.length))
+    new DataView(into.buffer, into.byteOffset).setInt32(
+      at,
+      fnv(FNV_BASIS, message, 0, message.length),
+    )
   },
   verify(message, tag) {
     const expected = fnv(FNV_BASIS, message, 0, message.length)

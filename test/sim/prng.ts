@@ -51,7 +51,13 @@ export function patternAt(seed: number, offset: number): number {
 }
 
 /** Fills `into[from, to)` with the text of `seed` from `offset` on. */
-export function fillPattern(seed: number, offset: number, into: Uint8Array, from: number, to: number): void {
+export function fillPattern(
+  seed: number,
+  offset: number,
+  into: Uint8Array,
+  from: number,
+  to: number,
+): void {
   for (let i = from; i < to; i++) into[i] = patternAt(seed, offset + i - from)
 }
 

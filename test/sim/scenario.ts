@@ -4,15 +4,15 @@
  */
 import { DEFAULT_TIMING } from '../../cluster/index.js'
 import { MemoryCheckpointStorage } from '../../cluster/memory-store.js'
-import type { Millis } from '../../stack/index.js'
 import type { Action } from '../../cluster/node-actions.js'
+import type { Millis } from '../../stack/index.js'
 import type { ServerConfig } from './app.js'
 import { Bridge } from './bridge.js'
 import { Checkers, type Counts } from './checkers.js'
 import { type AccessLink, Client } from './client.js'
 import { Control } from './control.js'
 import { Disk } from './disk.js'
-import { Faults, type FaultPlan } from './faults.js'
+import { type FaultPlan, Faults } from './faults.js'
 import { type HostObserver, NodeHost, type Site } from './host.js'
 import type { Prng } from './prng.js'
 import { randomStream, type StreamSpec } from './workload.js'
@@ -44,8 +44,19 @@ export interface RunResult {
   readonly frames: number
 }
 
-export const PERFECT_LINK: AccessLink = { delay: 0.05, jitter: 0, loss: 0, duplicate: 0, reorder: 0 }
-export const QUICK_SERVER: ServerConfig = { commitEvery: 8192, readMax: 65_536, restMs: 0, regenerates: false }
+export const PERFECT_LINK: AccessLink = {
+  delay: 0.05,
+  jitter: 0,
+  loss: 0,
+  duplicate: 0,
+  reorder: 0,
+}
+export const QUICK_SERVER: ServerConfig = {
+  commitEvery: 8192,
+  readMax: 65_536,
+  restMs: 0,
+  regenerates: false,
+}
 
 /** A setting drawn from `random`. */
 export function randomSetting(random: Prng): Setting {

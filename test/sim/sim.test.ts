@@ -26,9 +26,15 @@ t.test(`P1 P5 P8 P16 P18 D3 D5 S3: no law is broken in ${SEEDS} seeds`, (t) => {
   t.same(bad, [], 'all laws hold')
   t.ok(totals.takeovers > SEEDS / 4, `${totals.takeovers} take-overs`)
   t.ok(totals.midStream > SEEDS / 4, `${totals.midStream} connections taken over in mid-stream`)
-  t.ok(totals.shadowChecks > 10_000, `${totals.shadowChecks} comparisons of owner and shadow (law 1)`)
+  t.ok(
+    totals.shadowChecks > 10_000,
+    `${totals.shadowChecks} comparisons of owner and shadow (law 1)`,
+  )
   t.ok(totals.recordChecks > 100, `${totals.recordChecks} records written and read back (law 5)`)
-  t.ok(totals.done > 0.9 * totals.connections, `${totals.done} of ${totals.connections} streams done`)
+  t.ok(
+    totals.done > 0.9 * totals.connections,
+    `${totals.done} of ${totals.connections} streams done`,
+  )
   t.end()
 })
 

@@ -25,7 +25,11 @@ export const SWEPT: Setting = {
 }
 
 /** The whole exchange without a fault, and the numbers of its first and last frame. */
-export function record(setting: Setting = SWEPT): { result: RunResult; first: number; last: number } {
+export function record(setting: Setting = SWEPT): {
+  result: RunResult
+  first: number
+  last: number
+} {
   const run = new Run(new World(SEED), setting)
   let first = -1
   let last = -1

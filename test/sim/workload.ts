@@ -48,7 +48,11 @@ export function stream(kind: Kind, seed: number, length: number, startAt: Millis
   }
 }
 
-function texts(kind: Kind, seed: number, text: Uint8Array): { input: Uint8Array; output: Uint8Array } {
+function texts(
+  kind: Kind,
+  seed: number,
+  text: Uint8Array,
+): { input: Uint8Array; output: Uint8Array } {
   if (kind === 'download') {
     return { input: Buffer.from(`GET ${seed} ${text.length}\n`), output: text }
   }
