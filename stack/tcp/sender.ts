@@ -64,6 +64,8 @@ export class Sender {
   #probe = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
+  // The refused octet of a probe is sent again as part of a full segment, not alone.
+  #beyondProbe = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
@@ -126,6 +128,7 @@ export class Sender {
     if (acked > 0 || tcb.flightSize === 0) return
     this.rtt.resetBackoff()
     this.resendAll(tcb)
+    this.#beyondProbe = true
     this.rtoAt = now + this.rtt.rtoMs
   }
 
@@ -151,6 +154,7 @@ export class Sender {
       this.congestion.handleAck(acked, now)
     } else if (una >= this.#recoveryPoint) {
       if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
+      else this.congestion.handleAck(acked, now)
       this.mode = SenderMode.OPEN
       this.#force = false
     } else if (this.mode === SenderMode.LOSS) {
@@ -239,7 +243,8 @@ export class Sender {
       if (offset >= lostEdge) return false
       if (!this.#force && this.#pipe(tcb) + this.#mss > this.congestion.cwnd) return false
       const plan = this.plan
-      const limit = Math.min(this.scoreboard.holeEnd(offset, tcb.sndNxtOffset), textEnd)
+      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : textEnd
+      const limit = Math.min(this.scoreboard.holeEnd(offset, edge), edge)
       let length = 0
       if (offset < limit) {
         const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + maxLength))
@@ -256,6 +261,13 @@ export class Sender {
       plan.push = true
       return true
     }
+  }
+
+  // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
+  #newTextEdge(tcb: Tcb, buffers: Buffers): number {
+    if (tcb.sndFinSent !== 0) return tcb.sndNxtOffset - 1
+    const inWindow = Math.min(buffers.sent.contiguousEnd, tcb.sndUnaOffset + tcb.sndWnd)
+    return Math.max(inWindow, tcb.sndNxtOffset)
   }
 
   #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
@@ -315,6 +327,7 @@ export class Sender {
     if (plan.offset < nxtBefore) {
       this.retransmissions++
       this.#force = false
+      this.#beyondProbe = false
       if (end > this.#highRxt) this.#highRxt = end
       this.rtt.discard()
     } else {

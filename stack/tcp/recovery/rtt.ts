@@ -2,12 +2,13 @@
 /**
  * The retransmission time-out (RFC 6298): smoothed round-trip time, its variation, and the back-off.
  *
- * Deviation: the RTO's floor is 200 ms where RFC 6298 (2.4) says SHOULD 1 s, as in the kernels of the clients; on one link a
- * second of waiting is a hundred thousand round trips.
+ * Deviation: where RFC 6298 (2.4) says that an RTO SHOULD be 1 s at least, it is 200 ms at least above the round-trip time,
+ * as in the kernels of the clients: that is what a delayed acknowledgement takes, and on one link a second of waiting is a
+ * hundred thousand round trips.
  */
 import type { Millis } from '../../base/time.js'
 
-/** The floor; see the deviation above. */
+/** How much longer than the round trip is waited at least; see the deviation above. */
 export const MIN_RTO_MS = 200
 /** RFC 6298 (2.5): the ceiling, with back-off. */
 export const MAX_RTO_MS = 60_000
@@ -69,7 +70,7 @@ export class RttEstimator {
       this.rttvarMs += (Math.abs(this.srttMs - rttMs) - this.rttvarMs) / 4
       this.srttMs += (rttMs - this.srttMs) / 8
     }
-    const rto = this.srttMs + Math.max(1, 4 * this.rttvarMs)
-    this.#baseRtoMs = Math.min(Math.max(rto, MIN_RTO_MS), MAX_RTO_MS)
+    const rto = this.srttMs + Math.max(MIN_RTO_MS, 4 * this.rttvarMs)
+    this.#baseRtoMs = Math.min(rto, MAX_RTO_MS)
   }
 }
