@@ -93,7 +93,8 @@ export class Connection {
   readonly #touched: TouchedQueue
   readonly #challenges = new ChallengeBudget()
   #synDue = false
-  #rstDue = false
+  // The flags of a reset that is to leave, or 0.
+  #rstDue = 0
   #detached = false
   #writeBlocked = false
   #timeWaitAt: Millis = NEVER
@@ -179,7 +180,7 @@ export class Connection {
   /** Demotion: gives Tcb and buffers away. This object is dead afterwards. */
   release(): TcbParts {
     this.#touched.push(this)
-    this.#rstDue = false
+    this.#rstDue = 0
     this.#detached = true
     return { tcb: this.tcb, buffers: this.buffers }
   }
@@ -189,6 +190,7 @@ export class Connection {
     const { tcb, sender } = this
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
+    this.receiver.noteRepeated(tcb, this.buffers.received, seg)
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
     if ((effects & Effect.RESET) !== 0) {
@@ -214,7 +216,8 @@ export class Connection {
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
-      if (this.#detached) this.abort()
+      // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
+      if (this.#detached) this.#reset(RST)
       else this.events |= ConnectionEvent.READABLE
     }
     if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
@@ -242,11 +245,11 @@ export class Connection {
     frame.reset()
     seg.srcPort = this.localPort
     seg.dstPort = this.remotePort
-    if (this.#rstDue) return this.#departRst(seg, now)
+    if (this.#rstDue !== 0) return this.#departRst(seg, now)
     if (this.#synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && this.buffers.received.rangeCount > 0)
+    if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
@@ -273,7 +276,7 @@ export class Connection {
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
     seg.seq = tcb.sndNxt
-    if (tcb.sackOk && this.buffers.received.rangeCount > 0) {
+    if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
       this.#stampTime(seg, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
     }
@@ -305,10 +308,10 @@ export class Connection {
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
   #departRst(seg: Segment, now: Millis): boolean {
     const { tcb } = this
-    this.#rstDue = false
     seg.seq = tcb.sndNxt
     seg.ack = tcb.rcvNxt
-    seg.flags = RST | ACK
+    seg.flags = this.#rstDue
+    this.#rstDue = 0
     segmentDeparts(tcb, this.buffers, seg, now)
     return true
   }
@@ -414,10 +417,8 @@ export class Connection {
   detach(now: Millis): void {
     if (this.closed && !this.#synDue) return
     this.#detached = true
-    if (this.readable > 0 || !isSynchronized(this.tcb.state)) {
-      this.abort()
-      return
-    }
+    if (this.readable > 0) return this.#reset(RST | ACK)
+    if (this.tcb.state < TcpState.SYN_RECEIVED) return this.abort()
     this.shutdown()
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
@@ -428,10 +429,15 @@ export class Connection {
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
 
-  /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */
+  /** Resets the connection, or forgets it where both sides have ended (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(): void {
-    if (this.closed && !this.#synDue) return
-    if (this.tcb.synSent && this.tcb.state !== TcpState.SYN_SENT) this.#rstDue = true
+    if (this.tcb.state >= TcpState.CLOSING) deleteTcb(this.tcb)
+    else if (this.closed && !this.#synDue) return
+    this.#reset(RST | ACK)
+  }
+
+  #reset(flags: number): void {
+    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
     else deleteTcb(this.tcb)
     this.#synDue = false
     this.#detached = true

@@ -28,6 +28,9 @@ export class Receiver {
   #quickAcks = QUICK_ACKS
   // Stream offset of the latest text out of order, whose block goes first in SACK (RFC 2018 §4).
   #latestOutOfOrder = -1
+  // Stream offsets of text that came again and is still to be reported (RFC 2883); equal when there is none.
+  #againFrom = 0
+  #againTo = 0
 
   constructor(limit: number) {
     this.limit = limit
@@ -53,6 +56,28 @@ export class Receiver {
     }
   }
 
+  /**
+   * Before a segment is folded: notes what of its text has come before, to be reported once (D-SACK, RFC 2883 §4). Out of
+   * order that is said of whole segments only: parts come again when a sender cuts its segments anew.
+   */
+  noteRepeated(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
+    if (seg.seq === tcb.rcvNxt || seg.textLength === 0 || !tcb.sackOk) return
+    const from = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
+    const to = from + seg.textLength
+    if (from < received.contiguousEnd) {
+      this.#againFrom = from
+      this.#againTo = Math.min(to, received.contiguousEnd)
+    } else if (received.has(from, to)) {
+      this.#againFrom = from
+      this.#againTo = to
+    }
+  }
+
+  /** True when SACK blocks are to go with the next acknowledgement. */
+  hasSackBlocks(received: StreamBuffer): boolean {
+    return received.rangeCount > 0 || this.#againFrom < this.#againTo
+  }
+
   handleTimeout(now: Millis): void {
     if (now < this.ackAt) return
     this.ackAt = NEVER
@@ -64,6 +89,7 @@ export class Receiver {
     this.ackNow = false
     this.ackAt = NEVER
     this.#unacked = 0
+    this.#againTo = this.#againFrom
   }
 
   /**
@@ -98,24 +124,27 @@ export class Receiver {
     return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
   }
 
-  /** Adds SACK blocks for what lies behind the first hole: the latest first (RFC 2018 §4). */
+  /** Adds SACK blocks: what came again (RFC 2883 §4), then what lies behind the first hole, the latest first (RFC 2018 §4). */
   addSackBlocks(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
     const room = seg.hasTimestamps ? 3 : 4
     const latest = this.#latestOutOfOrder
     let first = -1
+    if (this.#againFrom < this.#againTo) addBlock(tcb, seg, this.#againFrom, this.#againTo)
     for (let i = 0; i < received.rangeCount; i++) {
       if (latest >= received.rangeLeft(i) && latest < received.rangeRight(i)) first = i
     }
-    if (first >= 0) addBlock(tcb, received, seg, first)
+    if (first >= 0) addRange(tcb, received, seg, first)
     for (let i = received.rangeCount - 1; i >= 0 && seg.sackCount < room; i--) {
-      if (i !== first) addBlock(tcb, received, seg, i)
+      if (i !== first) addRange(tcb, received, seg, i)
     }
   }
 }
 
-function addBlock(tcb: Tcb, received: StreamBuffer, seg: Segment, index: number): void {
-  seg.addSack(
-    add(tcb.rcvNxt, received.rangeLeft(index) - tcb.rcvNxtOffset),
-    add(tcb.rcvNxt, received.rangeRight(index) - tcb.rcvNxtOffset),
-  )
+function addRange(tcb: Tcb, received: StreamBuffer, seg: Segment, index: number): void {
+  addBlock(tcb, seg, received.rangeLeft(index), received.rangeRight(index))
+}
+
+function addBlock(tcb: Tcb, seg: Segment, from: number, to: number): void {
+  const { rcvNxt, rcvNxtOffset } = tcb
+  seg.addSack(add(rcvNxt, from - rcvNxtOffset), add(rcvNxt, to - rcvNxtOffset))
 }
