@@ -194,6 +194,8 @@ export class ClusterNode implements FrameSnoop {
       const { node, controlAddress, controlPort, heartbeatPort } = d
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
+      // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
+      if (this.state === 'owner') this.#world.nic.announce(this.options.binding.address, now)
     }
     this.detector.watch(d.node, now)
     this.detector.heard(d.node, now)
@@ -214,8 +216,9 @@ export class ClusterNode implements FrameSnoop {
   #handleClaim(d: OwnershipDeclaration, owner: NodeId, now: Millis): void {
     const order = compareClaims(d.epoch, owner, this.epoch, this.owner)
     if (order < 0) {
-      // A lesser claim: its maker has missed a greater one.
+      // A lesser claim: its maker has missed a greater one. It may have drawn the clients to its Ethernet address, too.
       this.#answer = true
+      if (this.state === 'owner') this.#world.nic.announce(this.options.binding.address, now)
       return
     }
     this.#succession.ownerSpoke(now)
