@@ -33,7 +33,9 @@ function runBatch(from: number, to: number): Batch {
 
 // Asks for a range of seeds, runs it, reports, and asks again until there is none.
 function work(): void {
-  parentPort?.on('message', ([from, to]: [number, number]) => parentPort?.postMessage(runBatch(from, to)))
+  parentPort?.on('message', ([from, to]: [number, number]) =>
+    parentPort?.postMessage(runBatch(from, to)),
+  )
 }
 
 /** Reads a count or a seed. Throws with what to write instead. */
@@ -82,7 +84,9 @@ async function runMany(from: number, count: number): Promise<Batch> {
 function showProgress(totals: Totals, count: number): void {
   if (!process.stderr.isTTY) return
   const { seeds, takeovers, violations } = totals
-  process.stderr.write(`\r${seeds} of ${count} seeds, ${takeovers} take-overs, ${violations} broken`)
+  process.stderr.write(
+    `\r${seeds} of ${count} seeds, ${takeovers} take-overs, ${violations} broken`,
+  )
 }
 
 function show(totals: Totals, ms: number): void {
@@ -140,7 +144,9 @@ async function main(): Promise<number> {
   const ms = performance.now() - started
   if (values.json) {
     const seeds = broken.map(({ seed }) => seed)
-    console.log(JSON.stringify({ ok: broken.length === 0, ms: Math.round(ms), ...totals, broken: seeds }))
+    console.log(
+      JSON.stringify({ ok: broken.length === 0, ms: Math.round(ms), ...totals, broken: seeds }),
+    )
   } else show(totals, ms)
   return broken.length === 0 ? 0 : 1
 }
