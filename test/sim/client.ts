@@ -218,6 +218,12 @@ export class Client {
       session.establishedAt = this.#world.now
     }
     if ((events & ConnectionEvent.CLOSED) === 0 || session.over) return
+    if (session.establishedAt === NEVER && c.error === 'EHOSTUNREACH') {
+      // Nobody owns the address just now: as a client would, it tries again.
+      session.connection = null
+      session.state = 'waiting'
+      return
+    }
     session.pump(this.#world, this.now, this.#buffer)
     if (session.over) return
     session.state = 'failed'

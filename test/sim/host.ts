@@ -128,7 +128,8 @@ export class NodeHost {
   /** True when this node owns the address as far as it knows, and its device would let it speak. */
   get maySpeak(): boolean {
     if (!this.running || this.node.state !== 'owner' || this.#expired) return false
-    if (this.port.isolated) return false
+    // One that stands still is judged by what it says when it goes on.
+    if (this.port.isolated || this.paused || this.stalled) return false
     const { world, timing } = this.site
     if (world.now - this.beatAt > timing.leaseMs) return false
     return world.now - this.turnedAt <= timing.turnLeaseMs
