@@ -45,6 +45,8 @@ export class Sender {
   finQueued = false
   /** Nagle's algorithm is off. */
   noDelay = false
+  /** The application has more to write: less than a full segment waits, but not for ever (TCP_CORK, MSG_MORE). */
+  corked = false
   /** When the retransmission timer expires. */
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
@@ -145,6 +147,7 @@ export class Sender {
 
   #handleNewAck(tcb: Tcb, una: number, acked: number, now: Millis): void {
     this.rtt.acked(una, now)
+    if (una - acked < 0) this.rtt.settle()
     this.rtt.resetBackoff()
     this.timeouts = 0
     this.#dupAcks = 0
@@ -278,7 +281,10 @@ export class Sender {
     if (unsent < 0) return false
     if (tcb.flightSize === 0 && now - this.#lastSentAt > this.rtt.rtoMs) this.congestion.restart()
     let usable = tcb.sndWnd - tcb.flightSize
-    if (this.#probe && usable <= 0) usable = 1
+    if (this.#probe && usable <= 0) {
+      usable = 1
+      this.#probed = true
+    }
     let length = Math.min(unsent, maxLength, Math.max(usable, 0))
     const fin = this.finQueued && length === unsent && usable > length
     if (length === 0 && !fin) {
@@ -306,6 +312,7 @@ export class Sender {
   // Nagle's algorithm and the sender's side of silly window avoidance (RFC 9293 §3.7.4, §3.8.6.2.1; MUST-38).
   #worthSending(tcb: Tcb, length: number, unsent: number): boolean {
     if (this.#probe || length >= this.#mss) return true
+    if (this.corked && !this.finQueued) return false
     const all = length === unsent
     if (all && (this.noDelay || tcb.flightSize === 0 || this.finQueued)) return true
     return length >= tcb.sndWndMax / 2
@@ -322,7 +329,6 @@ export class Sender {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
     this.#lastSentAt = now
-    if (this.#probe) this.#probed = true
     this.#probe = false
     if (plan.offset < nxtBefore) {
       this.retransmissions++

@@ -137,3 +137,33 @@ t.test('T2: close in SYN-SENT is silent (RFC 9293 §3.10.4)', (t) => {
   t.equal(connected(t).state, 'ESTABLISHED', 'and others are not touched')
   t.end()
 })
+
+t.test('T4: when the handshake took two SYNs the first RTO is 3 s (RFC 6298 §5.7)', (t) => {
+  const c = new Script(t)
+  c.connects()
+  c.advance(1000)
+  c.peerSends({ seq: IRS, ack: ISS + 1, flags: SYN | ACK, mss: 1460 })
+  t.equal(c.c.sender.rtt.rtoMs, 3000)
+  c.write('x')
+  c.advance(100)
+  c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: ACK })
+  t.equal(c.c.sender.rtt.rtoMs, 300, 'until a sample has been taken')
+  t.end()
+})
+
+t.test('T2: corked, full segments leave and the rest waits, but not for ever', (t) => {
+  const c = established(t, { mss: 1000 })
+  c.c.sender.corked = true
+  c.write(octets(1500))
+  c.expects({ seq: ISS + 1, length: 1000 })
+  c.peerSends({ seq: IRS + 1, ack: ISS + 1001, flags: ACK })
+  c.expectsNothing('half a segment waits')
+  c.advance(250)
+  c.expects({ seq: ISS + 1001, length: 500 })
+  c.peerSends({ seq: IRS + 1, ack: ISS + 1501, flags: ACK, wnd: 5000 })
+  c.expectsNothing('the window was open: nothing is sent again')
+  c.write('end')
+  c.shutdown()
+  c.expects({ seq: ISS + 1501, flags: FIN | ACK, text: 'end' })
+  t.end()
+})

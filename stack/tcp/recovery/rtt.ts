@@ -14,6 +14,8 @@ export const MIN_RTO_MS = 200
 export const MAX_RTO_MS = 60_000
 /** RFC 6298 (2.1): until a sample has been taken. */
 export const INITIAL_RTO_MS = 1000
+/** RFC 6298 (5.7): when the handshake took more than one SYN, until a sample has been taken. */
+export const FALLBACK_RTO_MS = 3000
 
 /** One connection's estimate. It starts afresh at a take-over. */
 export class RttEstimator {
@@ -47,6 +49,11 @@ export class RttEstimator {
     if (this.#timedOffset >= 0) return
     this.#timedOffset = end
     this.#timedAt = now
+  }
+
+  /** The handshake is complete. Without a sample of it the path may be slower than the first time-out. */
+  settle(): void {
+    if (this.srttMs < 0) this.#baseRtoMs = FALLBACK_RTO_MS
   }
 
   /** A retransmission departs: what is being timed would be ambiguous. */
