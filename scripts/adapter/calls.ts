@@ -137,8 +137,7 @@ export class Calls {
       case 'read':
         return socket.read(readInteger(args[1], 'length', 0), args[2] === 'peek')
       case 'write':
-        if (args[2] === 'more') return { unsupported: 'MSG_MORE' }
-        return socket.write(readText(args[1]))
+        return socket.write(readText(args[1]), args[2] === 'more')
       case 'shutdown':
         return this.#shutdown(socket, args[1])
       case 'close':

@@ -24,6 +24,7 @@ export interface Result {
   readonly error?: string
 }
 
+const NOTHING = new Uint8Array(0)
 /** The address of a socket that listens on all of them. */
 const UNSPECIFIED = 0 as Ipv4Address
 
@@ -37,6 +38,7 @@ export class Descriptor {
   connection: Connection | null = null
   listener: TcpListener | null = null
   noDelay = false
+  #corked = false
   /** SO_LINGER with 0 seconds: close resets. */
   resetsOnClose = false
   /** Octets that may wait to be acknowledged; null: as many as the stack takes. */
@@ -53,11 +55,13 @@ export class Descriptor {
     child.connection = connection
     child.#connectReported = true
     child.noDelay = parent.noDelay
+    child.#corked = parent.#corked
     child.resetsOnClose = parent.resetsOnClose
     child.sendLimit = parent.sendLimit
     child.localAddress = parent.localAddress
     child.localPort = parent.localPort
     connection.sender.noDelay = parent.noDelay
+    connection.sender.corked = parent.#corked
     return child
   }
 
@@ -89,6 +93,7 @@ export class Descriptor {
     try {
       const c = link.stack.connect(address, port, link.now, this.localAddress, this.localPort)
       c.sender.noDelay = this.noDelay
+      c.sender.corked = this.#corked
       this.connection = c
       this.localPort = c.localPort
       this.#errorTaken = false
@@ -126,7 +131,17 @@ export class Descriptor {
     return failed('EAGAIN')
   }
 
-  write(bytes: Uint8Array): Result {
+  /** TCP_CORK: less than a full segment waits until it is taken off. */
+  cork(on: boolean): void {
+    this.#corked = on
+    const c = this.connection
+    if (c === null) return
+    c.sender.corked = on
+    c.write(NOTHING, 0, 0)
+  }
+
+  /** With `more` (MSG_MORE) the last of it waits for the next write, as if corked. */
+  write(bytes: Uint8Array, more: boolean): Result {
     const c = this.connection
     if (c === null) return failed('EPIPE')
     if (this.#pendingError() !== '') return failed(this.#takeError())
@@ -137,6 +152,7 @@ export class Descriptor {
     const limit = this.sendLimit ?? Number.POSITIVE_INFINITY
     const room = Math.min(c.writable, limit - (sent.end - sent.start), bytes.length)
     if (room <= 0) return failed('EAGAIN')
+    c.sender.corked = more || this.#corked
     return { ret: c.write(bytes, 0, room) }
   }
 

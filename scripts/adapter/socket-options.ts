@@ -38,6 +38,10 @@ export function setSocketOption(
   switch (name) {
     case 'TCP_NODELAY':
       return setNoDelay(socket, value !== 0)
+    case 'TCP_CORK':
+    case 'TCP_NOPUSH':
+      socket.cork(value !== 0)
+      return DONE
     case 'SO_REUSEADDR':
       return DONE
     case 'SO_SNDBUF':
@@ -56,8 +60,6 @@ export function setSocketOption(
 const FIXED = new Map([
   ['SO_KEEPALIVE', 0],
   ['SO_OOBINLINE', 1],
-  ['TCP_CORK', 0],
-  ['TCP_NOPUSH', 0],
   ['IP_TTL', 64],
   ['IP_TOS', 0],
 ])
