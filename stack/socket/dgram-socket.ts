@@ -99,7 +99,9 @@ export class DgramSocket extends DgramSettings {
       this.#waiting = []
       this.emit('error', error)
     }
-    this.#resolve(options.address ?? '0.0.0.0', fail, (address) => {
+    // Who binds to every address means this stack's, whatever its names make of 0.0.0.0 as a peer.
+    const name = options.address === '0.0.0.0' ? '' : (options.address ?? '')
+    this.#resolve(name, fail, (address) => {
       const host = this.#host()
       const port = options.port ?? 0
       const shown = presentAddress(host, address)
