@@ -190,7 +190,7 @@ export class ClusterNode implements FrameSnoop {
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
     if (fresh) {
       this.detector.forget(d.node)
-      this.#succession.met(d.node, now)
+      this.#succession.met(d.node, d.incarnation, now)
       const { node, controlAddress, controlPort, heartbeatPort } = d
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
