@@ -167,3 +167,14 @@ t.test('T2: corked, full segments leave and the rest waits, but not for ever', (
   c.expects({ seq: ISS + 1501, flags: FIN | ACK, text: 'end' })
   t.end()
 })
+
+t.test('S3: in TIME-WAIT every reset is ignored, wherever it points (RFC 1337)', (t) => {
+  const c = established(t)
+  c.shutdown()
+  c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: FIN | ACK })
+  c.ignores()
+  for (const seq of [IRS + 1, IRS + 2, IRS + 3, IRS + 50_000]) c.peerSends({ seq, flags: RST })
+  c.expectsNothing()
+  t.equal(c.state, 'TIME_WAIT')
+  t.end()
+})
