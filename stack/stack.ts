@@ -190,6 +190,9 @@ export class Stack {
         if (nic.routes.nextHop(connection.remoteAddress as Ipv4Address) !== hop) continue
         connection.fail('EHOSTUNREACH')
       }
+      const lost = hop
+      // allocates: once per neighbour that is given up
+      this.udp.handleLostNeighbor((peer) => nic.routes.nextHop(peer) === lost)
     }
   }
 

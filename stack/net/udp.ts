@@ -253,6 +253,17 @@ export class Udp {
     }
   }
 
+  /** A neighbour was given up: sockets whose only peer is reached by way of it are told. */
+  handleLostNeighbor(isBehind: (peer: Ipv4Address) => boolean): void {
+    for (const sockets of this.#ports.values()) {
+      for (const socket of sockets) {
+        if (!socket.connected || !isBehind(socket.remoteAddress)) continue
+        socket.error = 'EHOSTUNREACH'
+        this.#touch(socket, UdpEvent.ERROR)
+      }
+    }
+  }
+
   /** A socket with news in its `events`, or null. */
   pollReady(): UdpSocket | null {
     const socket = this.#ready.shift()

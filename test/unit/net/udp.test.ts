@@ -359,3 +359,22 @@ t.test('T9: a socket reaches its own stack without a frame', async (t) => {
   a.stack.sendDatagram(from, textOf(1), A, 54)
   t.equal(from.error, 'ECONNREFUSED')
 })
+
+t.test('T9: a peer behind a neighbour that does not exist: its socket is told', async (t) => {
+  const s = new Segment()
+  const a = s.add(A)
+  const socket = a.stack.udp.bind(UNSPECIFIED, 5000)
+  const other = a.stack.udp.bind(UNSPECIFIED, 5001)
+  socket.remoteAddress = C
+  socket.remotePort = 53
+  other.remoteAddress = B
+  other.remotePort = 53
+  a.stack.sendDatagram(socket, textOf(5), C, 53)
+  for (let i = 0; i <= 3; i++) {
+    s.run()
+    t.equal(socket.error, '', `after ${i} s`)
+    s.now += i < 3 ? 1000 : 0
+    if (i === 3) a.stack.handleTimeout(s.now)
+  }
+  t.same([socket.error, other.error], ['EHOSTUNREACH', ''])
+})
