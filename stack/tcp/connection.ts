@@ -10,17 +10,18 @@
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
-import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
+import { fillSyn, type SynTerms } from './handshake.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { segmentDeparts } from './segment-departs.js'
 import { effectiveMss, Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
-import { type Buffers, deleteTcb, Offer, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
 /** Bits of `Connection.events`. */
@@ -46,17 +47,9 @@ const MAX_SYN_TIMEOUTS = 8
 const MAX_TIMEOUTS = 15
 
 /** What a connection is made with. */
-export interface ConnectionOptions {
-  /** Octets of text that a segment may carry on this link: MTU less the IP and TCP headers. */
-  readonly linkMss: number
-  /** Octets the application may leave unread. */
-  readonly receiveLimit: number
+export interface ConnectionOptions extends SynTerms {
   /** Octets that may wait to be acknowledged. */
   readonly sendLimit: number
-  /** ISS for a SYN of ours (RFC 6528). */
-  readonly iss: Seq
-  /** Where TSval starts, so that it tells nothing about the host's uptime. */
-  readonly tsOffset: number
 }
 
 export class Connection {
@@ -178,6 +171,7 @@ export class Connection {
   }
 
   /** Demotion: gives Tcb and buffers away. This object is dead afterwards. */
+  // allocates: once per demotion
   release(): TcbParts {
     this.#touched.push(this)
     this.#rstDue = 0
@@ -320,25 +314,9 @@ export class Connection {
   #departSyn(seg: Segment, now: Millis): boolean {
     const { tcb, sender } = this
     this.#synDue = false
-    const answers = tcb.state === TcpState.SYN_RECEIVED
     if (isSynchronized(tcb.state)) return false
     const repeated = tcb.synSent
-    seg.seq = tcb.synSent ? tcb.iss : this.#options.iss
-    seg.flags = answers ? SYN | ACK : SYN
-    seg.mss = this.#options.linkMss
-    seg.wnd = Math.min(this.receiver.limit, 0xffff)
-    if (answers) seg.ack = tcb.rcvNxt
-    const offers = tcb.synSent ? tcb.ownOffers : answers ? tcb.peerOffers : ~0
-    if ((offers & Offer.SCALE) !== 0) {
-      seg.windowScale = tcb.synSent ? tcb.rcvScale : scaleFor(this.receiver.limit)
-    }
-    seg.sackPermitted = (offers & Offer.SACK) !== 0
-    if ((offers & Offer.TIMESTAMPS) !== 0) {
-      seg.hasTimestamps = true
-      const tsOffset = tcb.synSent ? tcb.tsOffset : this.#options.tsOffset
-      seg.tsVal = (Math.floor(now) + tsOffset) | 0
-      seg.tsEcr = answers ? tcb.tsRecent : 0
-    }
+    fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked()
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
@@ -461,11 +439,4 @@ export class Connection {
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
   }
-}
-
-// The smallest shift by which the whole receive buffer can be offered (RFC 7323 §2.2).
-function scaleFor(limit: number): number {
-  let shift = 0
-  while (limit >> shift > 0xffff && shift < 14) shift++
-  return shift
 }
