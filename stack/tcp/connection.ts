@@ -395,8 +395,14 @@ export class Connection {
   detach(now: Millis): void {
     if (this.closed && !this.#synDue) return
     this.#detached = true
-    if (this.readable > 0) return this.#reset(RST | ACK)
-    if (this.tcb.state < TcpState.SYN_RECEIVED) return this.abort()
+    if (this.readable > 0) {
+      this.#reset(RST | ACK)
+      return
+    }
+    if (this.tcb.state < TcpState.SYN_RECEIVED) {
+      this.abort()
+      return
+    }
     this.shutdown()
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }

@@ -99,7 +99,12 @@ export function encodeIp(src: number, dst: number, protocol: number, payload: Bu
   return Buffer.concat([head, payload])
 }
 
-export function encodeEthernet(dst: number, src: number, etherType: number, payload: Buffer): Buffer {
+export function encodeEthernet(
+  dst: number,
+  src: number,
+  etherType: number,
+  payload: Buffer,
+): Buffer {
   const head = Buffer.alloc(14)
   head.writeUIntBE(dst, 0, 6)
   head.writeUIntBE(src, 6, 6)

@@ -15,7 +15,9 @@ function acks(c: Script, ack: number, ...sack: [number, number][]): void {
     seq: IRS + 1,
     ack: ISS + 1 + ack,
     flags: ACK,
-    ...(sack.length === 0 ? {} : { sack: sack.map(([l, r]) => [ISS + 1 + l, ISS + 1 + r] as const) }),
+    ...(sack.length === 0
+      ? {}
+      : { sack: sack.map(([l, r]) => [ISS + 1 + l, ISS + 1 + r] as const) }),
   })
 }
 
@@ -46,29 +48,35 @@ t.test('T3: with timestamps there is room for three blocks', (t) => {
   t.end()
 })
 
-t.test('T3: neighbouring blocks join; a filled hole leaves none; without SACK-permitted none are sent', (t) => {
-  const c = established(t, OPTIONS)
-  gives(c, 200)
-  gives(c, 300)
-  t.strictSame(c.ignores().at(-1)?.sack, [block(200, 400)])
-  gives(c, 0, 200)
-  t.strictSame(c.expects({ ack: IRS + 401 }).sack, [])
-  const d = established(t, { mss: 1000 })
-  gives(d, 200)
-  t.strictSame(d.expects({ ack: IRS + 1 }).sack, [])
-  t.end()
-})
+t.test(
+  'T3: neighbouring blocks join; a filled hole leaves none; without SACK-permitted none are sent',
+  (t) => {
+    const c = established(t, OPTIONS)
+    gives(c, 200)
+    gives(c, 300)
+    t.strictSame(c.ignores().at(-1)?.sack, [block(200, 400)])
+    gives(c, 0, 200)
+    t.strictSame(c.expects({ ack: IRS + 401 }).sack, [])
+    const d = established(t, { mss: 1000 })
+    gives(d, 200)
+    t.strictSame(d.expects({ ack: IRS + 1 }).sack, [])
+    t.end()
+  },
+)
 
-t.test('T3: while text waits to be sent, out of order text is still reported by a segment without text', (t) => {
-  const c = established(t, OPTIONS)
-  c.write(octets(20_000))
-  c.ignores()
-  gives(c, 200)
-  const first = c.ignores()[0]
-  t.equal(first?.length, 0, 'only that is a duplicate ACK to the peer')
-  t.strictSame(first?.sack, [block(200, 300)])
-  t.end()
-})
+t.test(
+  'T3: while text waits to be sent, out of order text is still reported by a segment without text',
+  (t) => {
+    const c = established(t, OPTIONS)
+    c.write(octets(20_000))
+    c.ignores()
+    gives(c, 200)
+    const first = c.ignores()[0]
+    t.equal(first?.length, 0, 'only that is a duplicate ACK to the peer')
+    t.strictSame(first?.sack, [block(200, 300)])
+    t.end()
+  },
+)
 
 t.test('T6: blocks near the wrap of sequence space', (t) => {
   const c = established(t, { ...OPTIONS, irs: 0xffff_ff80 })
@@ -78,21 +86,24 @@ t.test('T6: blocks near the wrap of sequence space', (t) => {
   t.end()
 })
 
-t.test('T4: reported text is not sent again; the hole is, after three reports (RFC 6675 §5)', (t) => {
-  const c = established(t, OPTIONS)
-  c.write(octets(8000))
-  t.equal(c.ignores().length, 8)
-  acks(c, 0, [1000, 2000])
-  acks(c, 0, [1000, 3000])
-  c.expectsNothing('two segments are no proof')
-  acks(c, 0, [1000, 4000])
-  c.expects({ seq: ISS + 1, length: 1000 })
-  c.expectsNothing('one hole, one segment')
-  acks(c, 8000)
-  c.expectsNothing()
-  t.equal(c.c.sender.retransmissions, 1)
-  t.end()
-})
+t.test(
+  'T4: reported text is not sent again; the hole is, after three reports (RFC 6675 §5)',
+  (t) => {
+    const c = established(t, OPTIONS)
+    c.write(octets(8000))
+    t.equal(c.ignores().length, 8)
+    acks(c, 0, [1000, 2000])
+    acks(c, 0, [1000, 3000])
+    c.expectsNothing('two segments are no proof')
+    acks(c, 0, [1000, 4000])
+    c.expects({ seq: ISS + 1, length: 1000 })
+    c.expectsNothing('one hole, one segment')
+    acks(c, 8000)
+    c.expectsNothing()
+    t.equal(c.c.sender.retransmissions, 1)
+    t.end()
+  },
+)
 
 t.test('T4: several holes are filled in one recovery', (t) => {
   const c = established(t, OPTIONS)
@@ -110,21 +121,24 @@ t.test('T4: several holes are filled in one recovery', (t) => {
   t.end()
 })
 
-t.test('T6: blocks outside of what is in flight, upside down, or without SACK-permitted are ignored', (t) => {
-  const c = established(t, OPTIONS)
-  c.write(octets(3000))
-  c.ignores()
-  acks(c, 0, [5000, 6000])
-  acks(c, 0, [2000, 1000])
-  acks(c, 0, [-500, 100])
-  t.equal(c.c.sender.scoreboard.count, 0)
-  const d = established(t, { mss: 1000 })
-  d.write(octets(3000))
-  d.ignores()
-  acks(d, 0, [1000, 2000])
-  t.equal(d.c.sender.scoreboard.count, 0)
-  t.end()
-})
+t.test(
+  'T6: blocks outside of what is in flight, upside down, or without SACK-permitted are ignored',
+  (t) => {
+    const c = established(t, OPTIONS)
+    c.write(octets(3000))
+    c.ignores()
+    acks(c, 0, [5000, 6000])
+    acks(c, 0, [2000, 1000])
+    acks(c, 0, [-500, 100])
+    t.equal(c.c.sender.scoreboard.count, 0)
+    const d = established(t, { mss: 1000 })
+    d.write(octets(3000))
+    d.ignores()
+    acks(d, 0, [1000, 2000])
+    t.equal(d.c.sender.scoreboard.count, 0)
+    t.end()
+  },
+)
 
 t.test('T4: after a time-out the reports are no longer trusted (RFC 2018 §8)', (t) => {
   const c = established(t, OPTIONS)
