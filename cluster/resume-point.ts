@@ -45,7 +45,7 @@ export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): Resu
   if (verdict !== 'ready') return verdict
   const { received, sent } = buffers
   // What is acknowledged is kept for comparison (P22), unless a hole in it would hide what lies behind.
-  if (sent.contiguousEnd < tcb.sndUnaOffset) sent.trim(Math.min(tcb.sndUnaOffset, sent.end))
+  if (sent.contiguousEnd < tcb.ackedOffset) sent.trim(tcb.ackedOffset)
   const finished = isOutputFinished(shadow)
   const onlyProtocol = { input: received.contiguousEnd, output: sent.end, resumption: null }
   if (finished && tcb.finReceived) return onlyProtocol
@@ -56,7 +56,7 @@ export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): Resu
   const { input, output, unsent, state } = checkpoint
   if (input < received.start || input > received.contiguousEnd) return 'input-lost'
   sent.put(output - unsent.length, unsent, 0, unsent.length)
-  if (output > Math.max(sent.contiguousEnd, tcb.sndUnaOffset)) return 'output-lost'
+  if (output > sent.contiguousEnd) return 'output-lost'
   return pointAt(shadow, input, output, state)
 }
 

@@ -20,8 +20,7 @@ export const NO_CHECKPOINT = -1
 /** Lets go of what nobody will ask for any more. `checkpoint` is the input offset of the last one, or NO_CHECKPOINT. */
 export function purge(shadow: Shadow, checkpoint: number): void {
   const { tcb, buffers } = shadow
-  const acked = Math.min(tcb.sndUnaOffset, buffers.sent.end)
-  buffers.sent.trim(acked - Math.min(tcb.sndWnd, MAX_ACKED_KEPT))
+  buffers.sent.trim(tcb.ackedOffset - Math.min(tcb.sndWnd, MAX_ACKED_KEPT))
   const received = buffers.received
   const end = received.contiguousEnd
   if (checkpoint === NO_CHECKPOINT) {

@@ -115,7 +115,7 @@ export class Connection {
   get writable(): number {
     const sent = this.buffers.sent
     // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
-    const waiting = sent.end - Math.max(sent.start, this.tcb.sndUnaOffset)
+    const waiting = sent.end - Math.max(sent.start, this.tcb.ackedOffset)
     return Math.max(this.#options.sendLimit - waiting, 0)
   }
 
@@ -225,7 +225,7 @@ export class Connection {
 
   #handleAcked(): void {
     const { tcb, buffers } = this
-    buffers.sent.trim(Math.min(tcb.sndUnaOffset, buffers.sent.end))
+    buffers.sent.trim(tcb.ackedOffset)
     if (this.#writeBlocked && this.writable >= this.#options.sendLimit / 4) {
       this.#writeBlocked = false
       this.events |= ConnectionEvent.WRITABLE

@@ -103,6 +103,11 @@ export class Tcb {
     return this.sndNxtOffset - ((this.sndNxt - this.sndUna) | 0)
   }
 
+  /** Stream offset behind the last octet of text that the peer has acknowledged: SND.UNA without SYN and FIN. */
+  get ackedOffset(): number {
+    return this.finAcked ? this.sndUnaOffset - 1 : Math.max(this.sndUnaOffset, 0)
+  }
+
   /** True when our SYN has departed. */
   get synSent(): boolean {
     return (this.ownOffers & Offer.SYN) !== 0
@@ -139,6 +144,7 @@ type ReadonlyKeys =
   | 'rcvWnd'
   | 'flightSize'
   | 'sndUnaOffset'
+  | 'ackedOffset'
   | 'synSent'
   | 'finAcked'
   | 'finReceived'
