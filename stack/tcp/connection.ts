@@ -248,7 +248,10 @@ export class Connection {
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
       const plan = sender.plan
-      this.buffers.sent.copyTo(plan.offset, plan.length, frame.bytes, HEADROOM)
+      // A FIN alone may stand behind text that nobody here has: the application regenerates it.
+      if (plan.length > 0) {
+        this.buffers.sent.copyTo(plan.offset, plan.length, frame.bytes, HEADROOM)
+      }
       frame.end = HEADROOM + plan.length
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)

@@ -11,6 +11,7 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [64, 'acknowledged output kept for comparison left no room to write'],
   [255, 'a node that started again claimed what a stalled owner still held'],
   [272, 'input that nobody here had heard was waited for without end'],
+  [342, 'a FIN was sent again behind text that nobody here had heard, and the text was asked for'],
   [437, 'a SYN-ACK was repeated to a peer that was long established'],
   [1280, 'a connection of which only the SYN-ACK was heard went on as an active open'],
   [
