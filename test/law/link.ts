@@ -3,6 +3,7 @@
  * doubled and swapped between client and bridge only, so whoever watches the bridge sees just what the owner sees and says.
  */
 import { Connection, Frame, type Millis, NEVER, Nic, parseIpv4Address, Segment, Stack, parseIpv4, Ipv4Header, parseTcp } from '../../stack/index.js'
+import { HEADROOM } from '../../stack/wire/frame.js'
 import { EtherType, EthernetHeader, parseEthernet } from '../../stack/wire/ethernet.js'
 import type { Random } from './random.js'
 
@@ -21,6 +22,8 @@ export interface Faults {
 export interface Limits {
   readonly receiveLimit: number
   readonly sendLimit: number
+  /** Both ends send super-frames, which nothing on the way cuts, with checksums that nobody completes. */
+  readonly offload?: boolean
 }
 
 /** Sees each TCP segment on the bridge. `seg` is borrowed. */
@@ -34,7 +37,8 @@ interface Flight {
 
 export function newHost(address: typeof CLIENT, mac: number, random: Random, limits: Limits): [Stack, Nic] {
   const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ...limits })
-  const nic = stack.addNic({ mac, mtu: 1500 })
+  const offload = limits.offload === true
+  const nic = stack.addNic({ mac, mtu: 1500, offload: { checksum: offload, tso: offload, uso: false } })
   nic.setAddress(address, 24, 'assigned')
   nic.neighbors.learn(address === CLIENT ? OWNER : CLIENT, address === CLIENT ? OWNER_MAC : CLIENT_MAC, 0)
   return [stack, nic]
@@ -88,7 +92,7 @@ export class Link {
     const { loss, duplicate, jitterMs } = this.faults
     const copies = this.random.chance(loss) ? 0 : this.random.chance(duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
-      const copy = new Frame(2048)
+      const copy = new Frame(HEADROOM + Math.max(frame.length, 2048))
       copy.copyFrom(frame)
       this.#flights.push({ at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs, toOwner, frame: copy })
     }
