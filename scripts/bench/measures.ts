@@ -241,6 +241,26 @@ const SNOOP: Measure = {
   },
 }
 
+/** What the device and the bridge allow at most, beside what the kernel's own upload makes of the same bridge. */
+const WRITE_LIMIT: Measure = {
+  names: ['write-limit'],
+  async run(world, pace) {
+    const rounds: Round[] = []
+    for (let n = 0; n < pace.runs; n++) {
+      const numbers = new Map<Contender, readonly number[]>()
+      for (const contender of OURS) {
+        numbers.set(contender, [await world.writeLimit(contender === 'offload', pace.seconds)])
+      }
+      const server = await world.start('kernel')
+      numbers.set('kernel', await world.load('up', server.address, pace.seconds))
+      await server.close()
+      rounds.push(numbers)
+    }
+    const column = { name: 'write-limit', unit: 'Gbit/s', scale: GIGABITS }
+    return OURS.map((contender) => summarize(column, contender, rounds, 0))
+  },
+}
+
 /** All measures, the most telling ones first. */
 export const MEASURES: readonly Measure[] = [
   byLoad([{ name: 'upload', unit: 'Gbit/s', scale: GIGABITS }], (address, pace) => [
@@ -266,6 +286,7 @@ export const MEASURES: readonly Measure[] = [
     CLIENTS,
     pace.seconds,
   ]),
+  WRITE_LIMIT,
   SNOOP,
   idle('idle-bytes-10k', 10_000),
   idle('idle-bytes-100k', 100_000),

@@ -17,7 +17,7 @@ const SOURCES = fileURLToPath(new URL('../../../scripts/bench/', import.meta.url
 const SERVER = fileURLToPath(new URL('./server-main.js', import.meta.url))
 const OURS = '10.77.0.100'
 const KERNEL = '10.77.0.10'
-const PROGRAMS = ['load']
+const PROGRAMS = ['load', 'tap-source']
 /** The longest that one command of the load may take. */
 const PATIENCE_MS = 120_000
 
@@ -106,7 +106,7 @@ export class World {
     return this.#ours('snoop', 1, contender)
   }
 
-  /** Runs a C program that plays a sender on our TAP and resolves with its line of numbers. */
+  /** Octets a second that a C loop on our TAP brings to the kernel's sink. */
   async writeLimit(offload: boolean, seconds: number): Promise<number> {
     const { tap, mac } = this.#lab.record.nodes[0] ?? { tap: '', mac: '' }
     const program = join(this.#folder, 'tap-source')
