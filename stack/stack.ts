@@ -90,6 +90,7 @@ export class Stack {
     const nic = new Nic(config, this.drops)
     this.#nics.push(nic)
     // Which NIC a segment leaves by is known when it is built already, so all of them must be able to cut it.
+    // allocates: once per NIC
     const cuts = this.#nics.every((each) => each.offload.tso && each.offload.checksum)
     this.tcp.maxText = cuts ? MAX_SUPER_TEXT : 0
     return nic

@@ -181,7 +181,9 @@ function integer(
 
 function flag(fields: Fields, field: string, absent: boolean, fail: Fail): boolean {
   const found = fields[field] ?? absent
-  return typeof found === 'boolean' ? found : fail(field, `must be true or false, not ${show(found)}`)
+  return typeof found === 'boolean'
+    ? found
+    : fail(field, `must be true or false, not ${show(found)}`)
 }
 
 /** One of `allowed`, the first of which is the default. */

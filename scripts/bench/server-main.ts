@@ -80,7 +80,7 @@ function serve(): void {
   listen(7, (socket) => socket.on('data', (chunk) => socket.write(chunk)))
   listen(19, (socket) => {
     const fill = (): void => {
-      while (socket.write(CHUNK)) continue
+      while (socket.write(CHUNK));
     }
     socket.on('drain', fill)
     fill()

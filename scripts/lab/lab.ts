@@ -34,6 +34,8 @@ export interface LabOptions {
   readonly fence?: Fence
   /** Nodes and monitor exchange super-frames and unfinished checksums with the kernel. Default true. */
   readonly offload?: boolean
+  /** Nodes that compute checksums and cut segments themselves all the same. */
+  readonly plainNodes?: readonly number[]
   /** Command line that takes the place of `node build/scripts/node/main.js`; the configuration follows it. */
   readonly program?: readonly string[]
   /** Folders that are removed together with the lab. */
@@ -326,7 +328,7 @@ export class Lab {
       sharedDir: join(record.folder, 'shared'),
       app,
       fence: this.#options.fence ?? 'port',
-      offload: this.#options.offload ?? true,
+      offload: (this.#options.offload ?? true) && this.#options.plainNodes?.includes(id) !== true,
     }
   }
 

@@ -254,7 +254,8 @@ export class Sender {
       const limit = Math.min(this.scoreboard.holeEnd(offset, edge), edge)
       let length = 0
       if (offset < limit) {
-        const most = maxLength > this.#mss ? this.#lostRun(tcb, offset, lostEdge, maxLength) : maxLength
+        const most =
+          maxLength > this.#mss ? this.#lostRun(tcb, offset, lostEdge, maxLength) : maxLength
         const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + most))
         if (present < 0) {
           // Text that this node never had: the application regenerates it, or the peer has it already.

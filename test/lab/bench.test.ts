@@ -40,7 +40,11 @@ t.test('T8: the bench measures an upload beside the kernel', { skip: why }, asyn
     fs.readdirSync(folder).filter((name) => name.startsWith('understudy-bench-')),
     [],
   )
-  t.same(listLabs().filter((lab) => lab.owner.pid === run.pid), [], 'no lab is left')
+  t.same(
+    listLabs().filter((lab) => lab.owner.pid === run.pid),
+    [],
+    'no lab is left',
+  )
 })
 
 t.test('the bench says what it does not know', async (t) => {

@@ -3,8 +3,8 @@
  * The pieces are looked at as the device would cut them.
  */
 import t, { type Test } from 'tap'
-import { Frame, parseIpv4Address, Stack } from '../../stack/index.js'
 import { DropReason } from '../../stack/base/counters.js'
+import { Frame, parseIpv4Address, Stack } from '../../stack/index.js'
 import { ChecksumState } from '../../stack/wire/frame.js'
 import { ACK, encodeEthernet, encodeIp, encodeTcp, FIN, PROTOCOL, PSH, SYN } from './codec.js'
 
@@ -33,7 +33,11 @@ class World {
     receiveLimit: 400_000,
     sendLimit: 1_000_000,
   })
-  readonly nic = this.stack.addNic({ mac: MAC, mtu: 1500, offload: { checksum: true, tso: true, uso: true } })
+  readonly nic = this.stack.addNic({
+    mac: MAC,
+    mtu: 1500,
+    offload: { checksum: true, tso: true, uso: true },
+  })
   readonly lent = new Frame()
   copies = 0
   seq = 1
@@ -92,7 +96,14 @@ class World {
       const flags = view.getUint8(tcp + 13)
       if ((flags & SYN) !== 0) this.iss = view.getUint32(tcp + 4)
       const length = end - tcp - (view.getUint8(tcp + 12) >> 4) * 4
-      left.push({ seq: view.getUint32(tcp + 4) - this.iss - 1, ack: view.getUint32(tcp + 8), flags, length, gsoSize, checksum })
+      left.push({
+        seq: view.getUint32(tcp + 4) - this.iss - 1,
+        ack: view.getUint32(tcp + 8),
+        flags,
+        length,
+        gsoSize,
+        checksum,
+      })
     }
   }
 
@@ -127,7 +138,11 @@ t.test('T8: the initial window leaves in one piece, and no more than it', (t) =>
   w.connection.write(new Uint8Array(500_000), 0, 500_000)
   const left = w.poll()
   check(t, left)
-  t.strictSame(left.map((each) => each.length), [10 * MSS], 'ten whole segments (RFC 6928)')
+  t.strictSame(
+    left.map((each) => each.length),
+    [10 * MSS],
+    'ten whole segments (RFC 6928)',
+  )
   t.equal((left[0]?.flags ?? 0) & PSH, 0, 'more text waits')
   t.equal(w.copies, 0, 'built where the device wants it')
   t.end()
@@ -141,7 +156,11 @@ t.test('T8: pieces stop at 64 KB, at whole segments, and at the window of the pe
   w.acknowledge(0, 1000)
   const left = w.poll()
   check(t, left)
-  t.equal(total(left), 1000 * 128 - ((1000 * 128) % MSS), 'whole segments within the window of 128000')
+  t.equal(
+    total(left),
+    1000 * 128 - ((1000 * 128) % MSS),
+    'whole segments within the window of 128000',
+  )
   t.equal(left[0]?.length, 65_455 - (65_455 % MSS))
   for (const each of left.slice(0, -1)) t.equal(each.length % MSS, 0)
   t.end()
@@ -155,7 +174,10 @@ t.test('T8: FIN and PSH go with the last piece only, and Nagle holds the short r
   t.equal(total(first), 100_000 - (100_000 % MSS), 'the rest waits for an acknowledgement')
   w.connection.shutdown()
   const rest = w.poll()
-  t.strictSame(rest.map((each) => [each.length, each.flags & FIN, each.flags & PSH]), [[100_000 % MSS, FIN, PSH]])
+  t.strictSame(
+    rest.map((each) => [each.length, each.flags & FIN, each.flags & PSH]),
+    [[100_000 % MSS, FIN, PSH]],
+  )
   t.notOk(first.some((each) => (each.flags & (FIN | PSH)) !== 0))
   const v = new World()
   v.connection.sender.congestion.cwnd = 1_000_000
@@ -164,7 +186,10 @@ t.test('T8: FIN and PSH go with the last piece only, and Nagle holds the short r
   const all = v.poll()
   check(t, all)
   t.equal(total(all), 100_000)
-  t.strictSame(all.map((each) => each.flags & (FIN | PSH)), [0, FIN | PSH])
+  t.strictSame(
+    all.map((each) => each.flags & (FIN | PSH)),
+    [0, FIN | PSH],
+  )
   t.end()
 })
 
@@ -176,42 +201,65 @@ t.test('T8: what is lost leaves again in whole segments, within the congestion w
   w.now += 3000
   w.stack.handleTimeout(w.now)
   const first = w.poll()
-  t.strictSame(first.map((each) => [each.seq, each.length]), [[0, MSS]], 'one segment behind a time-out (RFC 5681)')
+  t.strictSame(
+    first.map((each) => [each.seq, each.length]),
+    [[0, MSS]],
+    'one segment behind a time-out (RFC 5681)',
+  )
   w.acknowledge(MSS)
   const second = w.poll()
   check(t, second)
-  t.strictSame(second.map((each) => [each.seq, each.length]), [[MSS, 2 * MSS]], 'then two, in one piece')
+  t.strictSame(
+    second.map((each) => [each.seq, each.length]),
+    [[MSS, 2 * MSS]],
+    'then two, in one piece',
+  )
   t.end()
 })
 
-t.test('T8: a super-frame of a local sender is taken whole, its checksum on trust, and acknowledged once', (t) => {
-  const w = new World()
-  w.poll()
-  w.peer(ACK | PSH, 40 * MSS)
-  w.peer(ACK | PSH, 40 * MSS)
-  const left = w.poll()
-  t.strictSame(left.map((each) => [each.length, each.ack]), [[0, w.seq]])
-  t.equal(w.connection.readable, 80 * MSS)
-  t.end()
-})
+t.test(
+  'T8: a super-frame of a local sender is taken whole, its checksum on trust, and acknowledged once',
+  (t) => {
+    const w = new World()
+    w.poll()
+    w.peer(ACK | PSH, 40 * MSS)
+    w.peer(ACK | PSH, 40 * MSS)
+    const left = w.poll()
+    t.strictSame(
+      left.map((each) => [each.length, each.ack]),
+      [[0, w.seq]],
+    )
+    t.equal(w.connection.readable, 80 * MSS)
+    t.end()
+  },
+)
 
 t.test('T8: with a NIC that cuts nothing no super-frame leaves by any', (t) => {
   const w = new World()
   w.stack.addNic({ mac: MAC + 1, mtu: 1500 })
   w.connection.write(new Uint8Array(50_000), 0, 50_000)
-  t.strictSame(w.poll().map((each) => each.length), new Array(10).fill(MSS))
+  t.strictSame(
+    w.poll().map((each) => each.length),
+    new Array(10).fill(MSS),
+  )
   t.end()
 })
 
-t.test('T8: a super-frame does not fit where frames wait for an address: it is dropped, counted, and sent again', (t) => {
-  const w = new World()
-  w.nic.neighbors.forget(PEER)
-  w.connection.write(new Uint8Array(100_000), 0, 100_000)
-  t.equal(total(w.poll().filter((each) => each.length > MSS)), 0)
-  t.ok(w.stack.drops.get(DropReason.NEIGHBOR_QUEUE_FULL) > 0)
-  w.nic.neighbors.learn(PEER, PEER_MAC, w.now)
-  w.now += 3000
-  w.stack.handleTimeout(w.now)
-  t.strictSame(w.poll().map((each) => [each.seq, each.length]), [[0, MSS]])
-  t.end()
-})
+t.test(
+  'T8: a super-frame does not fit where frames wait for an address: it is dropped, counted, and sent again',
+  (t) => {
+    const w = new World()
+    w.nic.neighbors.forget(PEER)
+    w.connection.write(new Uint8Array(100_000), 0, 100_000)
+    t.equal(total(w.poll().filter((each) => each.length > MSS)), 0)
+    t.ok(w.stack.drops.get(DropReason.NEIGHBOR_QUEUE_FULL) > 0)
+    w.nic.neighbors.learn(PEER, PEER_MAC, w.now)
+    w.now += 3000
+    w.stack.handleTimeout(w.now)
+    t.strictSame(
+      w.poll().map((each) => [each.seq, each.length]),
+      [[0, MSS]],
+    )
+    t.end()
+  },
+)

@@ -14,18 +14,21 @@ for (const [mode, copies] of [
   ['plain', 2.1],
   ['offload', 4.4],
 ] as const) {
-  t.test(`T8: a million frames (${mode}) leave views on the heap, and less than an octet each besides`, (t) => {
-    const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512']
-    const said = execFileSync(process.execPath, [...flags, PROGRAM, '1000000', mode], {
-      encoding: 'utf8',
-    })
-    const { frames, received, growth, view, share } = JSON.parse(said)
-    t.ok(frames >= 1_000_000, `${frames} frames, ${received} octets`)
-    const sorted = [...growth].sort((a, b) => a - b)
-    // The engine's own work, such as a late compilation, shows in a slice or two.
-    const budget = copies * share * view + 1
-    const median = sorted[growth.length >> 1]
-    t.ok(median < budget, `${median} octets per frame; the views take ${budget} (${view} each)`)
-    t.end()
-  })
+  t.test(
+    `T8: a million frames (${mode}) leave views on the heap, and less than an octet each besides`,
+    (t) => {
+      const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512']
+      const said = execFileSync(process.execPath, [...flags, PROGRAM, '1000000', mode], {
+        encoding: 'utf8',
+      })
+      const { frames, received, growth, view, share } = JSON.parse(said)
+      t.ok(frames >= 1_000_000, `${frames} frames, ${received} octets`)
+      const sorted = [...growth].sort((a, b) => a - b)
+      // The engine's own work, such as a late compilation, shows in a slice or two.
+      const budget = copies * share * view + 1
+      const median = sorted[growth.length >> 1]
+      t.ok(median < budget, `${median} octets per frame; the views take ${budget} (${view} each)`)
+      t.end()
+    },
+  )
 }

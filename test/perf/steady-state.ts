@@ -2,7 +2,7 @@
  * A program for allocation.test.ts: two stacks exchange a stream for so many frames. Printed is, slice by slice, what the heap grew
  * by per frame, and how large a view of an array is, which is what a copy costs. Started with --expose-gc and a young generation so large that nothing is collected in between.
  */
-import { Connection, Frame, Nic, parseIpv4Address, Stack } from '../../stack/index.js'
+import { type Connection, Frame, type Nic, parseIpv4Address, Stack } from '../../stack/index.js'
 
 const CLIENT = parseIpv4Address('10.0.0.1')
 const SERVER = parseIpv4Address('10.0.0.2')
@@ -46,8 +46,8 @@ function carry(from: Host, to: Host): boolean {
 }
 
 function exchange(): void {
-  while (carry(client, server) || carry(server, client)) continue
-  while (client.stack.pollReady() !== null || server.stack.pollReady() !== null) continue
+  while (carry(client, server) || carry(server, client));
+  while (client.stack.pollReady() !== null || server.stack.pollReady() !== null);
 }
 
 const listener = server.stack.listen(SERVER, 80)
@@ -61,7 +61,7 @@ function stream(to: number): void {
     now += 0.125
     source.write(chunk, 0, chunk.length)
     exchange()
-    while (sink.read(chunk, 0, chunk.length) > 0) continue
+    while (sink.read(chunk, 0, chunk.length) > 0);
     exchange()
     client.stack.handleTimeout(now)
     server.stack.handleTimeout(now)
