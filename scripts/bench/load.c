@@ -204,9 +204,13 @@ static void idle(const char *host, int count) {
   if (setrlimit(RLIMIT_NOFILE, &files) < 0) fail("setrlimit");
   struct sockaddr_in to = address_of(host, ECHO);
   for (int i = 0; i < count; i++) {
-    int fd = new_socket();
+    int fd = new_socket(), on = 1;
+    struct linger hard = {1, 0};
     struct sockaddr_in from = {.sin_family = AF_INET};
-    /* 20,000 ports of each address of ours; 10.77.0.9 has neighbours 10.78.x. */
+    /* The next round uses the same ports. */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    /* 20,000 ports of each further address of this client. */
     char own[32];
     snprintf(own, sizeof own, "10.77.1.%d", 1 + i / 20000);
     inet_pton(AF_INET, own, &from.sin_addr);
