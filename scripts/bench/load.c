@@ -7,7 +7,7 @@
  *   load down ADDRESS SECONDS          octets a second that came
  *   load echo ADDRESS COUNT            median and 99th percentile of a one-octet answer, in microseconds
  *   load connect ADDRESS N SECONDS     connections a second of N clients that connect, ask once, and reset
- *   load idle ADDRESS COUNT            opens COUNT connections from several ports, says "ready", holds them
+ *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, says "ready", holds them
  *
  * Results are one line of numbers. Congestion control is cubic where the kernel has it. Exit code 1 with a line on
  * standard error when something fails.
@@ -199,7 +199,7 @@ static void connect_rate(const char *host, int clients, double seconds) {
   printf("%.0f\n", done / (now() - start));
 }
 
-static void idle(const char *host, int count) {
+static void idle(const char *host, int count, const char *own) {
   struct rlimit files = {(rlim_t)count + 64, (rlim_t)count + 64};
   if (setrlimit(RLIMIT_NOFILE, &files) < 0) fail("setrlimit");
   struct sockaddr_in to = address_of(host, ECHO);
@@ -210,11 +210,8 @@ static void idle(const char *host, int count) {
     /* The next round uses the same ports. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    /* 20,000 ports of each further address of this client. */
-    char own[32];
-    snprintf(own, sizeof own, "10.77.1.%d", 1 + i / 20000);
     inet_pton(AF_INET, own, &from.sin_addr);
-    from.sin_port = htons((uint16_t)(20000 + i % 20000));
+    from.sin_port = htons((uint16_t)(20000 + i));
     if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) fail("bind");
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) fail("connect");
   }
@@ -231,7 +228,7 @@ int main(int count, char **words) {
   else if (strcmp(what, "down") == 0) down(words[2], third);
   else if (strcmp(what, "echo") == 0) echo(words[2], (int)third);
   else if (strcmp(what, "connect") == 0) connect_rate(words[2], (int)third, count > 4 ? atof(words[4]) : 1);
-  else if (strcmp(what, "idle") == 0) idle(words[2], (int)third);
+  else if (strcmp(what, "idle") == 0) idle(words[2], (int)third, count > 4 ? words[4] : "0.0.0.0");
   else {
     fprintf(stderr, "load: serve, up, down, echo, connect or idle; see the head of load.c\n");
     return 2;

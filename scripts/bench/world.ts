@@ -17,6 +17,10 @@ const SOURCES = fileURLToPath(new URL('../../../scripts/bench/', import.meta.url
 const SERVER = fileURLToPath(new URL('./server-main.js', import.meta.url))
 const OURS = '10.77.0.100'
 const KERNEL = '10.77.0.10'
+/** Connections that one process of the load holds: fewer than it may have files, as systems have it. */
+const HELD = 10_000
+/** Further addresses of the first client, for its many connections. */
+const FURTHER = Array.from({ length: 10 }, (_, index) => `10.77.1.${index + 1}`)
 const PROGRAMS = ['load', 'tap-source']
 /** The longest that one command of the load may take. */
 const PATIENCE_MS = 120_000
@@ -79,9 +83,7 @@ export class World {
     try {
       for (const name of PROGRAMS) compile(name, folder)
       lab = await Lab.create({ nodes: 2, clients: 2, app: 'echo', scratch: [folder] })
-      const routes = ['ip addr add 10.77.1.%/32 dev eth0'].flatMap((line) =>
-        [1, 2, 3, 4, 5, 6].map((n) => line.replace('%', String(n))),
-      )
+      const routes = FURTHER.map((address) => `ip addr add ${address}/32 dev eth0`)
       const [load, server] = lab.record.clients
       lab.space.runScriptIn(load?.namespace ?? '', routes.join('\n'))
       lab.space.runScriptIn(server?.namespace ?? '', 'ip route add 10.77.1.0/24 dev eth0')
@@ -128,9 +130,15 @@ export class World {
 
   /** Opens `count` idle connections to `server` and resolves with what closes them. */
   async hold(server: Server, count: number): Promise<() => Promise<void>> {
-    const args = [this.#load, 'idle', server.address, String(count)]
-    const holder = await this.#start('', this.#client(0), args)
-    return () => holder.close()
+    const holders: Server[] = []
+    for (let held = 0; held < count; held += HELD) {
+      const share = String(Math.min(HELD, count - held))
+      const args = [this.#load, 'idle', server.address, share, FURTHER[held / HELD] ?? '']
+      holders.push(await this.#start('', this.#client(0), args))
+    }
+    return async () => {
+      for (const holder of holders) await holder.close()
+    }
   }
 
   async close(): Promise<void> {
