@@ -28,6 +28,8 @@ import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 export const DEFAULT_RECEIVE_LIMIT = 1024 * 1024
 export const DEFAULT_SEND_LIMIT = 2 * 1024 * 1024
 export const DEFAULT_MAX_CONNECTIONS = 200_000
+/** Octets of text of a super-frame at most: the length of an IPv4 datagram less the largest headers. */
+export const MAX_SUPER_TEXT = 65_535 - 20 - 60
 
 /** What a stack is made with. */
 export interface StackOptions {
@@ -87,6 +89,10 @@ export class Stack {
   addNic(config: NicConfig): Nic {
     const nic = new Nic(config, this.drops)
     this.#nics.push(nic)
+    // Which NIC a segment leaves by is known when it is built already, so all of them must be able to cut it.
+    // allocates: once per NIC
+    const cuts = this.#nics.every((each) => each.offload.tso && each.offload.checksum)
+    this.tcp.maxText = cuts ? MAX_SUPER_TEXT : 0
     return nic
   }
 
@@ -107,11 +113,17 @@ export class Stack {
 
   /**
    * The next frame to send, borrowed until the next call, or null. It leaves by `txNic`. A frame that must wait for its
-   * neighbour's address is kept by the NIC and comes later.
+   * neighbour's address is kept by the NIC and comes later. `lent` is a frame of the device, at least as large as the MTU
+   * and, with segmentation offload, as a super-frame: a segment of TCP is built in it, so that nobody copies it again.
    */
-  pollTransmit(now: Millis): Frame | null {
+  pollTransmit(now: Millis, lent: Frame | null = null): Frame | null {
     // What leaves may have asked for a neighbour, so the NICs have their say before and after.
-    return this.#pollNics(now) ?? this.#pollTcp(now) ?? this.#pollUdp(now) ?? this.#pollNics(now)
+    return (
+      this.#pollNics(now) ??
+      this.#pollTcp(now, lent ?? this.#tx) ??
+      this.#pollUdp(now) ??
+      this.#pollNics(now)
+    )
   }
 
   #pollNics(now: Millis): Frame | null {
@@ -126,8 +138,7 @@ export class Stack {
     return null
   }
 
-  #pollTcp(now: Millis): Frame | null {
-    const tx = this.#tx
+  #pollTcp(now: Millis, tx: Frame): Frame | null {
     const seg = this.#out
     while (this.tcp.pollSegment(seg, tx, now)) {
       const src = this.tcp.outLocal as Ipv4Address
@@ -138,7 +149,7 @@ export class Stack {
         continue
       }
       emitTcp(seg, tx)
-      sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.checksumOffload)
+      sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
       this.#ipOut.emit(tx, src, dst, IpProtocol.TCP)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic

@@ -83,7 +83,7 @@ export class MemoryCluster {
     const stack = this.#newStack()
     const driver = new Driver<Nic>(stack, systemClock)
     const port = this.hub.addPort(0x02_63_00_00_00_00 + ++this.#macs)
-    const nic = stack.addNic({ mac: port.mac, mtu: port.mtu })
+    const nic = stack.addNic({ mac: port.mac, mtu: port.mtu, offload: port.offload })
     nic.setAddress(address, prefix, 'assigned')
     driver.attach(nic, port)
     this.#clients.push(driver)

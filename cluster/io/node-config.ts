@@ -37,6 +37,8 @@ export interface NodeConfig {
   readonly tap: string
   /** Ethernet address of the stack on it; derived from the device's when absent. */
   readonly mac: MacAddress | null
+  /** The device completes checksums and cuts super-frames (T8). */
+  readonly offload: boolean
   readonly binding: Binding
   /** Where the control channel listens, an IPv4 address. */
   readonly controlHost: string
@@ -61,6 +63,7 @@ const FIELDS = {
     'keyFile',
     'tap',
     'mac',
+    'offload',
     'binding',
     'control',
     'storeDir',
@@ -120,6 +123,7 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
       keyFile: path('keyFile', 'cluster.key'),
       tap: text(fields, 'tap', 'us0', fail),
       mac: fields.mac === undefined ? null : parseMacAddress(String(fields.mac), 'mac'),
+      offload: flag(fields, 'offload', true, fail),
       binding: parseBinding(1, address, String(ports)),
       controlHost: String(host),
       storeDir: path('storeDir', 'mirror'),
@@ -173,6 +177,13 @@ function integer(
     return found as number
   }
   return fail(`${prefix}${field}`, `must be ${what} from ${least} to ${most}, not ${show(found)}`)
+}
+
+function flag(fields: Fields, field: string, absent: boolean, fail: Fail): boolean {
+  const found = fields[field] ?? absent
+  return typeof found === 'boolean'
+    ? found
+    : fail(field, `must be true or false, not ${show(found)}`)
 }
 
 /** One of `allowed`, the first of which is the default. */

@@ -48,7 +48,11 @@ async function openParts(
   const secret = new Int32Array(deriveKey(key, 'isn').slice().buffer)
   const stack = new Stack({ rng: new SystemRng(), secret })
   const driver = new Driver<Nic>(stack, systemClock, { onFailure: end })
-  const tap = new Tap({ name: config.tap, ...(config.mac === null ? {} : { mac: config.mac }) })
+  const tap = new Tap({
+    name: config.tap,
+    offload: config.offload,
+    ...(config.mac === null ? {} : { mac: config.mac }),
+  })
   opened.push(() => tap.close())
   if (config.hub === 'checked') await requireHub(tap.name)
   const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)

@@ -104,7 +104,11 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     this.#parts = parts
     this.stack = parts.stack
     this.#checkpoints = new CheckpointPort(parts.checkpointStore, config.binding.id)
-    const nic = parts.stack.addNic({ mac: parts.link.mac, mtu: parts.link.mtu })
+    const nic = parts.stack.addNic({
+      mac: parts.link.mac,
+      mtu: parts.link.mtu,
+      offload: parts.link.offload,
+    })
     this.node = new ClusterNode(
       {
         id: config.id,

@@ -24,6 +24,7 @@ the same way. Its connection survives each time.
   --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
+  --no-offload       the nodes compute checksums and cut segments themselves
   --memory           no TAP devices: nodes and client on a hub in memory
   --json             end with one line of JSON on stdout; everything else goes to stderr
   --pcap FILE        write the first octets of each frame to FILE
@@ -40,6 +41,7 @@ const OPTIONS = {
   cause: { type: 'string', default: 'kill' },
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
+  'no-offload': { type: 'boolean', default: false },
   memory: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   pcap: { type: 'string' },
@@ -148,6 +150,7 @@ async function openWorld(
 function tapOptions(common: WorldOptions, values: Values): TapWorldOptions {
   return {
     ...common,
+    offload: !values['no-offload'],
     ...(values.pcap === undefined ? {} : { pcap: resolve(values.pcap) }),
     ...(values.logs === undefined ? {} : { logs: resolve(values.logs) }),
     ...(values.program === undefined ? {} : { program: values.program.split(' ') }),

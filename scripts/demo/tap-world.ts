@@ -17,6 +17,8 @@ export interface TapWorldOptions extends WorldOptions {
   /** Takes the place of the node program; see LabOptions. */
   readonly program?: readonly string[]
   readonly pcap?: string
+  /** See LabOptions. */
+  readonly offload?: boolean
   /** A folder that gets what the nodes said, when the world closes. */
   readonly logs?: string
 }
@@ -29,7 +31,7 @@ export async function openTapWorld(options: TapWorldOptions, signal: AbortSignal
   try {
     signal.throwIfAborted()
     lab.startCounting()
-    const monitor = await WireMonitor.start(lab, options.pcap)
+    const monitor = await WireMonitor.start(lab, options.pcap, options.offload)
     signal.throwIfAborted()
     await lab.startAll()
     signal.throwIfAborted()

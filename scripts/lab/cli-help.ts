@@ -35,6 +35,8 @@ export const VERB_HELP: Readonly<Record<string, string>> = {
   --app NAME     http: GET and PUT of files on port 80; echo: port 7 (default http)
   --root DIR     the folder that http serves and stores to (default: one that goes with the lab)
   --fence HOW    what a successor does to the old owner first: port, kill or none (default port)
+  --offload, --no-offload
+                 whether the nodes leave checksums and the cutting of segments to the kernel (default: they do)
   --lab ID       a name of four small letters or digits (default: a fresh one)
 ${JSON_OPTION}
   --program CMD  run CMD --config FILE in place of the node program

@@ -38,6 +38,8 @@ const UP = {
   app: { type: 'string' },
   root: { type: 'string' },
   fence: { type: 'string' },
+  offload: { type: 'boolean' },
+  'no-offload': { type: 'boolean' },
   program: { type: 'string' },
 } as const
 
@@ -79,6 +81,9 @@ function upOptions(values: Values): LabOptions {
   if (!FENCES.includes(fence)) {
     throw new UsageError(`--fence is ${FENCES.join(', ')}, not ${fence}.`)
   }
+  if (values.offload === true && values['no-offload'] === true) {
+    throw new UsageError('--offload and --no-offload cannot both be meant.')
+  }
   const id = values.lab === undefined ? freshLabId() : String(values.lab)
   if (!/^[0-9a-z]{4}$/.test(id)) throw new UsageError('--lab is four small letters or digits.')
   const root = values.root === undefined ? undefined : resolve(String(values.root))
@@ -92,6 +97,7 @@ function upOptions(values: Values): LabOptions {
     fence: fence as Fence,
     nodes: count('--nodes', values.nodes ?? '3', 16),
     clients: count('--clients', values.clients ?? '1', 16),
+    offload: values['no-offload'] !== true,
     ...(root === undefined ? {} : { root }),
     ...(program === undefined ? {} : { program }),
   }

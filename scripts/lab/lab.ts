@@ -32,6 +32,10 @@ export interface LabOptions {
   /** The folder that the http app serves. When absent, one inside the lab's folder. */
   readonly root?: string
   readonly fence?: Fence
+  /** Nodes and monitor exchange super-frames and unfinished checksums with the kernel. Default true. */
+  readonly offload?: boolean
+  /** Nodes that compute checksums and cut segments themselves all the same. */
+  readonly plainNodes?: readonly number[]
   /** Command line that takes the place of `node build/scripts/node/main.js`; the configuration follows it. */
   readonly program?: readonly string[]
   /** Folders that are removed together with the lab. */
@@ -324,6 +328,7 @@ export class Lab {
       sharedDir: join(record.folder, 'shared'),
       app,
       fence: this.#options.fence ?? 'port',
+      offload: (this.#options.offload ?? true) && this.#options.plainNodes?.includes(id) !== true,
     }
   }
 

@@ -1,10 +1,12 @@
 /**
  * The wire monitor as a process: listens on a port of the hub through a TAP, so that the demo's own work does not
- * distort what it measures. Started with the TAP's name, the virtual address and, if wanted, the path of a pcap file;
+ * distort what it measures. Started with the TAP's name, the virtual address, `offload` or `plain` and, if wanted, the path of
+ * a pcap file, which has super-frames as they came;
  * talks to its parent through an IPC channel and ends with it.
  */
 import * as fs from 'node:fs'
 import { Tap } from '../../stack/io/tap.js'
+import { completeChecksum } from '../../stack/link/software-checksum.js'
 import { monotonicMs } from './lab.js'
 import type { MonitorReply, MonitorRequest } from './wire-monitor.js'
 import { parseIpv4, WireProgress } from './wire-progress.js'
@@ -14,18 +16,20 @@ const REPORT_EVERY_MS = 25
 const SNAP_LENGTH = 128
 const LINKTYPE_ETHERNET = 1
 
-const [, , device = '', virtual = '', pcapPath] = process.argv
+const [, , device = '', virtual = '', link = '', pcapPath] = process.argv
 const progress = new WireProgress(parseIpv4(virtual))
 const pcap = pcapPath === undefined ? undefined : openPcap(pcapPath)
-const tap = new Tap({ name: device, persist: true })
+const tap = new Tap({ name: device, persist: true, offload: link === 'offload' })
 // One time for each batch: its frames were there together when the process woke up.
 let batchAt = -1
 
 tap.attach({
   onFrame(frame) {
     if (batchAt < 0) batchAt = monotonicMs()
-    progress.observe(frame.bytes, frame.view, frame.start, frame.end, batchAt)
-    if (pcap !== undefined) writePcap(pcap, frame.bytes, frame.start, frame.end)
+    progress.observe(frame.bytes, frame.view, frame.start, frame.end, batchAt, frame.gsoSize)
+    if (pcap === undefined) return
+    completeChecksum(frame)
+    writePcap(pcap, frame.bytes, frame.start, frame.end)
   },
   onBatchEnd() {
     batchAt = -1

@@ -38,13 +38,20 @@ class Side {
   sent = 0
   acked = 0
 
-  /** Takes a segment of this side in; `shift` is what its window is to be shifted by. */
-  take(seq: number, length: number, ack: number, window: number, flags: number): void {
+  /** Takes text of this side in; `segment` is the length of its segments, `window` is shifted already. */
+  take(
+    seq: number,
+    length: number,
+    ack: number,
+    window: number,
+    flags: number,
+    segment: number,
+  ): void {
     const end = (seq + length + (flags & (SYN | FIN) ? 1 : 0)) | 0
     this.sent = this.started ? (end - this.sentUpTo) | 0 : length
     if (!this.started || this.sent > 0) this.sentUpTo = end
     this.started = true
-    if (length > this.segment) this.segment = length
+    if (segment > this.segment) this.segment = segment
     this.acked = 0
     if ((flags & ACK) === 0) return
     this.acked = this.acking ? (ack - this.ackedUpTo) | 0 : 0
@@ -70,9 +77,18 @@ export class WireFlow {
     return this.#server.acked
   }
 
-  /** A segment of the virtual address; its header starts at `tcp`, its text has `length` octets. */
-  depart(bytes: Uint8Array, view: DataView, tcp: number, length: number): Advance {
-    this.#observe(this.#server, this.#client, bytes, view, tcp, length)
+  /**
+   * A segment of the virtual address; its header starts at `tcp`, its text has `length` octets. In a super-frame `segment` is
+   * how many each of its segments has.
+   */
+  depart(
+    bytes: Uint8Array,
+    view: DataView,
+    tcp: number,
+    length: number,
+    segment = length,
+  ): Advance {
+    this.#observe(this.#server, this.#client, bytes, view, tcp, length, segment)
     if (this.#server.sent > 0) {
       this.#download = true
       return Advance.TEXT
@@ -83,8 +99,8 @@ export class WireFlow {
   }
 
   /** A segment of the client. */
-  arrive(bytes: Uint8Array, view: DataView, tcp: number, length: number): void {
-    this.#observe(this.#client, this.#server, bytes, view, tcp, length)
+  arrive(bytes: Uint8Array, view: DataView, tcp: number, length: number, segment = length): void {
+    this.#observe(this.#client, this.#server, bytes, view, tcp, length, segment)
   }
 
   /**
@@ -104,12 +120,13 @@ export class WireFlow {
     view: DataView,
     tcp: number,
     length: number,
+    segment: number,
   ): void {
     const flags = bytes[tcp + 13] ?? 0
     if ((flags & SYN) !== 0) from.shift = offeredShift(bytes, tcp)
     const scaled = (flags & SYN) === 0 && from.shift >= 0 && to.shift >= 0
     const window = view.getUint16(tcp + 14) << (scaled ? from.shift : 0)
-    from.take(view.getInt32(tcp + 4), length, view.getInt32(tcp + 8), window, flags)
+    from.take(view.getInt32(tcp + 4), length, view.getInt32(tcp + 8), window, flags, segment)
   }
 }
 

@@ -43,13 +43,17 @@ export class WireMonitor {
     child.on('message', (reply: MonitorReply) => this.#take(reply))
   }
 
-  /** Starts listening on the lab's monitor port. `pcap`: a file to write the frames' first octets to. */
-  static async start(lab: Lab, pcap?: string): Promise<WireMonitor> {
+  /**
+   * Starts listening on the lab's monitor port. `pcap`: a file to write the frames' first octets to. With `offload` it takes
+   * super-frames as the nodes do; without, the kernel cuts each frame for it, which costs the sender a good deal.
+   */
+  static async start(lab: Lab, pcap?: string, offload = true): Promise<WireMonitor> {
     const { monitorTap, address, switchNamespace } = lab.record
     const script = [
       PROGRAM,
       monitorTap,
       address.split('/')[0] ?? '',
+      offload ? 'offload' : 'plain',
       ...(pcap === undefined ? [] : [pcap]),
     ]
     const [command = '', ...args] = lab.space.wrapIn(switchNamespace, [process.execPath, ...script])

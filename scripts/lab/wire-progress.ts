@@ -67,6 +67,8 @@ export class WireProgress {
   #up = 0
   #syns = 0
   #resets = 0
+  // Octets of text per segment of the frame at hand.
+  #segment = 0
 
   /** `virtual` is the IPv4 address as an int32. */
   constructor(virtual: number) {
@@ -98,8 +100,18 @@ export class WireProgress {
     return list
   }
 
-  /** Takes note of the Ethernet frame `bytes[start, end)`, heard at `now`; `view` covers the same memory. */
-  observe(bytes: Uint8Array, view: DataView, start: number, end: number, now: number): void {
+  /**
+   * Takes note of the Ethernet frame `bytes[start, end)`, heard at `now`; `view` covers the same memory. `gsoSize`: octets of
+   * text per segment of a super-frame, 0 for a plain one.
+   */
+  observe(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+    now: number,
+    gsoSize = 0,
+  ): void {
     this.#frames++
     if (end - start < 42) return
     const etherType = view.getUint16(start + 12)
@@ -123,6 +135,7 @@ export class WireProgress {
       return
     }
     const length = view.getUint16(ip + 2) - headerLength - ((bytes[tcp + 12] ?? 0) >> 4) * 4
+    this.#segment = gsoSize > 0 ? gsoSize : length
     if (departs) this.#depart(bytes, view, start, tcp, length, now)
     else this.#arrive(bytes, view, ip, tcp, length, now)
   }
@@ -218,7 +231,7 @@ export class WireProgress {
     }
     const flow = this.#flow(key)
     const before = flow.serversTurn
-    flow.arrive(bytes, view, tcp, length)
+    flow.arrive(bytes, view, tcp, length, this.#segment)
     if (!before && flow.serversTurn) this.#note(now, 0, TURN_CAME)
   }
 
@@ -231,7 +244,7 @@ export class WireProgress {
     now: number,
   ): void {
     const flow = this.#flow(flowKey(view.getInt32(start + 30), view.getUint16(tcp + 2)))
-    const advance = flow.depart(bytes, view, tcp, length)
+    const advance = flow.depart(bytes, view, tcp, length, this.#segment)
     if (flow.sent > 0) this.#down += flow.sent
     if (flow.acked > 0) this.#up += flow.acked
     if (advance === Advance.NONE) return

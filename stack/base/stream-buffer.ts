@@ -237,7 +237,8 @@ function newRing(size: number): Uint8Array {
   return new Uint8Array(size)
 }
 
-// A native copy costs about 40 ns to set up, so short runs are copied by hand.
+// A native copy costs about 40 ns and a view to set up, so short runs are copied by hand. For long ones there is nothing better
+// in the language: a loop over words takes ten times as long for a segment as the view and its collection.
 function copyBytes(
   target: Uint8Array,
   at: number,
@@ -248,7 +249,7 @@ function copyBytes(
   if (length < 64) {
     for (let i = 0; i < length; i++) target[at + i] = source[from + i] as number
   } else {
-    // allocates: one short-lived view, which the engine usually removes
+    // allocates: one view, which dies young
     target.set(source.subarray(from, from + length), at)
   }
 }

@@ -33,7 +33,7 @@ export interface ReadyListener {
 export interface Driven<N> {
   readonly txNic: N | null
   receive(nic: N, frame: Frame, now: Millis): void
-  pollTransmit(now: Millis): Frame | null
+  pollTransmit(now: Millis, lent?: Frame | null): Frame | null
   handleTimeout(now: Millis): void
   nextDeadline(): Millis
   pollReady(): ReadyConnection | null
@@ -250,16 +250,31 @@ export class Driver<N> {
       for (let i = 0; i < this.#participants.length; i++) {
         this.#participants[i]?.beforeTransmit?.(now)
       }
-      for (let f = this.stack.pollTransmit(now); f !== null; f = this.stack.pollTransmit(now)) {
-        const link = this.#linkOf(this.stack.txNic)
-        if (link !== null) link.transmit(f)
-      }
+      if (this.#ports.length === 1) this.#transmitAll(this.#ports[0] as Port<N>, now)
+      else this.#transmitByNic(now)
       for (let i = 0; i < this.#ports.length; i++) (this.#ports[i] as Port<N>).link.flush()
       this.#arm(now)
     } catch (error) {
       this.#fail(error)
     } finally {
       this.#stage = Stage.IDLE
+    }
+  }
+
+  // With one link there is no doubt by which a frame leaves, so it can be built where the link wants it.
+  #transmitAll(port: Port<N>, now: Millis): void {
+    const { nic, link } = port
+    for (;;) {
+      const frame = this.stack.pollTransmit(now, link.txFrame?.() ?? null)
+      if (frame === null) return
+      if (this.stack.txNic === nic) link.transmit(frame)
+    }
+  }
+
+  #transmitByNic(now: Millis): void {
+    for (let f = this.stack.pollTransmit(now); f !== null; f = this.stack.pollTransmit(now)) {
+      const link = this.#linkOf(this.stack.txNic)
+      if (link !== null) link.transmit(f)
     }
   }
 

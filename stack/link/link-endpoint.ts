@@ -36,6 +36,11 @@ export interface LinkEndpoint {
   /** Octets of IP payload a frame may carry. */
   readonly mtu: number
   readonly offload: Offload
+  /**
+   * Lends the frame that the next `transmit` sends without a copy, empty, with all its headroom. It is to be built and given
+   * to `transmit` before anything else is, or left alone. Absent where nothing is gained by it.
+   */
+  txFrame?(): Frame
   /** Queues `frame` for sending; the link copies it before it returns. False: the queue was full, the frame is dropped. */
   transmit(frame: Frame): boolean
   /** Sends what `transmit` queued. */

@@ -3,7 +3,7 @@
  * FrameQueue: a bounded first-in first-out queue of frames that are copied in. Its frames are made on first use and then
  * used again for ever.
  */
-import { Frame } from '../wire/frame.js'
+import { Frame, HEADROOM } from '../wire/frame.js'
 
 export class FrameQueue {
   readonly #frames: Frame[] = []
@@ -25,6 +25,11 @@ export class FrameQueue {
   /** Frames that can be added now. */
   get room(): number {
     return this.#limit - this.#length
+  }
+
+  /** Whether a copy of `frame` has room in a place of this queue. */
+  fits(frame: Frame): boolean {
+    return HEADROOM + frame.end - frame.start <= this.#frameSize
   }
 
   /** An empty frame at the end of the queue for the caller to fill, or null when the queue is full. */

@@ -9,6 +9,7 @@
 import { type DropCounters, DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
 import { type Millis, NEVER } from '../base/time.js'
+import { NO_OFFLOAD, type Offload } from '../link/link-endpoint.js'
 import { ArpOperation, ArpPacket, emitArp, parseArp } from '../wire/arp.js'
 import {
   BROADCAST_MAC,
@@ -50,10 +51,10 @@ export interface FrameSnoop {
 export interface NicConfig {
   readonly mac: MacAddress
   readonly mtu: number
-  /** The device completes TCP checksums. */
-  readonly checksumOffload?: boolean
   /** 802.1Q VLAN, 1 .. 4094: frames leave with its tag, and those of other VLANs are not for us. Default: without a tag. */
   readonly vlan?: number
+  /** What the device takes over; nothing when absent. */
+  readonly offload?: Offload
 }
 
 /** When an announcement is repeated: the neighbours' caches may be locked for a second (RFC 5227 §2.3). */
@@ -78,7 +79,7 @@ export class Nic {
   /** Tag control information of what leaves, or NO_TAG. */
   readonly tag: number
   readonly mtu: number
-  readonly checksumOffload: boolean
+  readonly offload: Offload
   readonly neighbors = new NeighborCache()
   readonly routes = new RouteTable()
   readonly drops: DropCounters
@@ -101,8 +102,8 @@ export class Nic {
   constructor(config: NicConfig, drops: DropCounters) {
     this.mac = config.mac
     this.mtu = config.mtu
-    this.checksumOffload = config.checksumOffload ?? false
     this.tag = checkedVlan(config.vlan)
+    this.offload = config.offload ?? NO_OFFLOAD
     this.drops = drops
     this.#outbox = new FrameQueue(MAX_OUTBOX, HEADROOM + config.mtu + 64)
     this.#unresolved = new FrameQueue(MAX_UNRESOLVED, HEADROOM + config.mtu + 64)
@@ -347,7 +348,8 @@ export class Nic {
       this.drops.count(DropReason.NEIGHBOR_UNRESOLVED)
       return
     }
-    const held = this.#unresolved.add()
+    // A super-frame does not fit: whoever sent it sends it again, and by then the address is known.
+    const held = this.#unresolved.fits(frame) ? this.#unresolved.add() : null
     if (held === null) {
       this.drops.count(DropReason.NEIGHBOR_QUEUE_FULL)
       return

@@ -50,7 +50,7 @@ export class UdpOutput {
     frame.bytes.set(data, frame.start)
     frame.end = frame.start + data.length
     // A device completes the checksum of a frame, never that of a datagram in many of them.
-    emitUdp(frame, srcPort, dstPort, src, dst, fits && nic.checksumOffload)
+    emitUdp(frame, srcPort, dstPort, src, dst, fits && nic.offload.checksum)
     if (!fits) {
       const ident = this.#ipOut.nextIdent()
       queueFragments(nic, frame, src, dst, IpProtocol.UDP, ident, now, ttl)

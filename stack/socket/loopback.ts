@@ -59,7 +59,11 @@ function newEnd(
   const rng = new SystemRng()
   const secret = Int32Array.from({ length: 4 }, () => rng.u32())
   const stack = new Stack({ rng, secret })
-  const nic = stack.addNic({ mac, mtu: hub.mtu, checksumOffload: true })
+  const nic = stack.addNic({
+    mac,
+    mtu: hub.mtu,
+    offload: { checksum: true, tso: false, uso: false },
+  })
   nic.setAddress(address, 24, 'assigned')
   const driver = new Driver<Nic>(stack, systemClock)
   driver.attach(nic, hub.addPort(mac))

@@ -232,8 +232,11 @@ export class Connection {
     }
   }
 
-  /** Fills `seg` and the text of `frame` with the next segment to send and commits it. False: there is none. */
-  pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
+  /**
+   * Fills `seg` and the text of `frame` with the next segment to send and commits it. False: there is none. With a `maxText`
+   * above the MSS the segment may be as long: `frame.gsoSize` then says how long the device is to cut the pieces.
+   */
+  pollSegment(seg: Segment, frame: Frame, now: Millis, maxText = 0): boolean {
     const { tcb, sender, receiver } = this
     seg.clear()
     frame.reset()
@@ -246,8 +249,9 @@ export class Connection {
     if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
-    if (sender.next(tcb, this.buffers, sender.mss, now)) {
+    if (sender.next(tcb, this.buffers, Math.max(maxText, sender.mss), now)) {
       const plan = sender.plan
+      if (plan.length > sender.mss) frame.gsoSize = sender.mss
       // A FIN alone may stand behind text that nobody here has: the application regenerates it.
       if (plan.length > 0) {
         this.buffers.sent.copyTo(plan.offset, plan.length, frame.bytes, HEADROOM)

@@ -18,6 +18,9 @@ class LocalEndpoint {
 export class Demux {
   readonly #endpoints = new Map<number, LocalEndpoint>()
   #size = 0
+  // The connection that was found last: the next segment is often for it, too, and a key as large as an endpoint's costs an
+  // allocation.
+  #last: Connection | undefined = undefined
 
   /** Connections in the table. */
   get size(): number {
@@ -30,8 +33,20 @@ export class Demux {
     remote: number,
     remotePort: number,
   ): Connection | undefined {
+    const last = this.#last
+    if (
+      last !== undefined &&
+      last.remotePort === remotePort &&
+      last.remoteAddress === remote &&
+      last.localPort === localPort &&
+      last.localAddress === local
+    ) {
+      return last
+    }
     const endpoint = this.#endpoints.get(endpointKey(local, localPort))
-    return endpoint?.connections.get(endpointKey(remote, remotePort))
+    const found = endpoint?.connections.get(endpointKey(remote, remotePort))
+    if (found !== undefined) this.#last = found
+    return found
   }
 
   /** The listener for a SYN to this endpoint: one bound to the address goes before one bound to any (RFC 9293 §3.10.1). */
@@ -47,6 +62,7 @@ export class Demux {
 
   add(connection: Connection): void {
     const { localAddress, localPort, remoteAddress, remotePort } = connection
+    this.#last = undefined
     this.#endpoint(localAddress, localPort).connections.set(
       endpointKey(remoteAddress, remotePort),
       connection,
@@ -59,6 +75,7 @@ export class Demux {
     const endpoint = this.#endpoints.get(endpointKey(localAddress, localPort))
     const remoteKey = endpointKey(remoteAddress, remotePort)
     if (endpoint?.connections.get(remoteKey) !== connection) return
+    if (this.#last === connection) this.#last = undefined
     endpoint.connections.delete(remoteKey)
     this.#size--
     this.#prune(localAddress, localPort, endpoint)

@@ -208,7 +208,11 @@ export class Sender {
     return false
   }
 
-  /** Decides what text or FIN to send next. True: `plan` holds it. `maxLength` bounds its text. */
+  /**
+   * Decides what text or FIN to send next. True: `plan` holds it. `maxLength`, at least an MSS, bounds its text; text of more
+   * than an MSS is to be cut on the way and counts as the segments that come of it: as many as the windows have room for,
+   * none but the last of them short.
+   */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
     if (tcb.flightSize > 0 && this.#nextLost(tcb, buffers, maxLength)) return true
     return this.#nextNew(tcb, buffers, maxLength, now)
@@ -250,7 +254,9 @@ export class Sender {
       const limit = Math.min(this.scoreboard.holeEnd(offset, edge), edge)
       let length = 0
       if (offset < limit) {
-        const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + maxLength))
+        const most =
+          maxLength > this.#mss ? this.#lostRun(tcb, offset, lostEdge, maxLength) : maxLength
+        const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + most))
         if (present < 0) {
           // Text that this node never had: the application regenerates it, or the peer has it already.
           this.#highRxt = offset - present
@@ -273,6 +279,17 @@ export class Sender {
     return Math.max(inWindow, tcb.sndNxtOffset)
   }
 
+  // How many octets from `offset` on may be sent again in one piece: an MSS, or whole ones within the windows.
+  #lostRun(tcb: Tcb, offset: number, lostEdge: number, maxLength: number): number {
+    const room = Math.min(
+      maxLength,
+      this.congestion.cwnd - this.#pipe(tcb),
+      tcb.sndUnaOffset + tcb.sndWnd - offset,
+      lostEdge - offset,
+    )
+    return Math.max(room - (room % this.#mss), this.#mss)
+  }
+
   #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
@@ -286,6 +303,7 @@ export class Sender {
       this.#probed = true
     }
     let length = Math.min(unsent, maxLength, Math.max(usable, 0))
+    if (length > this.#mss) length = this.#wholeSegments(tcb, length, unsent)
     const fin = this.finQueued && length === unsent && usable > length
     if (length === 0 && !fin) {
       this.#armPersist(tcb, now)
@@ -294,8 +312,6 @@ export class Sender {
     const room = this.congestion.cwnd - this.#pipe(tcb)
     if (!this.#probe && room < Math.min(length, this.#mss)) {
       if (tcb.flightSize > 0) return false
-    } else if (!this.#probe && length > this.#mss && room < length) {
-      length = Math.max(room - (room % this.#mss), this.#mss)
     }
     if (!fin && !this.#worthSending(tcb, length, unsent)) {
       this.#armPersist(tcb, now)
@@ -307,6 +323,16 @@ export class Sender {
     plan.fin = fin && length === unsent
     plan.push = length === unsent
     return true
+  }
+
+  // What of `length`, which is more than an MSS, may leave in one piece: as much as the congestion window lets, and a short
+  // last segment only where Nagle's algorithm, which sees full ones in flight before it, lets it go.
+  #wholeSegments(tcb: Tcb, length: number, unsent: number): number {
+    const mss = this.#mss
+    const room = this.#probe ? mss : this.congestion.cwnd - this.#pipe(tcb)
+    if (room < length) return Math.max(room - (room % mss), mss)
+    const ends = length === unsent && (this.finQueued || (this.noDelay && !this.corked))
+    return ends ? length : length - (length % mss)
   }
 
   // Nagle's algorithm and the sender's side of silly window avoidance (RFC 9293 §3.7.4, §3.8.6.2.1; MUST-38).

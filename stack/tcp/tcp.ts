@@ -23,8 +23,9 @@ import { TcpState } from './state.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
 import { TouchedQueue } from './touched-queue.js'
 
-/** Segments of one connection in a row before the next connection has its turn. */
+/** Segments of one connection in a row before the next connection has its turn; a super-frame counts as so many. */
 const BURST = 16
+const SUPER_FRAME_WEIGHT = 4
 // RFC 6056: the range of ephemeral ports.
 const FIRST_EPHEMERAL = 32_768
 const EPHEMERAL_COUNT = 28_232
@@ -233,6 +234,9 @@ export class Tcp {
   /** Octets of text per segment on the link that a SYN came from; set by the stack before `receive`. */
   linkMss = 1460
 
+  /** Octets of text of a segment that the device cuts; 0 when it cuts none. Set by the stack. */
+  maxText = 0
+
   // A passive connection leaves the backlog when its handshake completes, or when it fails before.
   #handleHandshake(connection: Connection, effects: number): void {
     const listener = connection.listener as TcpListener | null
@@ -271,10 +275,11 @@ export class Tcp {
     }
     while (this.#transmitHead < this.#transmitTail) {
       const connection = this.#transmit[this.#transmitHead] as Connection
-      if (!connection.released && connection.pollSegment(seg, frame, now)) {
+      if (!connection.released && connection.pollSegment(seg, frame, now, this.maxText)) {
         this.outLocal = connection.localAddress
         this.outRemote = connection.remoteAddress
-        if (++this.#burst >= BURST) this.#rotate(connection)
+        this.#burst += frame.gsoSize > 0 ? SUPER_FRAME_WEIGHT : 1
+        if (this.#burst >= BURST) this.#rotate(connection)
         return true
       }
       this.#burst = 0

@@ -63,6 +63,12 @@ for (const cause of ['kill', 'stop'] as const) {
   )
 }
 
+t.test('A3, T8: the demo on TAP devices without offload', { skip: why }, async (t) => {
+  const run = demo(t, '--json', '--no-offload')
+  t.equal(run.status, 0, run.stderr)
+  checkReport(t, run.stdout, 'tap', 'kill')
+})
+
 t.test('A3: the demo in memory needs no privilege and says what it is', async (t) => {
   const run = demo(t, '--json', '--memory')
   t.equal(run.status, 0, run.stderr)

@@ -92,6 +92,37 @@ t.test(
     }),
 )
 
+t.test(
+  'T8, P1: a node without offload takes over from one with it, and the other way round',
+  { skip: why },
+  (t) =>
+    inLab(t, { nodes: 3, app: 'http', plainNodes: [2] }, async (lab, monitor) => {
+      const size = 64 * MB
+      const wanted = randomFile(join(lab.root, 'file.bin'), size)
+      const copy = join(scratch, 'mixed.bin')
+      const download = curl(lab, '--limit-rate', '32M', '-o', copy, `${lab.url}/file.bin`)
+      const owners: number[] = []
+      for (const part of [1 / 3, 2 / 3]) {
+        await reach(monitor, 'down', part * size)
+        owners.push((await killOwner(lab)).from)
+      }
+      t.match(await download, { code: 0, stderr: '' })
+      t.equal(hashOf(copy), wanted, 'the download is exact')
+      t.equal(new Set([...owners, lab.owner]).size, 3, 'each node has had its turn')
+      await lab.start(1)
+      await lab.start(2)
+      const before = monitor.totals.up
+      const upload = curl(lab, '--limit-rate', '32M', '-T', copy, `${lab.url}/upload.bin`)
+      await reach(monitor, 'up', size / 3, before)
+      await killOwner(lab)
+      await reach(monitor, 'up', (2 * size) / 3, before)
+      await killOwner(lab)
+      t.match(await upload, { code: 0, stderr: '', stdout: `stored ${size} octets\n` })
+      t.equal(hashOf(join(lab.root, 'upload.bin')), wanted, 'the upload is exact')
+      await checkWire(t, monitor, 2)
+    }),
+)
+
 for (const fence of ['port', 'none'] as const satisfies readonly Fence[]) {
   t.test(
     `P8, D3: an owner that was stopped says nothing when it wakes, and serves again (fence ${fence})`,

@@ -232,3 +232,26 @@ t.test('what one connection left behind is no silence of the next', async (t) =>
   t.equal(wire.progress.usualSilence(605), 2)
   t.equal(wire.progress.stall(605, 650), 35)
 })
+
+t.test(
+  'T8: a super-frame counts as its segments: the room that a client needs is that of one',
+  (t) => {
+    const wire = new Wire()
+    const super1 = (at: number, seq: number, mac: string) => {
+      const frame = frameOf({ from: VIRTUAL, to: CLIENT, seq, ack: 1, length: 10_000, mac })
+      wire.progress.observe(frame, new DataView(frame.buffer), 0, frame.length, at, 1000)
+    }
+    wire.hear(0, { from: CLIENT, to: VIRTUAL, flags: SYN, shift: 0 })
+    wire.hear(0, { from: VIRTUAL, to: CLIENT, flags: SYN | ACK, shift: 0 })
+    super1(1, 1, FIRST)
+    wire.hear(2, { from: CLIENT, to: VIRTUAL, seq: 1, ack: 10_001, window: 2000 })
+    super1(100, 10_001, SECOND)
+    t.equal(wire.progress.totals().down, 20_000)
+    t.equal(
+      wire.progress.stall(10, 200),
+      90,
+      'a window of two segments is room, though no super-frame fits',
+    )
+    t.end()
+  },
+)

@@ -16,6 +16,7 @@ import {
   Stack,
 } from '../../stack/index.js'
 import { EthernetHeader, EtherType, parseEthernet } from '../../stack/wire/ethernet.js'
+import { HEADROOM } from '../../stack/wire/frame.js'
 import type { Random } from './random.js'
 
 export const CLIENT = parseIpv4Address('10.0.0.1')
@@ -33,6 +34,8 @@ export interface Faults {
 export interface Limits {
   readonly receiveLimit: number
   readonly sendLimit: number
+  /** Both ends send super-frames, which nothing on the way cuts, with checksums that nobody completes. */
+  readonly offload?: boolean
 }
 
 /** Sees each TCP segment on the bridge. `seg` is borrowed. */
@@ -51,7 +54,12 @@ export function newHost(
   limits: Limits,
 ): [Stack, Nic] {
   const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ...limits })
-  const nic = stack.addNic({ mac, mtu: 1500 })
+  const offload = limits.offload === true
+  const nic = stack.addNic({
+    mac,
+    mtu: 1500,
+    offload: { checksum: offload, tso: offload, uso: false },
+  })
   nic.setAddress(address, 24, 'assigned')
   nic.neighbors.learn(
     address === CLIENT ? OWNER : CLIENT,
@@ -117,7 +125,7 @@ export class Link {
     const { loss, duplicate, jitterMs } = this.faults
     const copies = this.random.chance(loss) ? 0 : this.random.chance(duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
-      const copy = new Frame(2048)
+      const copy = new Frame(HEADROOM + Math.max(frame.length, 2048))
       copy.copyFrom(frame)
       this.#flights.push({
         at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs,

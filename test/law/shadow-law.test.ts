@@ -33,6 +33,8 @@ interface Outcome {
   checks: number
   states: Set<string>
   wrong: string
+  /** Octets of text of the largest segment. */
+  largest: number
 }
 
 type Ending = 'client' | 'owner' | 'both' | 'clientReset' | 'ownerReset'
@@ -50,11 +52,12 @@ function textDiffers(owner: Connection, shadow: Shadow): boolean {
   return sent.compare(from, bytes, 0, bytes.length) !== bytes.length
 }
 
-function run(seed: number): Outcome {
+function run(seed: number, offload: boolean): Outcome {
   const random = new Random(seed)
   const link = new Link(random, FAULTS[seed % FAULTS.length] as Faults, {
     receiveLimit: random.chance(0.5) ? 20_000 : 300_000,
     sendLimit: 60_000,
+    offload,
   })
   const ending = ENDINGS[random.below(ENDINGS.length)] as Ending
   const listener = link.owner.listen(OWNER, PORT)
@@ -65,8 +68,12 @@ function run(seed: number): Outcome {
     remoteAddress: CLIENT,
     remotePort: clientEnd.connection.localPort,
   } as never)
-  link.watch = (seg, direction, now) => shadow.observe(seg, direction, now)
-  const outcome: Outcome = { checks: 0, states: new Set(), wrong: '' }
+  let largest = 0
+  link.watch = (seg, direction, now) => {
+    largest = Math.max(largest, seg.textLength)
+    shadow.observe(seg, direction, now)
+  }
+  const outcome: Outcome = { checks: 0, states: new Set(), wrong: '', largest: 0 }
   let ownerEnd: End | null = null
   let owner: Connection | undefined
   const check = (): boolean => {
@@ -95,7 +102,7 @@ function run(seed: number): Outcome {
     link.exchange()
     if (!check()) break
   }
-  return outcome
+  return { ...outcome, largest }
 }
 
 function act(ending: Ending, clientEnd: End, ownerEnd: End | null, random: Random): void {
@@ -113,7 +120,7 @@ t.test('P5 P14 P15 P16 P17 P18: owner and shadow hold the same Tcb at every inst
   let checks = 0
   const wrong: string[] = []
   for (let seed = 1; seed <= 240; seed++) {
-    const outcome = run(seed)
+    const outcome = run(seed, false)
     checks += outcome.checks
     for (const state of outcome.states) states.add(state)
     if (outcome.wrong !== '') wrong.push(outcome.wrong)
@@ -133,5 +140,18 @@ t.test('P5 P14 P15 P16 P17 P18: owner and shadow hold the same Tcb at every inst
     t.ok(states.has(state), `the owner was seen in ${state}`)
   }
   t.comment(`${checks} checks, states ${[...states].sort().join(' ')}`)
+  t.end()
+})
+
+t.test('T8 P5: the same holds when both ends exchange super-frames', (t) => {
+  let largest = 0
+  const wrong: string[] = []
+  for (let seed = 1; seed <= 240; seed++) {
+    const outcome = run(seed, true)
+    largest = Math.max(largest, outcome.largest)
+    if (outcome.wrong !== '') wrong.push(outcome.wrong)
+  }
+  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 240 seeds`)
+  t.ok(largest > 10_000, `the largest segment had ${largest} octets`)
   t.end()
 })

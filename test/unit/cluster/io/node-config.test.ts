@@ -31,6 +31,7 @@ t.test('paths are relative to the file, and what is not said has a default', asy
     controlHost: '127.0.0.1',
     fence: 'port',
     hub: 'checked',
+    offload: true,
     binding: { prefix: 24, firstPort: 1, lastPort: 65_535 },
     app: { root: '/etc/understudy/www' },
   })
@@ -41,6 +42,7 @@ t.test('paths are relative to the file, and what is not said has a default', asy
   })
   t.equal(check({ ...RIGHT, timing: { renewMs: 100 } }).timing.renewMs, 100)
   t.equal(check({ ...RIGHT, hub: 'unchecked' }).hub, 'unchecked')
+  t.equal(check({ ...RIGHT, offload: false }).offload, false)
 })
 
 t.test('each field that is wrong is named with its value and what to write', async (t) => {
@@ -62,6 +64,7 @@ t.test('each field that is wrong is named with its value and what to write', asy
     [{ storeDir: null }, /storeDir: must be a text, as "mirror", not null/],
     [{ sharedDir: '' }, /sharedDir: must be a text, as "shared", not ""/],
     [{ fence: 'high' }, /fence: must be one of port, kill, none, not "high"/],
+    [{ offload: 'yes' }, /offload: must be true or false, not "yes"/],
     [{ hub: 'no' }, /hub: must be one of checked, unchecked, not "no"/],
     [{ app: { port: 80 } }, /app.name: must be a text, as "http", not nothing/],
     [{ app: { name: 'http', port: 0 } }, /app.port: must be a port from 1 to 65535, not 0/],

@@ -1,0 +1,237 @@
+/*
+ * The bench's load, and the reference that it is measured beside: the same client against our server and against the
+ * kernel's own TCP. One thread, sockets of the kernel, no dependency.
+ *
+ *   load serve ADDRESS                 sink on port 9, source on 19, echo on 7, until it is ended; says "ready"
+ *   load up ADDRESS SECONDS            octets a second that the other side has taken
+ *   load down ADDRESS SECONDS          octets a second that came
+ *   load echo ADDRESS COUNT            median and 99th percentile of a one-octet answer, in microseconds
+ *   load connect ADDRESS N SECONDS     connections a second of N clients that connect, ask once, and reset
+ *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, says "ready", holds them
+ *
+ * Results are one line of numbers. Congestion control is cubic where the kernel has it. Exit code 1 with a line on
+ * standard error when something fails.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ECHO = 7, SINK = 9, SOURCE = 19, CHUNK = 256 * 1024, EVENTS = 256, MAX_FD = 1 << 18 };
+
+static char chunk[CHUNK];
+static uint8_t kind[MAX_FD];
+
+static void fail(const char *what) {
+  fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static struct sockaddr_in address_of(const char *text, int port) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  if (inet_pton(AF_INET, text, &a.sin_addr) != 1) {
+    errno = EINVAL;
+    fail(text);
+  }
+  return a;
+}
+
+static int new_socket(void) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+  if (fd < 0 || fd >= MAX_FD) fail("socket");
+  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+static int open_to(const char *host, int port) {
+  struct sockaddr_in a = address_of(host, port);
+  int fd = new_socket();
+  if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) fail("connect");
+  return fd;
+}
+
+static void watch(int poll, int fd, uint32_t events) {
+  struct epoll_event e = {.events = events, .data.fd = fd};
+  if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) < 0) fail("epoll_ctl");
+}
+
+static int listen_at(const char *host, int port, int poll) {
+  struct sockaddr_in a = address_of(host, port);
+  int fd = new_socket(), on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 4096) < 0) fail("listen");
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  kind[fd] = (uint8_t)(port | 0x80);
+  watch(poll, fd, EPOLLIN);
+  return fd;
+}
+
+static void accept_all(int poll, int listener) {
+  for (;;) {
+    int on = 1, fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 || fd >= MAX_FD) return;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    kind[fd] = kind[listener] & 0x7f;
+    watch(poll, fd, kind[fd] == SOURCE ? EPOLLIN | EPOLLOUT : EPOLLIN);
+  }
+}
+
+/* Serves what one socket has. False: it is at its end. */
+static int serve_one(int fd) {
+  if (kind[fd] == SOURCE) {
+    ssize_t n = send(fd, chunk, sizeof chunk, MSG_NOSIGNAL);
+    return n > 0 || errno == EAGAIN;
+  }
+  ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+  if (n <= 0) return n < 0 && errno == EAGAIN;
+  return kind[fd] != ECHO || send(fd, chunk, (size_t)n, MSG_NOSIGNAL) == n;
+}
+
+static void serve(const char *host) {
+  int poll = epoll_create1(EPOLL_CLOEXEC);
+  listen_at(host, ECHO, poll);
+  listen_at(host, SINK, poll);
+  listen_at(host, SOURCE, poll);
+  puts("ready");
+  fflush(stdout);
+  for (;;) {
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(poll, events, EVENTS, -1);
+    for (int i = 0; i < n; i++) {
+      int fd = events[i].data.fd;
+      if (kind[fd] & 0x80) accept_all(poll, fd);
+      else if (!serve_one(fd)) close(fd);
+    }
+  }
+}
+
+/* The clock stops when the other side has closed behind our end, and so has taken everything. */
+static void up(const char *host, double seconds) {
+  int fd = open_to(host, SINK);
+  double start = now(), sent = 0;
+  while (now() - start < seconds) {
+    ssize_t n = send(fd, chunk, sizeof chunk, MSG_NOSIGNAL);
+    if (n <= 0) fail("send");
+    sent += (double)n;
+  }
+  shutdown(fd, SHUT_WR);
+  while (recv(fd, chunk, sizeof chunk, 0) > 0) continue;
+  printf("%.0f\n", sent / (now() - start));
+}
+
+static void down(const char *host, double seconds) {
+  int fd = open_to(host, SOURCE);
+  double start = now(), got = 0;
+  while (now() - start < seconds) {
+    ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+    if (n <= 0) fail("recv");
+    got += (double)n;
+  }
+  printf("%.0f\n", got / (now() - start));
+}
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static void echo(const char *host, int count) {
+  int fd = open_to(host, ECHO), warm = count / 10;
+  double *took = calloc((size_t)count, sizeof *took);
+  char octet = 1;
+  for (int i = -warm; i < count; i++) {
+    double start = now();
+    if (send(fd, &octet, 1, MSG_NOSIGNAL) != 1 || recv(fd, &octet, 1, 0) != 1) fail("echo");
+    if (i >= 0) took[i] = (now() - start) * 1e6;
+  }
+  qsort(took, (size_t)count, sizeof *took, compare);
+  printf("%.2f %.2f\n", took[count / 2], took[count * 99 / 100]);
+}
+
+static void dial(int poll, const struct sockaddr_in *to) {
+  int fd = new_socket();
+  struct linger hard = {1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  if (connect(fd, (const struct sockaddr *)to, sizeof *to) < 0 && errno != EINPROGRESS) fail("connect");
+  kind[fd] = 0;
+  watch(poll, fd, EPOLLOUT);
+}
+
+static void connect_rate(const char *host, int clients, double seconds) {
+  struct sockaddr_in to = address_of(host, ECHO);
+  int poll = epoll_create1(EPOLL_CLOEXEC);
+  double start = now(), done = 0;
+  for (int i = 0; i < clients; i++) dial(poll, &to);
+  while (now() - start < seconds) {
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(poll, events, EVENTS, 1000);
+    for (int i = 0; i < n; i++) {
+      int fd = events[i].data.fd;
+      if (kind[fd] == 0 && (events[i].events & (EPOLLERR | EPOLLHUP)) == 0) {
+        struct epoll_event answer = {.events = EPOLLIN, .data.fd = fd};
+        if (send(fd, chunk, 1, MSG_NOSIGNAL) != 1) fail("ask");
+        kind[fd] = 1;
+        epoll_ctl(poll, EPOLL_CTL_MOD, fd, &answer);
+        continue;
+      }
+      if (recv(fd, chunk, 1, 0) != 1) fail("answer");
+      close(fd);
+      done++;
+      dial(poll, &to);
+    }
+  }
+  printf("%.0f\n", done / (now() - start));
+}
+
+static void idle(const char *host, int count, const char *own) {
+  struct rlimit files = {(rlim_t)count + 64, (rlim_t)count + 64};
+  if (setrlimit(RLIMIT_NOFILE, &files) < 0) fail("setrlimit");
+  struct sockaddr_in to = address_of(host, ECHO);
+  for (int i = 0; i < count; i++) {
+    int fd = new_socket(), on = 1;
+    struct linger hard = {1, 0};
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    /* The next round uses the same ports. */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    inet_pton(AF_INET, own, &from.sin_addr);
+    from.sin_port = htons((uint16_t)(20000 + i));
+    if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) fail("bind");
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) fail("connect");
+  }
+  puts("ready");
+  fflush(stdout);
+  pause();
+}
+
+int main(int count, char **words) {
+  const char *what = count > 2 ? words[1] : "";
+  double third = count > 3 ? atof(words[3]) : 0;
+  if (strcmp(what, "serve") == 0) serve(words[2]);
+  else if (strcmp(what, "up") == 0) up(words[2], third);
+  else if (strcmp(what, "down") == 0) down(words[2], third);
+  else if (strcmp(what, "echo") == 0) echo(words[2], (int)third);
+  else if (strcmp(what, "connect") == 0) connect_rate(words[2], (int)third, count > 4 ? atof(words[4]) : 1);
+  else if (strcmp(what, "idle") == 0) idle(words[2], (int)third, count > 4 ? words[4] : "0.0.0.0");
+  else {
+    fprintf(stderr, "load: serve, up, down, echo, connect or idle; see the head of load.c\n");
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,143 @@
+/**
+ * `npm run bench`: how fast the stack is, beside the Linux kernel's own TCP over the same bridge in the same run. Single
+ * figures depend on the machine and on what else it does: the ratios are what to look at.
+ */
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { StackError } from '../../stack/base/errors.js'
+import { reapDeadLabs } from '../lab/teardown.js'
+import { UsageError } from '../lab/usage-error.js'
+import { MEASURES, type Pace, type Result, SLOW } from './measures.js'
+import { World } from './world.js'
+
+const HELP = `Usage: npm run bench [-- OPTIONS] [NAME...]
+
+Measures the stack on a TAP, with the device's offload and without, beside the kernel's TCP over the same bridge.
+NAME: ${MEASURES.flatMap((measure) => measure.names).join(', ')}; all of them when there is none.
+
+  --quick    fewer and shorter rounds, without the measures of 100,000 connections
+  --runs N   rounds of each measure (default 5)
+  --json     one line of JSON on standard output; the table goes to standard error
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.`
+
+const OPTIONS = {
+  quick: { type: 'boolean', default: false },
+  runs: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const
+
+async function main(): Promise<number> {
+  const { values, positionals } = parse()
+  if (values.help) {
+    process.stdout.write(`${HELP}\n`)
+    return 0
+  }
+  const pace = paceOf(values.quick, values.runs)
+  const measures = chosen(positionals, values.quick)
+  const say = (line: string): void => {
+    ;(values.json ? process.stderr : process.stdout).write(`${line}\n`)
+  }
+  await reapDeadLabs()
+  const world = await World.open()
+  const end = (signal: NodeJS.Signals): void => {
+    process.stderr.write(`interrupted (${signal}): clearing up\n`)
+    void world.close().then(() => process.exit(1))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, end)
+  const results: Result[] = []
+  try {
+    say(HEAD)
+    for (const measure of measures) {
+      for (const result of await measure.run(world, pace)) {
+        results.push(result)
+        say(row(result))
+      }
+    }
+  } finally {
+    await world.close()
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify({ machine: machine(), results })}\n`)
+  return 0
+}
+
+function parse() {
+  try {
+    return parseArgs({ options: OPTIONS, allowPositionals: true })
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message} (see npm run bench -- --help)`)
+  }
+}
+
+function paceOf(quick: boolean, text: string | undefined): Pace {
+  const runs = Number(text ?? (quick ? 3 : 5))
+  if (!Number.isInteger(runs) || runs < 1 || runs > 99) {
+    throw new UsageError(`--runs is a number from 1 to 99, not ${text}.`)
+  }
+  return { runs, seconds: quick ? 1 : 3, answers: quick ? 5000 : 30_000, quick }
+}
+
+function chosen(names: readonly string[], quick: boolean) {
+  const known = MEASURES.flatMap((measure) => measure.names)
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new UsageError(`there is no measure ${unknown}; there are ${known.join(', ')}.`)
+  }
+  return MEASURES.filter((measure) =>
+    names.length === 0
+      ? !(quick && measure.names.some((name) => SLOW.has(name)))
+      : measure.names.some((name) => names.includes(name)),
+  )
+}
+
+const HEAD = line('', 'offload', 'ours', 'least', 'most', 'reference', 'ratio', '')
+
+function row(result: Result): string {
+  const { name, offload, ours, spread, reference, referenceName, unit, ratio, runs } = result
+  return line(
+    name,
+    offload ? 'yes' : 'no',
+    `${figure(ours)} ${unit}`,
+    figure(spread[0]),
+    figure(spread[1]),
+    reference === null ? '' : `${referenceName} ${figure(reference)}`,
+    ratio === null ? '' : ratio.toFixed(2),
+    `${runs} rounds`,
+  )
+}
+
+function line(name: string, offload: string, ours: string, ...rest: readonly string[]): string {
+  const [least = '', most = '', reference = '', ratio = '', runs = ''] = rest
+  return [
+    name.padEnd(18),
+    offload.padEnd(8),
+    ours.padStart(16),
+    least.padStart(9),
+    most.padStart(9),
+    reference.padStart(16),
+    ratio.padStart(8),
+    runs.padStart(10),
+  ].join(' ')
+}
+
+/** Three digits, or all of a large number. */
+function figure(value: number): string {
+  return Math.abs(value) >= 1000 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
+}
+
+function machine(): object {
+  const { arch, version } = process
+  const all = cpus()
+  return { arch, node: version, cpu: all[0]?.model ?? '', cpus: all.length }
+}
+
+try {
+  process.exit(await main())
+} catch (error) {
+  const { code, message } = error as StackError
+  const known = error instanceof StackError || error instanceof UsageError
+  process.stderr.write(known ? `bench: ${message}\n` : `${(error as Error).stack}\n`)
+  if (code !== undefined && known) process.stderr.write(`(${code})\n`)
+  process.exit(error instanceof UsageError ? 2 : 1)
+}

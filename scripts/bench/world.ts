@@ -1,0 +1,212 @@
+/**
+ * Where the bench runs: a lab whose nodes never start, for its bridge, its TAPs and its two clients. One client sends the load;
+ * the other is the server of the reference, the kernel's own TCP behind the same bridge. Our servers run on the TAPs.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface, type Interface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { StackError } from '../../stack/base/errors.js'
+import { Lab } from '../lab/lab.js'
+import { labEnvironment } from '../lab/space.js'
+
+const SOURCES = fileURLToPath(new URL('../../../scripts/bench/', import.meta.url))
+const SERVER = fileURLToPath(new URL('./server-main.js', import.meta.url))
+const OURS = '10.77.0.100'
+const KERNEL = '10.77.0.10'
+/** Connections that one process of the load holds: fewer than it may have files, as systems have it. */
+const HELD = 10_000
+/** Further addresses of the first client, for its many connections. */
+const FURTHER = Array.from({ length: 10 }, (_, index) => `10.77.1.${index + 1}`)
+const PROGRAMS = ['load', 'tap-source']
+/** The longest that one command of the load may take. */
+const PATIENCE_MS = 120_000
+
+/** Who answers: our stack with or without the device's offload, or the kernel. */
+export type Contender = 'offload' | 'plain' | 'kernel'
+
+/** What a server says about itself. */
+export interface Usage {
+  readonly octets: number
+  readonly cpuMs: number
+  readonly drops: number | null
+  readonly connections: number
+}
+
+/** A server that runs. */
+export class Server {
+  readonly address: string
+  readonly #child: ChildProcess
+  readonly #lines: Interface
+
+  constructor(address: string, child: ChildProcess, lines: Interface) {
+    this.address = address
+    this.#child = child
+    this.#lines = lines
+  }
+
+  /** Asks one of ours what it uses, behind a garbage collection. */
+  async usage(): Promise<Usage> {
+    const answer = once(this.#lines, 'line')
+    this.#child.stdin?.write('\n')
+    const [line] = await answer
+    return JSON.parse(String(line)) as Usage
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+}
+
+export class World {
+  readonly #lab: Lab
+  readonly #folder: string
+  readonly #servers = new Set<Server>()
+  readonly #load: string
+
+  private constructor(lab: Lab, folder: string) {
+    this.#lab = lab
+    this.#folder = folder
+    this.#load = join(folder, 'load')
+  }
+
+  /** Builds everything. Throws ERR_BENCH_NO_COMPILER, or what a lab throws where there can be none. */
+  static async open(): Promise<World> {
+    const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-bench-'))
+    let lab: Lab | undefined
+    try {
+      for (const name of PROGRAMS) compile(name, folder)
+      lab = await Lab.create({ nodes: 2, clients: 2, app: 'echo', scratch: [folder] })
+      const routes = FURTHER.map((address) => `ip addr add ${address}/32 dev eth0`)
+      const [load, server] = lab.record.clients
+      lab.space.runScriptIn(load?.namespace ?? '', routes.join('\n'))
+      lab.space.runScriptIn(server?.namespace ?? '', 'ip route add 10.77.1.0/24 dev eth0')
+      return new World(lab, folder)
+    } catch (error) {
+      await lab?.close()
+      fs.rmSync(folder, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  /** Starts the server of `contender` and resolves when it listens. */
+  start(contender: Contender): Promise<Server> {
+    if (contender === 'kernel') {
+      return this.#start(KERNEL, this.#client(1), [this.#load, 'serve', KERNEL])
+    }
+    return this.#ours('serve', 0, contender)
+  }
+
+  /** Starts a standby that watches our server. */
+  snoop(contender: Contender): Promise<Server> {
+    return this.#ours('snoop', 1, contender)
+  }
+
+  /** Octets a second that a C loop on our TAP brings to the kernel's sink. */
+  async writeLimit(offload: boolean, seconds: number): Promise<number> {
+    const { tap, mac } = this.#lab.record.nodes[0] ?? { tap: '', mac: '' }
+    const program = join(this.#folder, 'tap-source')
+    const kernel = await this.start('kernel')
+    try {
+      const mode = offload ? 'offload' : 'plain'
+      const args = [program, tap, mac, OURS, KERNEL, mode, String(seconds)]
+      const [rate = 0] = await this.#numbers(this.#lab.record.switchNamespace, args)
+      return rate
+    } finally {
+      await kernel.close()
+    }
+  }
+
+  /** Runs the load program in the first client and resolves with its numbers. */
+  load(...args: readonly (string | number)[]): Promise<number[]> {
+    return this.#numbers(this.#client(0), [this.#load, ...args.map(String)])
+  }
+
+  /** Opens `count` idle connections to `server` and resolves with what closes them. */
+  async hold(server: Server, count: number): Promise<() => Promise<void>> {
+    const holders: Server[] = []
+    for (let held = 0; held < count; held += HELD) {
+      const share = String(Math.min(HELD, count - held))
+      const args = [this.#load, 'idle', server.address, share, FURTHER[held / HELD] ?? '']
+      holders.push(await this.#start('', this.#client(0), args))
+    }
+    return async () => {
+      for (const holder of holders) await holder.close()
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const server of this.#servers) await server.close()
+    await this.#lab.close()
+    fs.rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  #client(index: number): string {
+    return this.#lab.record.clients[index]?.namespace ?? ''
+  }
+
+  #ours(role: string, index: number, contender: Contender): Promise<Server> {
+    const node = this.#lab.record.nodes[index]
+    const argv = [process.execPath, '--expose-gc', '--max-semi-space-size=64', SERVER]
+    const args = [role, node?.tap ?? '', node?.mac ?? '', OURS, contender]
+    return this.#start(OURS, this.#lab.record.switchNamespace, [...argv, ...args])
+  }
+
+  async #start(address: string, namespace: string, argv: readonly string[]): Promise<Server> {
+    const child = this.#spawn(namespace, argv)
+    const said = complaint(child)
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+    const server = new Server(address, child, lines)
+    this.#servers.add(server)
+    const ended = once(child, 'exit').then(() => {
+      throw new StackError('ERR_BENCH_SERVER', `a server of the bench ended: ${said()}`)
+    })
+    ended.catch(() => {})
+    await Promise.race([once(lines, 'line'), ended])
+    return server
+  }
+
+  async #numbers(namespace: string, argv: readonly string[]): Promise<number[]> {
+    const child = this.#spawn(namespace, argv)
+    const said = complaint(child)
+    let text = ''
+    child.stdout?.on('data', (chunk) => {
+      text += String(chunk)
+    })
+    const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
+    const [code] = await once(child, 'close')
+    clearTimeout(late)
+    if (code === 0) return text.trim().split(/\s+/).map(Number)
+    throw new StackError('ERR_BENCH_LOAD', `the load failed: ${said() || 'it took too long'}`)
+  }
+
+  #spawn(namespace: string, argv: readonly string[]): ChildProcess {
+    const [command = '', ...args] = this.#lab.space.wrapIn(namespace, argv)
+    return spawn(command, args, { env: labEnvironment(this.#lab.id), stdio: 'pipe' })
+  }
+}
+
+function complaint(child: ChildProcess): () => string {
+  let said = ''
+  child.stderr?.on('data', (chunk) => {
+    said = `${said}${chunk}`.slice(-2000)
+  })
+  return () => said.trim()
+}
+
+function compile(name: string, folder: string): void {
+  const args = ['-O2', '-o', join(folder, name), join(SOURCES, `${name}.c`)]
+  const result = spawnSync('cc', args, { encoding: 'utf8' })
+  if (result.status === 0) return
+  const why = result.stderr ?? result.error?.message ?? ''
+  throw new StackError(
+    'ERR_BENCH_NO_COMPILER',
+    `the bench's load cannot be compiled (${why.trim()}): install a C compiler (Debian package gcc)`,
+  )
+}
