@@ -19,6 +19,7 @@ import {
 } from './net/icmp.js'
 import { Destination, destinationKind, Ipv4Output, receiveIpv4 } from './net/ipv4.js'
 import { Nic, type NicConfig } from './net/nic.js'
+import type { CongestionAlgorithm } from './tcp/congestion/congestion-control.js'
 import type { Connection } from './tcp/connection.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
@@ -45,6 +46,8 @@ export interface StackOptions {
   /** Octets that may wait to be acknowledged, per connection. */
   readonly sendLimit?: number
   readonly maxConnections?: number
+  /** CUBIC (RFC 9438) unless told otherwise. */
+  readonly congestion?: CongestionAlgorithm
 }
 
 /** Both ends of a connection, local first. */
@@ -79,6 +82,7 @@ export class Stack {
         receiveLimit: options.receiveLimit ?? DEFAULT_RECEIVE_LIMIT,
         sendLimit: options.sendLimit ?? DEFAULT_SEND_LIMIT,
         maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+        congestion: options.congestion ?? 'cubic',
         secret: options.secret,
       },
       options.rng,

@@ -13,6 +13,7 @@ import { type Frame, HEADROOM } from '../wire/frame.js'
 import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
+import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
@@ -53,6 +54,7 @@ export interface ConnectionOptions {
   readonly receiveLimit: number
   /** Octets that may wait to be acknowledged. */
   readonly sendLimit: number
+  readonly congestion: CongestionAlgorithm
   /** ISS for a SYN of ours (RFC 6528). */
   readonly iss: Seq
   /** Where TSval starts, so that it tells nothing about the host's uptime. */
@@ -62,7 +64,7 @@ export interface ConnectionOptions {
 export class Connection {
   readonly tcb: Tcb
   readonly buffers: Buffers
-  readonly sender = new Sender()
+  readonly sender: Sender
   readonly receiver: Receiver
   readonly output: Output
   localAddress = 0
@@ -102,6 +104,7 @@ export class Connection {
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
     this.tcb = parts.tcb
     this.buffers = parts.buffers
+    this.sender = new Sender(options.congestion)
     this.receiver = new Receiver(options.receiveLimit)
     this.output = new Output(parts.buffers.sent)
     this.#options = options

@@ -11,7 +11,11 @@
  */
 import { type Millis, NEVER } from '../base/time.js'
 import type { Segment } from '../wire/tcp.js'
-import { type CongestionControl, Reno } from './congestion/reno.js'
+import {
+  type CongestionAlgorithm,
+  type CongestionControl,
+  newCongestionControl,
+} from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
 import { RttEstimator } from './recovery/rtt.js'
 import { DUP_THRESH, Scoreboard } from './recovery/scoreboard.js'
@@ -67,14 +71,17 @@ export class Sender {
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
-  constructor() {
-    this.congestion = new Reno(this.#mss)
+  readonly #algorithm: CongestionAlgorithm
+
+  constructor(algorithm: CongestionAlgorithm) {
+    this.#algorithm = algorithm
+    this.congestion = newCongestionControl(algorithm, this.#mss)
   }
 
   /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
   setMss(mss: number): void {
     this.#mss = mss
-    this.congestion = new Reno(mss)
+    this.congestion = newCongestionControl(this.#algorithm, mss)
   }
 
   get mss(): number {
@@ -148,13 +155,13 @@ export class Sender {
     this.scoreboard.trim(una)
     if (this.#highRxt < una) this.#highRxt = una
     if (this.mode === SenderMode.OPEN) {
-      this.congestion.handleAck(acked, now)
+      this.#widen(tcb, acked, now)
     } else if (una >= this.#recoveryPoint) {
       if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
       this.mode = SenderMode.OPEN
       this.#force = false
     } else if (this.mode === SenderMode.LOSS) {
-      this.congestion.handleAck(acked, now)
+      this.#widen(tcb, acked, now)
     } else if (!tcb.sackOk) {
       // RFC 6582 §3.2 step 4: a partial acknowledgement shows the next loss.
       this.#newRenoEdge = una + this.#mss
@@ -163,6 +170,12 @@ export class Sender {
     }
     // RFC 6298 (5.2), (5.3)
     this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
+  }
+
+  // RFC 7661 §4.2: a window that is not in use is not validated, and must not grow.
+  #widen(tcb: Tcb, acked: number, now: Millis): void {
+    if (2 * (tcb.flightSize + acked) < this.congestion.cwnd) return
+    this.congestion.handleAck(acked, now, this.rtt.srttMs)
   }
 
   #considerLoss(tcb: Tcb, una: number, now: Millis): void {

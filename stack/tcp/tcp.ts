@@ -13,6 +13,7 @@ import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
+import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Connection, ConnectionEvent, type ConnectionOptions } from './connection.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
@@ -37,6 +38,7 @@ export interface TcpOptions {
   /** Octets that may wait to be acknowledged, per connection. */
   readonly sendLimit: number
   readonly maxConnections: number
+  readonly congestion: CongestionAlgorithm
   /** Shared by all nodes of a cluster. */
   readonly secret: SipKey
 }
@@ -443,12 +445,13 @@ export class Tcp {
     linkMss: number,
     now: Millis,
   ): ConnectionOptions {
-    const { receiveLimit, sendLimit, secret } = this.#options
+    const { receiveLimit, sendLimit, congestion, secret } = this.#options
     // allocates: once per connection
     return {
       linkMss,
       receiveLimit,
       sendLimit,
+      congestion,
       iss: initialSequenceNumber(secret, local, localPort, remote, remotePort, now),
       tsOffset: initialTimestampOffset(secret, local, localPort, remote, remotePort),
     }

@@ -28,6 +28,7 @@ export interface ScriptOptions {
   readonly sendLimit?: number
   readonly maxConnections?: number
   readonly backlog?: number
+  readonly congestion?: 'cubic' | 'reno'
   readonly mtu?: number
   /** Real sequence numbers behind 10000 and 20000. */
   readonly iss?: number
@@ -125,6 +126,7 @@ export class Script {
       receiveLimit: options.receiveLimit ?? 60_000,
       sendLimit: options.sendLimit ?? 200_000,
       maxConnections: options.maxConnections ?? 1000,
+      congestion: options.congestion ?? 'cubic',
     })
     this.nic = this.stack.addNic({ mac: LOCAL_MAC, mtu: options.mtu ?? 1500 })
     this.nic.setAddress(LOCAL, 24, 'assigned')
