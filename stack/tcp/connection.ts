@@ -167,7 +167,7 @@ export class Connection {
     this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = true
-      this.sender.resendAll(tcb)
+      this.sender.recovery.resendAll(tcb, now)
       this.sender.congestion.restart()
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
@@ -192,6 +192,7 @@ export class Connection {
     const { tcb, sender } = this
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
+    if (isSynchronized(tcb.state)) this.receiver.noteDuplicate(tcb, this.buffers, seg)
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
     if ((effects & Effect.RESET) !== 0) {
@@ -249,7 +250,7 @@ export class Connection {
     if (this.#synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && this.buffers.received.rangeCount > 0)
+    if (receiver.ackNow && (this.buffers.received.rangeCount > 0 || receiver.duplicate))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
@@ -276,7 +277,7 @@ export class Connection {
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
     seg.seq = tcb.sndNxt
-    if (tcb.sackOk && this.buffers.received.rangeCount > 0) {
+    if (tcb.sackOk && (this.buffers.received.rangeCount > 0 || receiver.duplicate)) {
       this.#stampTime(seg, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
     }
@@ -387,7 +388,7 @@ export class Connection {
       this.abort()
       return taken
     }
-    if (this.output.refilledFrom >= 0) this.sender.refilled(this.output.refilledFrom)
+    if (this.output.refilledFrom >= 0) this.sender.recovery.refilled(this.output.refilledFrom)
     if (taken < to - from) this.#writeBlocked = true
     this.#touched.push(this)
     return taken

@@ -28,9 +28,31 @@ export class Receiver {
   #quickAcks = QUICK_ACKS
   // Stream offset of the latest text out of order, whose block goes first in SACK (RFC 2018 §4).
   #latestOutOfOrder = -1
+  // Text that came twice, in stream offsets: the next ACK reports it (RFC 2883 §4); empty when there is none.
+  #duplicateLeft = 0
+  #duplicateRight = 0
 
   constructor(limit: number) {
     this.limit = limit
+  }
+
+  /** True when text that came twice is to be reported. */
+  get duplicate(): boolean {
+    return this.#duplicateRight > this.#duplicateLeft
+  }
+
+  /** Before a segment is folded: notes text of it that is here already, below RCV.NXT or behind a hole. */
+  noteDuplicate(tcb: Tcb, buffers: Buffers, seg: Segment): void {
+    if (!tcb.sackOk || seg.textEnd === seg.textStart) return
+    const left = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
+    const right = left + seg.textEnd - seg.textStart
+    const { received } = buffers
+    if (left < tcb.rcvNxtOffset) {
+      this.#duplicateRight = Math.min(right, tcb.rcvNxtOffset)
+    } else if (received.has(left, right)) {
+      this.#duplicateRight = right
+    } else return
+    this.#duplicateLeft = left
   }
 
   /** Takes what the arrival of a segment asks for. */
@@ -64,6 +86,7 @@ export class Receiver {
     this.ackNow = false
     this.ackAt = NEVER
     this.#unacked = 0
+    this.#duplicateRight = this.#duplicateLeft
   }
 
   /**
@@ -98,10 +121,20 @@ export class Receiver {
     return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
   }
 
-  /** Adds SACK blocks for what lies behind the first hole: the latest first (RFC 2018 §4). */
+  /**
+   * Adds SACK blocks for what lies behind the first hole: the latest first (RFC 2018 §4); in front of them one for text that
+   * came twice (RFC 2883 §4).
+   */
   addSackBlocks(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
     const room = seg.hasTimestamps ? 3 : 4
     const latest = this.#latestOutOfOrder
+    if (this.duplicate) {
+      const at = tcb.rcvNxtOffset
+      seg.addSack(
+        add(tcb.rcvNxt, this.#duplicateLeft - at),
+        add(tcb.rcvNxt, this.#duplicateRight - at),
+      )
+    }
     let first = -1
     for (let i = 0; i < received.rangeCount; i++) {
       if (latest >= received.rangeLeft(i) && latest < received.rangeRight(i)) first = i

@@ -1,50 +1,21 @@
 // hot path: no allocation per frame
 /**
  * Sender: what to send next, if anything. It reads the Tcb and the buffers and writes neither; what it decides is committed
- * by segmentDeparts. Its own state (timers, congestion window, scoreboard) is private to an owner and starts afresh at a
- * take-over. Loss recovery: RFC 6675 with SACK, RFC 6582 (NewReno) without, RFC 6298 for the timer.
- *
- *      una              highRxt           lostEdge                nxt            sent.end
- *       |--- resent -------|---- lost -------|----- in flight -----|--- unsent ------|
- *
- * All positions are stream offsets.
+ * by segmentDeparts. Here are new text, FIN, Nagle's algorithm, zero windows and the timers (RFC 9293 §3.8, RFC 6298); what
+ * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../base/time.js'
 import type { Segment } from '../wire/tcp.js'
-import {
-  type CongestionAlgorithm,
-  type CongestionControl,
-  newCongestionControl,
-} from './congestion/congestion-control.js'
+import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
+import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
-import { DUP_THRESH, Scoreboard } from './recovery/scoreboard.js'
+import type { Scoreboard } from './recovery/scoreboard.js'
 import { type Buffers, DEFAULT_MSS, type Tcb } from './tcb.js'
-
-/** How the sender is doing. */
-export const SenderMode = {
-  /** Nothing is known to be lost. */
-  OPEN: 0,
-  /** Fast recovery: loss found by acknowledgements. */
-  RECOVERY: 1,
-  /** The timer expired, or the connection was just taken over: all of the flight is to be sent again. */
-  LOSS: 2,
-} as const
-export type SenderMode = (typeof SenderMode)[keyof typeof SenderMode]
-
-/** What `next` decided: the stream offset and length of the text, and whether FIN goes with it. */
-export interface SendPlan {
-  offset: number
-  length: number
-  fin: boolean
-  push: boolean
-}
 
 export class Sender {
   readonly rtt = new RttEstimator()
-  readonly scoreboard = new Scoreboard()
-  congestion: CongestionControl
-  mode: SenderMode = SenderMode.OPEN
+  readonly recovery: Recovery
   /** The application has ended its side: FIN goes behind the last octet. */
   finQueued = false
   /** Nagle's algorithm is off. */
@@ -59,29 +30,29 @@ export class Sender {
   retransmissions = 0
   /** The decision of the last `next` that returned true. Reused. */
   readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
-  #dupAcks = 0
-  #highRxt = 0
-  #newRenoEdge = 0
-  #recoveryPoint = -1
-  // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
-  #force = false
   #probe = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
-  readonly #algorithm: CongestionAlgorithm
 
   constructor(algorithm: CongestionAlgorithm) {
-    this.#algorithm = algorithm
-    this.congestion = newCongestionControl(algorithm, this.#mss)
+    this.recovery = new Recovery(algorithm, this.rtt)
+  }
+
+  get congestion(): CongestionControl {
+    return this.recovery.congestion
+  }
+
+  get scoreboard(): Scoreboard {
+    return this.recovery.scoreboard
   }
 
   /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
   setMss(mss: number): void {
     this.#mss = mss
-    this.congestion = newCongestionControl(this.#algorithm, mss)
+    this.recovery.setMss(mss)
   }
 
   get mss(): number {
@@ -92,37 +63,19 @@ export class Sender {
     return Math.min(this.rtoAt, this.persistAt)
   }
 
-  /** Everything in flight is to be sent again from SND.UNA, at once: the first act of a promoted connection. */
-  resendAll(tcb: Tcb): void {
-    if (tcb.flightSize === 0) return
-    this.mode = SenderMode.LOSS
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = tcb.sndUnaOffset
-    this.#force = true
-  }
-
-  /** Text that was absent in [from, ...) has been regenerated: it may be sent again. */
-  refilled(from: number): void {
-    if (from < this.#highRxt) this.#highRxt = from
-    this.#force = true
-  }
-
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
   handleAck(tcb: Tcb, seg: Segment, effects: EffectSet, unaBefore: number, now: Millis): void {
-    const una = tcb.sndUnaOffset
-    const nxt = tcb.sndNxtOffset
-    const acked = una - unaBefore
-    let news = false
-    if (tcb.sackOk && seg.sackCount > 0) news = this.#takeSack(tcb, seg, una, nxt)
+    const acked = tcb.sndUnaOffset - unaBefore
+    if (acked > 0) {
+      this.rtt.acked(tcb.sndUnaOffset, now)
+      this.rtt.resetBackoff()
+      this.timeouts = 0
+    }
+    this.recovery.handleAck(tcb, seg, effects, acked, now)
+    // RFC 6298 (5.2), (5.3)
+    if (acked > 0) this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
     if ((effects & Effect.WINDOW) !== 0 && tcb.sndWnd > 0) this.#handleOpenWindow(tcb, acked, now)
     if (tcb.sndWnd === 0) this.timeouts = 0
-    if (acked > 0) {
-      this.#handleNewAck(tcb, una, acked, now)
-    } else if ((effects & Effect.DUP_ACK) !== 0) {
-      this.#dupAcks++
-      news = true
-    }
-    if (news && this.mode === SenderMode.OPEN) this.#considerLoss(tcb, una, now)
   }
 
   // A window that opens is no time to wait for a timer that the probes have backed off to a minute.
@@ -132,62 +85,8 @@ export class Sender {
     this.#probed = false
     if (acked > 0 || tcb.flightSize === 0) return
     this.rtt.resetBackoff()
-    this.resendAll(tcb)
+    this.recovery.resendAll(tcb, now)
     this.rtoAt = now + this.rtt.rtoMs
-  }
-
-  #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number): boolean {
-    let news = false
-    for (let i = 0; i < seg.sackCount; i++) {
-      const left = nxt + (((seg.sackEdges[2 * i] as number) - tcb.sndNxt) | 0)
-      const right = nxt + (((seg.sackEdges[2 * i + 1] as number) - tcb.sndNxt) | 0)
-      if (left < una || right > nxt || left >= right) continue
-      if (this.scoreboard.add(left, right)) news = true
-    }
-    return news
-  }
-
-  #handleNewAck(tcb: Tcb, una: number, acked: number, now: Millis): void {
-    this.rtt.acked(una, now)
-    this.rtt.resetBackoff()
-    this.timeouts = 0
-    this.#dupAcks = 0
-    this.scoreboard.trim(una)
-    if (this.#highRxt < una) this.#highRxt = una
-    if (this.mode === SenderMode.OPEN) {
-      this.#widen(tcb, acked, now)
-    } else if (una >= this.#recoveryPoint) {
-      if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
-      this.mode = SenderMode.OPEN
-      this.#force = false
-    } else if (this.mode === SenderMode.LOSS) {
-      this.#widen(tcb, acked, now)
-    } else if (!tcb.sackOk) {
-      // RFC 6582 §3.2 step 4: a partial acknowledgement shows the next loss.
-      this.#newRenoEdge = una + this.#mss
-      this.#highRxt = una
-      this.#force = true
-    }
-    // RFC 6298 (5.2), (5.3)
-    this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
-  }
-
-  // RFC 7661 §4.2: a window that is not in use is not validated, and must not grow.
-  #widen(tcb: Tcb, acked: number, now: Millis): void {
-    if (2 * (tcb.flightSize + acked) < this.congestion.cwnd) return
-    this.congestion.handleAck(acked, now, this.rtt.srttMs)
-  }
-
-  #considerLoss(tcb: Tcb, una: number, now: Millis): void {
-    const evidence = this.#dupAcks >= DUP_THRESH || this.scoreboard.lostEdge(this.#mss) > una
-    // RFC 6582 §3.2 step 2: data sent before the last recovery's end proves nothing new.
-    if (!evidence || una < this.#recoveryPoint) return
-    this.mode = SenderMode.RECOVERY
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = una
-    this.#newRenoEdge = una + this.#mss
-    this.#force = true
-    this.congestion.handleLoss(tcb.flightSize, now)
   }
 
   /** Acts on the timers that are due. True when the peer has not answered for too long. */
@@ -202,73 +101,16 @@ export class Sender {
     this.timeouts++
     if (this.timeouts > maxTimeouts) return true
     this.rtt.backOff()
-    // A closed window is not congestion.
-    if (tcb.sndWnd > 0) this.congestion.handleTimeout(tcb.flightSize, this.timeouts === 1, now)
-    // RFC 2018 §8: after a time-out the reports are no longer trusted.
-    this.scoreboard.clear()
-    this.#dupAcks = 0
-    this.mode = SenderMode.LOSS
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = tcb.sndUnaOffset
-    this.#force = true
+    this.recovery.handleTimeout(tcb, this.timeouts === 1, now)
     return false
   }
 
   /** Decides what text or FIN to send next. True: `plan` holds it. `maxLength` bounds its text. */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    if (tcb.flightSize > 0 && this.#nextLost(tcb, buffers, maxLength)) return true
-    return this.#nextNew(tcb, buffers, maxLength, now)
-  }
-
-  // Octets below this offset, from highRxt on, are to be sent again.
-  #lostEdge(tcb: Tcb): number {
-    if (this.mode === SenderMode.OPEN) return -1
-    if (this.mode === SenderMode.LOSS) return this.#recoveryPoint
-    if (!tcb.sackOk) return this.#newRenoEdge
-    return Math.max(this.scoreboard.lostEdge(this.#mss), this.#force ? this.#newRenoEdge : -1)
-  }
-
-  // RFC 6675 §4 SetPipe(): octets believed to be under way.
-  #pipe(tcb: Tcb): number {
-    const una = tcb.sndUnaOffset
-    const nxt = tcb.sndNxtOffset
-    if (this.mode === SenderMode.OPEN) {
-      // RFC 3042 Limited Transmit: each duplicate ACK tells of a segment that has left the network.
-      const left = tcb.sackOk ? this.scoreboard.sackedLength : this.#dupAcks * this.#mss
-      return nxt - una - left
-    }
-    const lostFrom = Math.max(this.#lostEdge(tcb), this.#highRxt)
-    const resent = this.scoreboard.unsacked(una, Math.min(this.#highRxt, nxt))
-    const flying = this.scoreboard.unsacked(lostFrom, nxt)
-    const left = tcb.sackOk ? 0 : this.#dupAcks * this.#mss
-    return Math.max(resent + flying - left, 0)
-  }
-
-  #nextLost(tcb: Tcb, buffers: Buffers, maxLength: number): boolean {
-    const lostEdge = Math.min(this.#lostEdge(tcb), tcb.sndNxtOffset)
-    const textEnd = tcb.sndFinSent !== 0 ? tcb.sndNxtOffset - 1 : tcb.sndNxtOffset
-    for (;;) {
-      const offset = this.scoreboard.skip(Math.max(this.#highRxt, tcb.sndUnaOffset))
-      if (offset >= lostEdge) return false
-      if (!this.#force && this.#pipe(tcb) + this.#mss > this.congestion.cwnd) return false
-      const plan = this.plan
-      const limit = Math.min(this.scoreboard.holeEnd(offset, tcb.sndNxtOffset), textEnd)
-      let length = 0
-      if (offset < limit) {
-        const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + maxLength))
-        if (present < 0) {
-          // Text that this node never had: the application regenerates it, or the peer has it already.
-          this.#highRxt = offset - present
-          continue
-        }
-        length = present
-      }
-      plan.offset = offset
-      plan.length = length
-      plan.fin = tcb.sndFinSent !== 0 && offset + length === textEnd
-      plan.push = true
-      return true
-    }
+    const recovery = this.recovery
+    if (tcb.flightSize > 0 && recovery.nextLost(tcb, buffers, maxLength, this.plan)) return true
+    if (this.#nextNew(tcb, buffers, maxLength, now)) return true
+    return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, maxLength, this.plan)
   }
 
   #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
@@ -286,7 +128,7 @@ export class Sender {
       this.#armPersist(tcb, now)
       return false
     }
-    const room = this.congestion.cwnd - this.#pipe(tcb)
+    const room = this.congestion.cwnd - this.recovery.pipe(tcb)
     if (!this.#probe && room < Math.min(length, this.#mss)) {
       if (tcb.flightSize > 0) return false
     } else if (!this.#probe && length > this.#mss && room < length) {
@@ -325,10 +167,10 @@ export class Sender {
     this.#lastSentAt = now
     if (this.#probe) this.#probed = true
     this.#probe = false
-    if (plan.offset < nxtBefore) {
+    const again = plan.offset < nxtBefore
+    this.recovery.departed(plan.offset, end, again, now)
+    if (again) {
       this.retransmissions++
-      this.#force = false
-      if (end > this.#highRxt) this.#highRxt = end
       this.rtt.discard()
     } else {
       this.rtt.start(end, now)

@@ -1,0 +1,243 @@
+// hot path: no allocation per frame
+/**
+ * Recovery: what of the flight is lost, what is sent again and when, and what that does to the congestion window. Fast
+ * recovery by RFC 6675 with SACK and by RFC 6582 (NewReno) without, paced by RFC 6937; after a time-out slow start by RFC 5681.
+ *
+ * It reads the Tcb and writes it never; all of its state is private to an owner and starts afresh at a take-over. Loss
+ * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
+ */
+import type { Millis } from '../../base/time.js'
+import type { Segment } from '../../wire/tcp.js'
+import {
+  type CongestionAlgorithm,
+  type CongestionControl,
+  newCongestionControl,
+} from '../congestion/congestion-control.js'
+import { Effect, type EffectSet } from '../effects.js'
+import { type Buffers, DEFAULT_MSS, type Tcb } from '../tcb.js'
+import { ProportionalRateReduction } from './prr.js'
+import type { RttEstimator } from './rtt.js'
+import { DUP_THRESH, Scoreboard } from './scoreboard.js'
+import { Mark, SentRanges } from './sent-ranges.js'
+
+/** How the sender is doing. */
+export const SenderMode = {
+  /** Nothing is known to be lost. */
+  OPEN: 0,
+  /** Fast recovery: loss found by acknowledgements. */
+  RECOVERY: 1,
+  /** The timer expired, or the connection was just taken over: all of the flight is to be sent again. */
+  LOSS: 2,
+} as const
+export type SenderMode = (typeof SenderMode)[keyof typeof SenderMode]
+
+/** What is to be sent next: the stream offset and length of the text, and whether FIN goes with it. */
+export interface SendPlan {
+  offset: number
+  length: number
+  fin: boolean
+  push: boolean
+}
+
+export class Recovery {
+  readonly scoreboard = new Scoreboard()
+  readonly ranges = new SentRanges()
+  congestion: CongestionControl
+  mode: SenderMode = SenderMode.OPEN
+  readonly #algorithm: CongestionAlgorithm
+  readonly #rtt: RttEstimator
+  readonly #prr = new ProportionalRateReduction()
+  #mss = DEFAULT_MSS
+  #dupAcks = 0
+  #recoveryPoint = -1
+  // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
+  #force = false
+  // RFC 6675 §4 NextSeg() (4): the rescue retransmission of this recovery has left.
+  #rescued = false
+
+  constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator) {
+    this.#algorithm = algorithm
+    this.#rtt = rtt
+    this.congestion = newCongestionControl(algorithm, this.#mss)
+  }
+
+  /** Settles the octets of text per segment; the congestion window starts afresh. */
+  setMss(mss: number): void {
+    this.#mss = mss
+    this.congestion = newCongestionControl(this.#algorithm, mss)
+  }
+
+  /** Everything in flight is to be sent again from SND.UNA, at once: the first act of a promoted connection. */
+  resendAll(tcb: Tcb, now: Millis): void {
+    if (tcb.flightSize === 0) return
+    this.mode = SenderMode.LOSS
+    this.#recoveryPoint = tcb.sndNxtOffset
+    this.#force = true
+    this.ranges.cover(tcb.sndUnaOffset, tcb.sndNxtOffset, now)
+    this.ranges.markLost(tcb.sndUnaOffset, tcb.sndNxtOffset, false)
+  }
+
+  /** Text that was absent in [from, ...) has been regenerated: it may be sent again. */
+  refilled(from: number): void {
+    if (this.mode !== SenderMode.OPEN) this.ranges.markLost(from, this.#recoveryPoint, false)
+    this.#force = true
+  }
+
+  /** Takes an acceptable segment's acknowledgement; `acked` octets are news. */
+  handleAck(tcb: Tcb, seg: Segment, effects: EffectSet, acked: number, now: Millis): void {
+    const una = tcb.sndUnaOffset
+    const nxt = tcb.sndNxtOffset
+    this.ranges.resolutionMs = Math.max(this.#rtt.srttMs, 0) / 16
+    this.ranges.cover(una - acked, nxt, now)
+    let delivered = acked > 0 ? this.scoreboard.unsacked(una - acked, una) : 0
+    if (tcb.sackOk && seg.sackCount > 0) delivered += this.#takeSack(tcb, seg, una, nxt)
+    if (acked > 0) {
+      if (!tcb.sackOk) delivered = Math.max(acked - this.#dupAcks * this.#mss, 0)
+      this.#handleNewAck(tcb, una, acked, now)
+    } else if ((effects & Effect.DUP_ACK) !== 0) {
+      this.#dupAcks++
+      if (!tcb.sackOk) delivered = this.#mss
+    }
+    this.#detectLoss(tcb, una, now)
+    if (this.mode !== SenderMode.RECOVERY) return
+    const pipe = this.pipe(tcb)
+    const { ssthresh } = this.congestion
+    const allowance = this.#prr.allowance(delivered, pipe, ssthresh, this.#mss)
+    this.congestion.cwnd = pipe + allowance
+  }
+
+  // Returns how many octets are reported for the first time.
+  #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number): number {
+    const before = this.scoreboard.sackedLength
+    for (let i = 0; i < seg.sackCount; i++) {
+      const left = nxt + (((seg.sackEdges[2 * i] as number) - tcb.sndNxt) | 0)
+      const right = nxt + (((seg.sackEdges[2 * i + 1] as number) - tcb.sndNxt) | 0)
+      if (left < una || right > nxt || left >= right) continue
+      this.scoreboard.add(left, right)
+    }
+    return this.scoreboard.sackedLength - before
+  }
+
+  #handleNewAck(tcb: Tcb, una: number, acked: number, now: Millis): void {
+    this.#dupAcks = 0
+    this.scoreboard.trim(una)
+    this.ranges.trim(una)
+    if (this.mode === SenderMode.OPEN) {
+      this.#widen(tcb, acked, now)
+    } else if (una >= this.#recoveryPoint) {
+      if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
+      this.mode = SenderMode.OPEN
+      this.#force = false
+    } else if (this.mode === SenderMode.LOSS) {
+      this.#widen(tcb, acked, now)
+    } else if (!tcb.sackOk) {
+      // RFC 6582 §3.2 step 4: a partial acknowledgement shows the next loss.
+      this.ranges.markLost(una, una + this.#mss, false)
+      this.#force = true
+    }
+  }
+
+  // RFC 7661 §4.2: a window that is not in use is not validated, and must not grow.
+  #widen(tcb: Tcb, acked: number, now: Millis): void {
+    if (2 * (tcb.flightSize + acked) < this.congestion.cwnd) return
+    this.congestion.handleAck(acked, now, this.#rtt.srttMs)
+  }
+
+  #detectLoss(tcb: Tcb, una: number, now: Millis): void {
+    if (this.mode === SenderMode.LOSS || tcb.flightSize === 0) return
+    const edge = tcb.sackOk ? this.scoreboard.lostEdge(this.#mss) : -1
+    if (edge > una) this.ranges.markLost(una, edge, true)
+    if (this.mode !== SenderMode.OPEN) return
+    // RFC 6582 §3.2 step 2: data sent before the last recovery's end proves nothing new.
+    if ((edge <= una && this.#dupAcks < DUP_THRESH) || una < this.#recoveryPoint) return
+    this.ranges.markLost(una, una + this.#mss, true)
+    this.#enterRecovery(tcb, now)
+  }
+
+  #enterRecovery(tcb: Tcb, now: Millis): void {
+    this.mode = SenderMode.RECOVERY
+    this.#recoveryPoint = tcb.sndNxtOffset
+    this.#force = true
+    this.#rescued = false
+    this.#prr.start(tcb.flightSize)
+    this.congestion.handleLoss(tcb.flightSize, now)
+  }
+
+  /** The retransmission timer expired; `first` is false for a repeated time-out of the same data. */
+  handleTimeout(tcb: Tcb, first: boolean, now: Millis): void {
+    // A closed window is not congestion.
+    if (tcb.sndWnd > 0) this.congestion.handleTimeout(tcb.flightSize, first, now)
+    // RFC 2018 §8: after a time-out the reports are no longer trusted.
+    this.scoreboard.clear()
+    this.#dupAcks = 0
+    this.resendAll(tcb, now)
+  }
+
+  // RFC 6675 §4 SetPipe(): octets believed to be under way. RFC 3042: each duplicate ACK tells of a segment that is not.
+  pipe(tcb: Tcb): number {
+    const left = tcb.sackOk ? this.scoreboard.sackedLength : this.#dupAcks * this.#mss
+    const lost = this.mode === SenderMode.OPEN ? 0 : this.ranges.lostLength(this.scoreboard)
+    return Math.max(tcb.flightSize - left - lost, 0)
+  }
+
+  /** Plans what is lost and may be sent again now. */
+  nextLost(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
+    if (this.mode === SenderMode.OPEN) return false
+    const nxt = tcb.sndNxtOffset
+    for (;;) {
+      const offset = this.ranges.firstLost(this.scoreboard)
+      if (offset < 0 || offset >= nxt) return false
+      if (!this.#force && this.pipe(tcb) + this.#mss > this.congestion.cwnd) return false
+      const hole = this.scoreboard.holeEnd(offset, this.ranges.lostEnd(offset))
+      const absent = this.#planAgain(tcb, buffers, offset, Math.min(offset + maxLength, hole), plan)
+      if (absent === 0) return true
+      // Text that this node never had: the application regenerates it, or the peer has it already.
+      this.ranges.clearLost(offset, offset + absent)
+    }
+  }
+
+  /**
+   * RFC 6675 §4 NextSeg() (4): once in a recovery, when nothing else can be sent, the end of what is in flight and not
+   * reported leaves again, as a loss there would be found by the timer only.
+   */
+  nextRescue(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
+    if (this.mode !== SenderMode.RECOVERY || this.#rescued || !tcb.sackOk) return false
+    if (this.pipe(tcb) + this.#mss > this.congestion.ssthresh) return false
+    this.#rescued = true
+    const end = this.scoreboard.lastHoleEnd(tcb.sndNxtOffset)
+    if (this.ranges.has(this.ranges.indexOf(end - 1), Mark.RESENT)) return false
+    return this.planTail(tcb, buffers, maxLength, plan)
+  }
+
+  /** Plans the last octets in flight that are not reported. */
+  planTail(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
+    const end = this.scoreboard.lastHoleEnd(tcb.sndNxtOffset)
+    const from = Math.max(end - maxLength, this.scoreboard.reportedBelow(end), tcb.sndUnaOffset)
+    if (from >= end) return false
+    return this.#planAgain(tcb, buffers, from, end, plan) === 0
+  }
+
+  // Plans [from, to) of the flight, FIN with it when it reaches that far. Returns how many octets are absent, 0 when planned.
+  #planAgain(tcb: Tcb, buffers: Buffers, from: number, to: number, plan: SendPlan): number {
+    const nxt = tcb.sndNxtOffset
+    const textEnd = tcb.sndFinSent !== 0 ? nxt - 1 : nxt
+    const limit = Math.min(to, textEnd)
+    let length = 0
+    if (from < limit) {
+      length = buffers.sent.presentFrom(from, limit)
+      if (length < 0) return -length
+    }
+    plan.offset = from
+    plan.length = length
+    plan.fin = tcb.sndFinSent !== 0 && from + length === textEnd
+    plan.push = true
+    return 0
+  }
+
+  /** [from, to) leaves; `again` when it was in flight before. */
+  departed(from: number, to: number, again: boolean, now: Millis): void {
+    this.ranges.sent(from, to, now)
+    this.#prr.sent(to - from)
+    if (again) this.#force = false
+  }
+}
