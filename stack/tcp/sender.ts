@@ -168,7 +168,7 @@ export class Sender {
     if (this.#probe) this.#probed = true
     this.#probe = false
     const again = plan.offset < nxtBefore
-    this.recovery.departed(plan.offset, end, again, now)
+    this.recovery.departed(tcb, plan.offset, end, again, now)
     if (again) {
       this.retransmissions++
       this.rtt.discard()

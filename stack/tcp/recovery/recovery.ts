@@ -16,9 +16,10 @@ import {
 import { Effect, type EffectSet } from '../effects.js'
 import { type Buffers, DEFAULT_MSS, type Tcb } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
-import type { RttEstimator } from './rtt.js'
+import { MAX_RTO_MS, type RttEstimator } from './rtt.js'
 import { DUP_THRESH, Scoreboard } from './scoreboard.js'
 import { Mark, SentRanges } from './sent-ranges.js'
+import { SpuriousRetransmission } from './spurious.js'
 
 /** How the sender is doing. */
 export const SenderMode = {
@@ -44,9 +45,12 @@ export class Recovery {
   readonly ranges = new SentRanges()
   congestion: CongestionControl
   mode: SenderMode = SenderMode.OPEN
+  /** Reductions of the window that were undone, as nothing had been lost. */
+  undone = 0
   readonly #algorithm: CongestionAlgorithm
   readonly #rtt: RttEstimator
   readonly #prr = new ProportionalRateReduction()
+  readonly #spurious = new SpuriousRetransmission()
   #mss = DEFAULT_MSS
   #dupAcks = 0
   #recoveryPoint = -1
@@ -90,9 +94,10 @@ export class Recovery {
     this.ranges.resolutionMs = Math.max(this.#rtt.srttMs, 0) / 16
     this.ranges.cover(una - acked, nxt, now)
     let delivered = acked > 0 ? this.scoreboard.unsacked(una - acked, una) : 0
-    if (tcb.sackOk && seg.sackCount > 0) delivered += this.#takeSack(tcb, seg, una, nxt)
+    if (tcb.sackOk && seg.sackCount > 0) delivered += this.#takeSack(tcb, seg, una, nxt, now)
     if (acked > 0) {
       if (!tcb.sackOk) delivered = Math.max(acked - this.#dupAcks * this.#mss, 0)
+      if (this.#spurious.acked(seg.tsEcr, seg.hasTimestamps)) this.#undo(tcb, seg, now)
       this.#handleNewAck(tcb, una, acked, now)
     } else if ((effects & Effect.DUP_ACK) !== 0) {
       this.#dupAcks++
@@ -107,15 +112,49 @@ export class Recovery {
   }
 
   // Returns how many octets are reported for the first time.
-  #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number): number {
+  #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number, now: Millis): number {
     const before = this.scoreboard.sackedLength
     for (let i = 0; i < seg.sackCount; i++) {
       const left = nxt + (((seg.sackEdges[2 * i] as number) - tcb.sndNxt) | 0)
       const right = nxt + (((seg.sackEdges[2 * i + 1] as number) - tcb.sndNxt) | 0)
+      if (i === 0 && left < right) this.#takeDuplicate(tcb, seg, left, right, una, now)
       if (left < una || right > nxt || left >= right) continue
       this.scoreboard.add(left, right)
     }
     return this.scoreboard.sackedLength - before
+  }
+
+  // RFC 2883 §4: a first block below the ACK, or within the second block, reports a duplicate. One that is older than what
+  // can have been in flight is none of ours.
+  #takeDuplicate(
+    tcb: Tcb,
+    seg: Segment,
+    left: number,
+    right: number,
+    una: number,
+    now: Millis,
+  ): void {
+    const within =
+      seg.sackCount > 1 &&
+      (((seg.sackEdges[0] as number) - (seg.sackEdges[2] as number)) | 0) >= 0 &&
+      (((seg.sackEdges[3] as number) - (seg.sackEdges[1] as number)) | 0) >= 0
+    if ((right > una && !within) || right - left > tcb.sndWndMax) return
+    if (this.#spurious.duplicate(right - left)) this.#undo(tcb, seg, now)
+  }
+
+  // Nothing had been lost: RFC 4015 §3.2 to §3.4. The round trip that was longer than the timer is measured, lest it expire
+  // again.
+  #undo(tcb: Tcb, seg: Segment, now: Millis): void {
+    this.undone++
+    this.congestion.undo()
+    if (seg.hasTimestamps && this.mode === SenderMode.LOSS) {
+      const rttMs = (Math.floor(now) + tcb.tsOffset - seg.tsEcr) | 0
+      if (rttMs > 0 && rttMs < MAX_RTO_MS) this.#rtt.sample(rttMs)
+    }
+    if (this.mode === SenderMode.OPEN) return
+    this.mode = SenderMode.OPEN
+    this.#force = false
+    this.ranges.clearLost(tcb.sndUnaOffset, tcb.sndNxtOffset)
   }
 
   #handleNewAck(tcb: Tcb, una: number, acked: number, now: Millis): void {
@@ -160,13 +199,17 @@ export class Recovery {
     this.#force = true
     this.#rescued = false
     this.#prr.start(tcb.flightSize)
+    this.#spurious.begin()
     this.congestion.handleLoss(tcb.flightSize, now)
   }
 
   /** The retransmission timer expired; `first` is false for a repeated time-out of the same data. */
   handleTimeout(tcb: Tcb, first: boolean, now: Millis): void {
     // A closed window is not congestion.
-    if (tcb.sndWnd > 0) this.congestion.handleTimeout(tcb.flightSize, first, now)
+    if (tcb.sndWnd > 0) {
+      if (first) this.#spurious.begin()
+      this.congestion.handleTimeout(tcb.flightSize, first, now)
+    }
     // RFC 2018 §8: after a time-out the reports are no longer trusted.
     this.scoreboard.clear()
     this.#dupAcks = 0
@@ -235,9 +278,11 @@ export class Recovery {
   }
 
   /** [from, to) leaves; `again` when it was in flight before. */
-  departed(from: number, to: number, again: boolean, now: Millis): void {
+  departed(tcb: Tcb, from: number, to: number, again: boolean, now: Millis): void {
     this.ranges.sent(from, to, now)
     this.#prr.sent(to - from)
-    if (again) this.#force = false
+    if (!again) return
+    this.#force = false
+    this.#spurious.resent(to - from, (Math.floor(now) + tcb.tsOffset) | 0, tcb.tsOk)
   }
 }
