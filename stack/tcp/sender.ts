@@ -13,6 +13,13 @@ import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
 import { type Buffers, DEFAULT_MSS, type Tcb } from './tcb.js'
 
+/** RFC 8985 §7.2: until there is a round-trip time. */
+const UNKNOWN_TAIL_MS = 1000
+/** Below it a peer's timers, not losses, would be probed. */
+const MIN_TAIL_MS = 10
+/** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
+const PEER_ACK_DELAY_MS = 200
+
 export class Sender {
   readonly rtt = new RttEstimator()
   readonly recovery: Recovery
@@ -24,6 +31,8 @@ export class Sender {
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
   persistAt: Millis = NEVER
+  /** When a tail loss probe leaves (RFC 8985 §7). */
+  tailAt: Millis = NEVER
   /** Time-outs in a row without an acknowledgement. */
   timeouts = 0
   /** Segments sent again. */
@@ -31,6 +40,7 @@ export class Sender {
   /** The decision of the last `next` that returned true. Reused. */
   readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
   #probe = false
+  #tailDue = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   #lastSentAt: Millis = 0
@@ -60,7 +70,7 @@ export class Sender {
   }
 
   nextDeadline(): Millis {
-    return Math.min(this.rtoAt, this.persistAt)
+    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -76,6 +86,7 @@ export class Sender {
     if (acked > 0) this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
     if ((effects & Effect.WINDOW) !== 0 && tcb.sndWnd > 0) this.#handleOpenWindow(tcb, acked, now)
     if (tcb.sndWnd === 0) this.timeouts = 0
+    this.#armTail(tcb, now)
   }
 
   // A window that opens is no time to wait for a timer that the probes have backed off to a minute.
@@ -95,8 +106,17 @@ export class Sender {
       this.persistAt = NEVER
       this.#probe = true
     }
+    if (now >= this.recovery.wakeAt) this.recovery.wake(tcb, now)
+    if (now >= this.tailAt) {
+      this.tailAt = NEVER
+      if (tcb.flightSize > 0 && this.recovery.mayProbe) {
+        this.#tailDue = true
+        this.rtoAt = now + this.rtt.rtoMs
+      }
+    }
     if (now < this.rtoAt) return false
     this.rtoAt = NEVER
+    this.tailAt = NEVER
     if (tcb.flightSize === 0) return false
     this.timeouts++
     if (this.timeouts > maxTimeouts) return true
@@ -109,11 +129,44 @@ export class Sender {
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
     const recovery = this.recovery
     if (tcb.flightSize > 0 && recovery.nextLost(tcb, buffers, maxLength, this.plan)) return true
-    if (this.#nextNew(tcb, buffers, maxLength, now)) return true
+    if (this.#tailDue && this.#nextTail(tcb, buffers, maxLength, now)) return true
+    if (this.#nextNew(tcb, buffers, maxLength, now, false)) return true
     return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, maxLength, this.plan)
   }
 
-  #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
+  // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.
+  #nextTail(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
+    this.#tailDue = false
+    const nxt = tcb.sndNxtOffset
+    const { plan, recovery } = this
+    if (tcb.flightSize === 0 || !recovery.mayProbe) return false
+    if (this.#nextNew(tcb, buffers, maxLength, now, true)) {
+      recovery.probed(nxt + plan.length + (plan.fin ? 1 : 0), false)
+      return true
+    }
+    if (!recovery.planTail(tcb, buffers, maxLength, plan)) return false
+    recovery.probed(plan.offset + plan.length + (plan.fin ? 1 : 0), true)
+    return true
+  }
+
+  // RFC 8985 §7.2: a tail loss probe comes before the retransmission timer, which a probe starts anew.
+  #armTail(tcb: Tcb, now: Millis): void {
+    this.tailAt = NEVER
+    if (!tcb.sackOk || tcb.flightSize === 0 || this.timeouts > 0) return
+    if (!this.recovery.mayProbe || this.rtoAt === NEVER) return
+    const { srttMs } = this.rtt
+    let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
+    if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
+    this.tailAt = Math.min(now + patienceMs, this.rtoAt)
+  }
+
+  #nextNew(
+    tcb: Tcb,
+    buffers: Buffers,
+    maxLength: number,
+    now: Millis,
+    tail: boolean,
+  ): boolean {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
     const unsent = buffers.sent.contiguousEnd - nxt
@@ -129,7 +182,7 @@ export class Sender {
       return false
     }
     const room = this.congestion.cwnd - this.recovery.pipe(tcb)
-    if (!this.#probe && room < Math.min(length, this.#mss)) {
+    if (!this.#probe && !tail && room < Math.min(length, this.#mss)) {
       if (tcb.flightSize > 0) return false
     } else if (!this.#probe && length > this.#mss && room < length) {
       length = Math.max(room - (room % this.#mss), this.#mss)
@@ -178,6 +231,7 @@ export class Sender {
     // RFC 6298 (5.1)
     if (this.rtoAt === NEVER && tcb.flightSize > 0) this.rtoAt = now + this.rtt.rtoMs
     this.persistAt = NEVER
+    this.#armTail(tcb, now)
   }
 }
 

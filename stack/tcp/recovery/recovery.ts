@@ -1,12 +1,13 @@
 // hot path: no allocation per frame
 /**
- * Recovery: what of the flight is lost, what is sent again and when, and what that does to the congestion window. Fast
- * recovery by RFC 6675 with SACK and by RFC 6582 (NewReno) without, paced by RFC 6937; after a time-out slow start by RFC 5681.
+ * Recovery: what of the flight is lost, what is sent again and when, and what that does to the congestion window. With SACK
+ * loss is found by RACK-TLP (RFC 8985) and RFC 6675, without by RFC 6582 (NewReno); fast recovery is paced by RFC 6937, and
+ * after a time-out there is slow start by RFC 5681.
  *
  * It reads the Tcb and writes it never; all of its state is private to an owner and starts afresh at a take-over. Loss
  * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
  */
-import type { Millis } from '../../base/time.js'
+import { type Millis, NEVER } from '../../base/time.js'
 import type { Segment } from '../../wire/tcp.js'
 import {
   type CongestionAlgorithm,
@@ -16,6 +17,7 @@ import {
 import { Effect, type EffectSet } from '../effects.js'
 import { type Buffers, DEFAULT_MSS, type Tcb } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
+import { Rack } from './rack.js'
 import { MAX_RTO_MS, type RttEstimator } from './rtt.js'
 import { DUP_THRESH, Scoreboard } from './scoreboard.js'
 import { Mark, SentRanges } from './sent-ranges.js'
@@ -47,17 +49,24 @@ export class Recovery {
   mode: SenderMode = SenderMode.OPEN
   /** Reductions of the window that were undone, as nothing had been lost. */
   undone = 0
+  /** When the reordering window of something in flight ends (RFC 8985 §6.3). */
+  wakeAt: Millis = NEVER
   readonly #algorithm: CongestionAlgorithm
   readonly #rtt: RttEstimator
   readonly #prr = new ProportionalRateReduction()
+  readonly #rack = new Rack()
   readonly #spurious = new SpuriousRetransmission()
   #mss = DEFAULT_MSS
   #dupAcks = 0
+  #duplicates = 0
   #recoveryPoint = -1
   // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
   #force = false
   // RFC 6675 §4 NextSeg() (4): the rescue retransmission of this recovery has left.
   #rescued = false
+  // TLP.end_seq and TLP.is_retrans (RFC 8985 §7.1); -1 when no tail loss probe is in flight.
+  #probeEnd = -1
+  #probeAgain = false
 
   constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator) {
     this.#algorithm = algorithm
@@ -75,6 +84,8 @@ export class Recovery {
   resendAll(tcb: Tcb, now: Millis): void {
     if (tcb.flightSize === 0) return
     this.mode = SenderMode.LOSS
+    this.#probeEnd = -1
+    this.wakeAt = NEVER
     this.#recoveryPoint = tcb.sndNxtOffset
     this.#force = true
     this.ranges.cover(tcb.sndUnaOffset, tcb.sndNxtOffset, now)
@@ -93,7 +104,8 @@ export class Recovery {
     const nxt = tcb.sndNxtOffset
     this.ranges.resolutionMs = Math.max(this.#rtt.srttMs, 0) / 16
     this.ranges.cover(una - acked, nxt, now)
-    let delivered = acked > 0 ? this.scoreboard.unsacked(una - acked, una) : 0
+    const duplicates = this.#duplicates
+    let delivered = acked > 0 ? this.#deliver(tcb, seg, una - acked, una, now) : 0
     if (tcb.sackOk && seg.sackCount > 0) delivered += this.#takeSack(tcb, seg, una, nxt, now)
     if (acked > 0) {
       if (!tcb.sackOk) delivered = Math.max(acked - this.#dupAcks * this.#mss, 0)
@@ -103,6 +115,7 @@ export class Recovery {
       this.#dupAcks++
       if (!tcb.sackOk) delivered = this.#mss
     }
+    if (this.#probeEnd >= 0) this.#judgeProbe(tcb, una, acked, this.#duplicates > duplicates, now)
     this.#detectLoss(tcb, una, now)
     if (this.mode !== SenderMode.RECOVERY) return
     const pipe = this.pipe(tcb)
@@ -119,9 +132,34 @@ export class Recovery {
       const right = nxt + (((seg.sackEdges[2 * i + 1] as number) - tcb.sndNxt) | 0)
       if (i === 0 && left < right) this.#takeDuplicate(tcb, seg, left, right, una, now)
       if (left < una || right > nxt || left >= right) continue
+      this.#deliver(tcb, seg, left, right, now)
       this.scoreboard.add(left, right)
     }
     return this.scoreboard.sackedLength - before
+  }
+
+  // [from, to) has arrived; what of it was reported before is no news. Returns how many octets are.
+  #deliver(tcb: Tcb, seg: Segment, from: number, to: number, now: Millis): number {
+    let octets = 0
+    for (let at = this.scoreboard.skip(from); at < to; at = this.scoreboard.skip(at)) {
+      const end = this.scoreboard.holeEnd(at, to)
+      octets += end - at
+      if (tcb.sackOk) this.#deliverPiece(tcb, seg, at, end, now)
+      at = end
+    }
+    return octets
+  }
+
+  #deliverPiece(tcb: Tcb, seg: Segment, from: number, to: number, now: Millis): void {
+    const { ranges } = this
+    for (let i = ranges.indexOf(from); i < ranges.count && ranges.left(i) < to; i++) {
+      if (ranges.has(i, Mark.UNSEEN)) continue
+      const sentAt = ranges.firstAt(i)
+      const resent = ranges.has(i, Mark.RESENT)
+      const echoed = (seg.tsEcr - tcb.tsOffset - Math.floor(sentAt)) | 0
+      const ambiguous = resent && seg.hasTimestamps && echoed < 0
+      this.#rack.delivered(sentAt, Math.min(ranges.right(i), to), resent, ambiguous, now)
+    }
   }
 
   // RFC 2883 §4: a first block below the ACK, or within the second block, reports a duplicate. One that is older than what
@@ -139,6 +177,8 @@ export class Recovery {
       (((seg.sackEdges[0] as number) - (seg.sackEdges[2] as number)) | 0) >= 0 &&
       (((seg.sackEdges[3] as number) - (seg.sackEdges[1] as number)) | 0) >= 0
     if ((right > una && !within) || right - left > tcb.sndWndMax) return
+    this.#duplicates++
+    this.#rack.duplicate(una, tcb.sndNxtOffset)
     if (this.#spurious.duplicate(right - left)) this.#undo(tcb, seg, now)
   }
 
@@ -152,6 +192,7 @@ export class Recovery {
       if (rttMs > 0 && rttMs < MAX_RTO_MS) this.#rtt.sample(rttMs)
     }
     if (this.mode === SenderMode.OPEN) return
+    if (this.mode === SenderMode.RECOVERY) this.#rack.reordering = true
     this.mode = SenderMode.OPEN
     this.#force = false
     this.ranges.clearLost(tcb.sndUnaOffset, tcb.sndNxtOffset)
@@ -167,6 +208,7 @@ export class Recovery {
       if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
       this.mode = SenderMode.OPEN
       this.#force = false
+      this.#rack.recovered()
     } else if (this.mode === SenderMode.LOSS) {
       this.#widen(tcb, acked, now)
     } else if (!tcb.sackOk) {
@@ -183,18 +225,69 @@ export class Recovery {
   }
 
   #detectLoss(tcb: Tcb, una: number, now: Millis): void {
-    if (this.mode === SenderMode.LOSS || tcb.flightSize === 0) return
-    const edge = tcb.sackOk ? this.scoreboard.lostEdge(this.#mss) : -1
-    if (edge > una) this.ranges.markLost(una, edge, true)
-    if (this.mode !== SenderMode.OPEN) return
+    this.wakeAt = NEVER
+    if (tcb.flightSize === 0) return
+    const lost = tcb.sackOk ? this.#detectBySack(una, now) : this.#detectByDupAcks(una)
+    if (lost && this.mode === SenderMode.OPEN) this.#enterRecovery(tcb, now)
+  }
+
+  #detectBySack(una: number, now: Millis): boolean {
+    const { ranges, scoreboard } = this
+    const rack = this.#rack
+    const recovering = this.mode !== SenderMode.OPEN
+    let lost = false
+    // RFC 8985 §6.2 step 4: while there is no reordering, counting finds loss without a wait.
+    if (!rack.reordering && this.mode !== SenderMode.LOSS) {
+      const edge = scoreboard.lostEdge(this.#mss)
+      if (edge > una) lost = ranges.markLost(una, edge, true)
+      else if (!recovering && this.#dupAcks >= DUP_THRESH && una >= this.#recoveryPoint) {
+        lost = ranges.markLost(una, una + this.#mss, true)
+      }
+    }
+    const { sackedLength } = scoreboard
+    const windowMs = rack.windowMs(recovering, sackedLength, this.#mss, this.#rtt.srttMs)
+    this.wakeAt = rack.detect(ranges, scoreboard, windowMs, now)
+    return rack.found || lost
+  }
+
+  #detectByDupAcks(una: number): boolean {
     // RFC 6582 §3.2 step 2: data sent before the last recovery's end proves nothing new.
-    if ((edge <= una && this.#dupAcks < DUP_THRESH) || una < this.#recoveryPoint) return
+    if (this.#dupAcks < DUP_THRESH || una < this.#recoveryPoint) return false
+    if (this.mode !== SenderMode.OPEN) return false
     this.ranges.markLost(una, una + this.#mss, true)
-    this.#enterRecovery(tcb, now)
+    return true
+  }
+
+  /** The time of `wakeAt` has come: what has not arrived by now is lost. */
+  wake(tcb: Tcb, now: Millis): void {
+    this.#detectLoss(tcb, tcb.sndUnaOffset, now)
+  }
+
+  /** True when a tail loss probe is of use: nothing is known to be lost, and none is in flight (RFC 8985 §7.2). */
+  get mayProbe(): boolean {
+    return this.mode === SenderMode.OPEN && this.#probeEnd < 0 && this.wakeAt === NEVER
+  }
+
+  /** A tail loss probe leaves that ends at `end`; `again` when it was in flight before. */
+  probed(end: number, again: boolean): void {
+    this.#probeEnd = end
+    this.#probeAgain = again
+  }
+
+  // RFC 8985 §7.4.2: a probe that repaired the loss of the tail must not hide that there was one.
+  #judgeProbe(tcb: Tcb, una: number, acked: number, duplicate: boolean, now: Millis): void {
+    const answered = una >= this.#probeEnd
+    if (!answered && !duplicate) return
+    if (this.#probeAgain && !duplicate && una === this.#probeEnd && acked > 0) return
+    if (this.#probeAgain && una > this.#probeEnd && !duplicate) {
+      this.congestion.handleLoss(tcb.flightSize + acked, now)
+    }
+    this.#probeEnd = -1
   }
 
   #enterRecovery(tcb: Tcb, now: Millis): void {
     this.mode = SenderMode.RECOVERY
+    this.#probeEnd = -1
     this.#recoveryPoint = tcb.sndNxtOffset
     this.#force = true
     this.#rescued = false
@@ -245,7 +338,9 @@ export class Recovery {
    */
   nextRescue(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
     if (this.mode !== SenderMode.RECOVERY || this.#rescued || !tcb.sackOk) return false
-    if (this.pipe(tcb) + this.#mss > this.congestion.ssthresh) return false
+    const { cwnd, ssthresh } = this.congestion
+    if (this.pipe(tcb) + this.#mss > Math.min(cwnd, ssthresh)) return false
+    if (this.ranges.firstLost(this.scoreboard) >= 0) return false
     this.#rescued = true
     const end = this.scoreboard.lastHoleEnd(tcb.sndNxtOffset)
     if (this.ranges.has(this.ranges.indexOf(end - 1), Mark.RESENT)) return false

@@ -18,6 +18,8 @@ export const Mark = {
   LOST: 1,
   /** Sent more than once. */
   RESENT: 2,
+  /** Sent by somebody else, or a SYN: nobody here knows when. */
+  UNSEEN: 4,
 } as const
 
 export class SentRanges {
@@ -84,20 +86,20 @@ export class SentRanges {
   cover(from: number, to: number, now: Millis): void {
     if (this.count === 0) this.#start = from
     if (to <= this.end) return
-    this.#append(to, now)
+    this.#append(to, now, Mark.UNSEEN)
   }
 
   /** [from, to) leaves now, for the first time or again. */
   sent(from: number, to: number, now: Millis): void {
     if (this.count === 0) this.#start = from
-    if (from > this.end) this.#append(from, now)
+    if (from > this.end) this.#append(from, now, Mark.UNSEEN)
     if (from < this.end) this.#resend(from, Math.min(to, this.end), now)
-    if (to > this.end) this.#append(to, now)
+    if (to > this.end) this.#append(to, now, 0)
   }
 
-  #append(to: number, now: Millis): void {
+  #append(to: number, now: Millis, marks: number): void {
     const last = this.count - 1
-    if (last >= 0 && this.#marks[last] === 0 && this.#near(last, now)) {
+    if (last >= 0 && this.#marks[last] === marks && this.#near(last, now)) {
       this.#ends[last] = to
       this.#lastAt[last] = now
       return
@@ -107,7 +109,7 @@ export class SentRanges {
       this.#lastAt[this.count - 1] = now
       return
     }
-    this.#put(this.count++, to, now, now, 0)
+    this.#put(this.count++, to, now, now, marks)
   }
 
   #near(index: number, now: Millis): boolean {
