@@ -41,6 +41,7 @@ export class Sender {
   readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
   #probe = false
   #tailDue = false
+  #synLost = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   #lastSentAt: Millis = 0
@@ -63,6 +64,10 @@ export class Sender {
   setMss(mss: number): void {
     this.#mss = mss
     this.recovery.setMss(mss)
+    if (!this.#synLost) return
+    // RFC 6298 (5.7); RFC 5681 §3.1: one segment to start with.
+    this.rtt.synLost()
+    this.congestion.startSmall()
   }
 
   get mss(): number {
@@ -119,6 +124,7 @@ export class Sender {
     this.tailAt = NEVER
     if (tcb.flightSize === 0) return false
     this.timeouts++
+    if (tcb.sndUnaOffset < 0) this.#synLost = true
     if (this.timeouts > maxTimeouts) return true
     this.rtt.backOff()
     this.recovery.handleTimeout(tcb, this.timeouts === 1, now)

@@ -13,6 +13,8 @@ export const MIN_RTO_MS = 200
 export const MAX_RTO_MS = 60_000
 /** RFC 6298 (2.1): until a sample has been taken. */
 export const INITIAL_RTO_MS = 1000
+/** RFC 6298 (5.7). */
+export const RTO_AFTER_LOST_SYN_MS = 3000
 
 /** One connection's estimate. It starts afresh at a take-over. */
 export class RttEstimator {
@@ -34,6 +36,11 @@ export class RttEstimator {
   backOff(): void {
     if (this.#backoff < 16) this.#backoff++
     this.#timedOffset = -1
+  }
+
+  /** RFC 6298 (5.7): the SYN was lost, and nothing has been measured: what is the first for data is more cautious. */
+  synLost(): void {
+    if (this.srttMs < 0) this.#baseRtoMs = RTO_AFTER_LOST_SYN_MS
   }
 
   /** New data was acknowledged: the back-off ends. */
