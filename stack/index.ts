@@ -58,4 +58,4 @@ export {
   parseIpv4,
   parseIpv4Address,
 } from './wire/ipv4.js'
-export { ACK, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'
+export { ACK, CWR, ECE, Ecn, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'

@@ -20,7 +20,7 @@ import {
 import { Destination, destinationKind, Ipv4Output, receiveIpv4 } from './net/ipv4.js'
 import { Nic, type NicConfig } from './net/nic.js'
 import type { CongestionAlgorithm } from './tcp/congestion/congestion-control.js'
-import type { Connection } from './tcp/connection.js'
+import type { Connection, EcnUse } from './tcp/connection.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
 import type { TcbParts } from './tcp/tcb.js'
@@ -48,6 +48,8 @@ export interface StackOptions {
   readonly maxConnections?: number
   /** CUBIC (RFC 9438) unless told otherwise. */
   readonly congestion?: CongestionAlgorithm
+  /** Explicit congestion notification (RFC 3168): agreed to when a peer offers it, unless told otherwise. */
+  readonly ecn?: EcnUse
 }
 
 /** Both ends of a connection, local first. */
@@ -83,6 +85,7 @@ export class Stack {
         sendLimit: options.sendLimit ?? DEFAULT_SEND_LIMIT,
         maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
         congestion: options.congestion ?? 'cubic',
+        ecn: options.ecn ?? 'accept',
         secret: options.secret,
       },
       options.rng,
@@ -152,6 +155,7 @@ export class Stack {
     if (ethernet.dst !== nic.mac || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
     const reason = parseTcp(this.#in, frame, ip.payloadStart, ip.payloadEnd)
     if (reason !== DropReason.NONE) return reason
+    this.#in.ecn = ip.ecn
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
       return DropReason.TCP_BAD_CHECKSUM
     }
@@ -238,7 +242,7 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.checksumOffload)
-      this.#ipOut.emit(tx, src, dst, IpProtocol.TCP)
+      this.#ipOut.emit(tx, src, dst, IpProtocol.TCP, seg.ecn)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx

@@ -10,7 +10,7 @@
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
-import { ACK, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, CWR, ECE, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
@@ -46,6 +46,9 @@ export const FIN_WAIT_2_MS = 60_000
 const MAX_SYN_TIMEOUTS = 8
 const MAX_TIMEOUTS = 15
 
+/** Explicit congestion notification: never, when the peer offers it, or offered by us too. */
+export type EcnUse = 'off' | 'accept' | 'offer'
+
 /** What a connection is made with. */
 export interface ConnectionOptions {
   /** Octets of text that a segment may carry on this link: MTU less the IP and TCP headers. */
@@ -55,6 +58,7 @@ export interface ConnectionOptions {
   /** Octets that may wait to be acknowledged. */
   readonly sendLimit: number
   readonly congestion: CongestionAlgorithm
+  readonly ecn: EcnUse
   /** ISS for a SYN of ours (RFC 6528). */
   readonly iss: Seq
   /** Where TSval starts, so that it tells nothing about the host's uptime. */
@@ -259,6 +263,7 @@ export class Connection {
       frame.end = HEADROOM + plan.length
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
+      if (tcb.ecnOk) sender.markEcn(tcb, seg)
       this.#depart(seg, frame, now)
       sender.departed(tcb, nxtBefore, now)
       return true
@@ -288,7 +293,7 @@ export class Connection {
   // Completes a segment of a synchronized connection and commits it.
   #depart(seg: Segment, frame: Frame, now: Millis): void {
     const { tcb, receiver } = this
-    seg.flags |= ACK
+    seg.flags |= tcb.ecnOk && tcb.ecnEcho !== 0 ? ACK | ECE : ACK
     seg.ack = tcb.rcvNxt
     seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
     this.#stampTime(seg, now)
@@ -334,6 +339,7 @@ export class Connection {
       seg.windowScale = tcb.synSent ? tcb.rcvScale : scaleFor(this.receiver.limit)
     }
     seg.sackPermitted = (offers & Offer.SACK) !== 0
+    if ((offers & Offer.ECN) !== 0) seg.flags |= this.#ecnFlags(answers, repeated)
     if ((offers & Offer.TIMESTAMPS) !== 0) {
       seg.hasTimestamps = true
       const tsOffset = tcb.synSent ? tcb.tsOffset : this.#options.tsOffset
@@ -347,6 +353,13 @@ export class Connection {
     else sender.rtt.start(0, now)
     sender.rtoAt = now + sender.rtt.rtoMs
     return true
+  }
+
+  // RFC 3168 §6.1.1; §6.1.1.1: a SYN that got no answer is sent again without, lest something on the way dislikes it.
+  #ecnFlags(answers: boolean, repeated: boolean): number {
+    const use = this.#options.ecn
+    if (answers) return use === 'off' ? 0 : ECE
+    return use === 'offer' && !repeated ? ECE | CWR : 0
   }
 
   #settleMss(): void {

@@ -5,7 +5,7 @@
  * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../base/time.js'
-import type { Segment } from '../wire/tcp.js'
+import { CWR, Ecn, type Segment } from '../wire/tcp.js'
 import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
@@ -46,7 +46,6 @@ export class Sender {
   #probed = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
-
 
   constructor(algorithm: CongestionAlgorithm) {
     this.recovery = new Recovery(algorithm, this.rtt)
@@ -166,13 +165,7 @@ export class Sender {
     this.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
-  #nextNew(
-    tcb: Tcb,
-    buffers: Buffers,
-    maxLength: number,
-    now: Millis,
-    tail: boolean,
-  ): boolean {
+  #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis, tail: boolean): boolean {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
     const unsent = buffers.sent.contiguousEnd - nxt
@@ -217,6 +210,18 @@ export class Sender {
   #armPersist(tcb: Tcb, now: Millis): void {
     if (tcb.flightSize > 0 || this.persistAt !== NEVER) return
     this.persistAt = now + this.rtt.rtoMs
+  }
+
+  /**
+   * Marks a segment of a connection with ECN that carries `plan`: new text is ECN-capable, what is sent again and what
+   * probes a window is not (RFC 3168 §6.1.5, §6.1.6), and the first new text behind a reduction says so (§6.1.2).
+   */
+  markEcn(tcb: Tcb, seg: Segment): void {
+    if (this.plan.offset < tcb.sndNxtOffset || this.plan.length === 0 || this.#probe) return
+    seg.ecn = Ecn.ECT_0
+    if (!this.recovery.reduced) return
+    this.recovery.reduced = false
+    seg.flags |= CWR
   }
 
   /** Notes that `plan` has departed. `nxtBefore` is the stream offset of SND.NXT before it. */

@@ -14,7 +14,7 @@ import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
-import { Connection, ConnectionEvent, type ConnectionOptions } from './connection.js'
+import { Connection, ConnectionEvent, type ConnectionOptions, type EcnUse } from './connection.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
 import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
@@ -39,6 +39,7 @@ export interface TcpOptions {
   readonly sendLimit: number
   readonly maxConnections: number
   readonly congestion: CongestionAlgorithm
+  readonly ecn: EcnUse
   /** Shared by all nodes of a cluster. */
   readonly secret: SipKey
 }
@@ -445,13 +446,14 @@ export class Tcp {
     linkMss: number,
     now: Millis,
   ): ConnectionOptions {
-    const { receiveLimit, sendLimit, congestion, secret } = this.#options
+    const { receiveLimit, sendLimit, congestion, ecn, secret } = this.#options
     // allocates: once per connection
     return {
       linkMss,
       receiveLimit,
       sendLimit,
       congestion,
+      ecn,
       iss: initialSequenceNumber(secret, local, localPort, remote, remotePort, now),
       tsOffset: initialTimestampOffset(secret, local, localPort, remote, remotePort),
     }

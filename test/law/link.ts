@@ -3,6 +3,7 @@
  * doubled and swapped between client and bridge only, so whoever watches the bridge sees just what the owner sees and says.
  */
 import { Connection, Frame, type Millis, NEVER, Nic, parseIpv4Address, Segment, Stack, parseIpv4, Ipv4Header, parseTcp } from '../../stack/index.js'
+import { internetChecksum } from '../../stack/wire/checksum.js'
 import { EtherType, EthernetHeader, parseEthernet } from '../../stack/wire/ethernet.js'
 import type { Random } from './random.js'
 
@@ -16,6 +17,8 @@ export interface Faults {
   readonly loss: number
   readonly duplicate: number
   readonly jitterMs: number
+  /** How often a frame that is ECN-capable gets the mark of congestion (RFC 3168). */
+  readonly mark?: number
 }
 
 export interface Limits {
@@ -33,7 +36,7 @@ interface Flight {
 }
 
 export function newHost(address: typeof CLIENT, mac: number, random: Random, limits: Limits): [Stack, Nic] {
-  const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ...limits })
+  const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ecn: 'offer', ...limits })
   const nic = stack.addNic({ mac, mtu: 1500 })
   nic.setAddress(address, 24, 'assigned')
   nic.neighbors.learn(address === CLIENT ? OWNER : CLIENT, address === CLIENT ? OWNER_MAC : CLIENT_MAC, 0)
@@ -85,11 +88,12 @@ export class Link {
   }
 
   #fly(frame: Frame, toOwner: boolean): void {
-    const { loss, duplicate, jitterMs } = this.faults
+    const { loss, duplicate, jitterMs, mark = 0 } = this.faults
     const copies = this.random.chance(loss) ? 0 : this.random.chance(duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
       const copy = new Frame(2048)
       copy.copyFrom(frame)
+      if (this.random.chance(mark)) experienceCongestion(copy)
       this.#flights.push({ at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs, toOwner, frame: copy })
     }
     this.#flights.sort((a, b) => a.at - b.at)
@@ -101,6 +105,7 @@ export class Link {
     if (this.#ethernet.etherType !== EtherType.IPV4) return
     parseIpv4(this.#ip, view, this.#ethernet.payloadStart, this.#ethernet.payloadEnd)
     parseTcp(this.#seg, frame, this.#ip.payloadStart, this.#ip.payloadEnd)
+    this.#seg.ecn = this.#ip.ecn
     this.watch(this.#seg, direction, this.now)
   }
 
@@ -122,6 +127,15 @@ export class Link {
     this.exchange()
     return true
   }
+}
+
+// A router that is congested: ECT becomes CE, other frames stay as they are.
+function experienceCongestion(frame: Frame): void {
+  const { view, start } = frame
+  if (view.getUint16(start + 12) !== EtherType.IPV4 || (view.getUint8(start + 15) & 3) === 0) return
+  view.setUint8(start + 15, view.getUint8(start + 15) | 3)
+  view.setUint16(start + 24, 0)
+  view.setUint16(start + 24, internetChecksum(view, start + 14, start + 34))
 }
 
 /** One end of a connection: writes what it is given, reads all it gets, ends its side when `ends` says so. */

@@ -14,6 +14,7 @@ const FAULTS: readonly Faults[] = [
   { loss: 0, duplicate: 0, jitterMs: 0 },
   { loss: 0.02, duplicate: 0.01, jitterMs: 1 },
   { loss: 0.1, duplicate: 0.05, jitterMs: 3 },
+  { loss: 0.01, duplicate: 0, jitterMs: 1, mark: 0.2 },
 ]
 
 /** The fields in which two Tcbs differ. */
@@ -26,6 +27,8 @@ function differing(a: Tcb, b: Tcb): string[] {
 interface Outcome {
   checks: number
   states: Set<string>
+  /** How often the owner was seen echoing congestion. */
+  echoes: number
   wrong: string
 }
 
@@ -55,7 +58,7 @@ function run(seed: number): Outcome {
   const clientEnd = new End(link.connect(), random.bytes(random.below(60_000)))
   const shadow = new Shadow({ localAddress: OWNER, localPort: PORT, remoteAddress: CLIENT, remotePort: clientEnd.connection.localPort } as never)
   link.watch = (seg, direction, now) => shadow.observe(seg, direction, now)
-  const outcome: Outcome = { checks: 0, states: new Set(), wrong: '' }
+  const outcome: Outcome = { checks: 0, states: new Set(), echoes: 0, wrong: '' }
   let ownerEnd: End | null = null
   let owner: Connection | undefined
   const check = (): boolean => {
@@ -66,6 +69,7 @@ function run(seed: number): Outcome {
     const wrong = differing(owner.tcb, shadow.tcb)
     if (owner.state !== 0 && textDiffers(owner, shadow)) wrong.push('the text that is unacknowledged')
     outcome.checks++
+    outcome.echoes += owner.tcb.ecnEcho
     outcome.states.add(TCP_STATE_NAMES[owner.state] as string)
     if (wrong.length > 0) outcome.wrong = `seed ${seed}, ${ending}, at ${link.now}: ${wrong.join('; ')}`
     return wrong.length === 0
@@ -97,14 +101,17 @@ function act(ending: Ending, clientEnd: End, ownerEnd: End | null, random: Rando
 t.test('P5 P14 P15 P16 P17 P18: owner and shadow hold the same Tcb at every instant', (t) => {
   const states = new Set<string>()
   let checks = 0
+  let echoes = 0
   const wrong: string[] = []
-  for (let seed = 1; seed <= 240; seed++) {
+  for (let seed = 1; seed <= 320; seed++) {
     const outcome = run(seed)
     checks += outcome.checks
+    echoes += outcome.echoes
     for (const state of outcome.states) states.add(state)
     if (outcome.wrong !== '') wrong.push(outcome.wrong)
   }
-  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 240 seeds`)
+  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 320 seeds`)
+  t.ok(echoes > 500, `congestion was echoed in ${echoes} of them`)
   t.ok(checks > 20_000, `${checks} comparisons of ${TCB_FIELDS.length} fields`)
   for (const state of ['SYN_RECEIVED', 'ESTABLISHED', 'FIN_WAIT_1', 'FIN_WAIT_2', 'CLOSE_WAIT', 'LAST_ACK', 'TIME_WAIT', 'CLOSED']) {
     t.ok(states.has(state), `the owner was seen in ${state}`)

@@ -4,6 +4,7 @@
  * makes of what was delivered, so that the pipe comes down to ssthresh evenly and is filled again when losses emptied it.
  * All sizes are in octets.
  */
+
 export class ProportionalRateReduction {
   // prr_delivered, prr_out, RecoverFS.
   #delivered = 0

@@ -91,8 +91,7 @@ export class Rack {
       if (lastAt === this.#sentAt && ranges.has(i, Mark.RESENT)) continue
       const left = ranges.left(i)
       // Of what left together, only what lies below has been overtaken.
-      const right =
-        lastAt === this.#sentAt ? Math.min(ranges.right(i), this.#end) : ranges.right(i)
+      const right = lastAt === this.#sentAt ? Math.min(ranges.right(i), this.#end) : ranges.right(i)
       if (left >= right || scoreboard.skip(left) >= right) continue
       if (now - lastAt + ROUNDING_MS >= patienceMs) {
         if (ranges.markLost(left, right, false)) this.found = true

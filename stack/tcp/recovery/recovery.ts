@@ -8,7 +8,7 @@
  * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../../base/time.js'
-import type { Segment } from '../../wire/tcp.js'
+import { ECE, type Segment } from '../../wire/tcp.js'
 import {
   type CongestionAlgorithm,
   type CongestionControl,
@@ -49,6 +49,8 @@ export class Recovery {
   mode: SenderMode = SenderMode.OPEN
   /** Reductions of the window that were undone, as nothing had been lost. */
   undone = 0
+  /** The window was reduced since the peer was last told of it (RFC 3168 §6.1.2). */
+  reduced = false
   /** When the reordering window of something in flight ends (RFC 8985 §6.3). */
   wakeAt: Millis = NEVER
   readonly #algorithm: CongestionAlgorithm
@@ -64,6 +66,8 @@ export class Recovery {
   #force = false
   // RFC 6675 §4 NextSeg() (4): the rescue retransmission of this recovery has left.
   #rescued = false
+  // What was in flight at the last reduction: its marks ask for no other (RFC 3168 §6.1.2).
+  #reducedTo = -1
   // TLP.end_seq and TLP.is_retrans (RFC 8985 §7.1); -1 when no tail loss probe is in flight.
   #probeEnd = -1
   #probeAgain = false
@@ -116,6 +120,7 @@ export class Recovery {
       if (!tcb.sackOk) delivered = this.#mss
     }
     if (this.#probeEnd >= 0) this.#judgeProbe(tcb, una, acked, this.#duplicates > duplicates, now)
+    if (tcb.ecnOk && seg.has(ECE)) this.#takeCongestion(tcb, una, acked, now)
     this.#detectLoss(tcb, una, now)
     if (this.mode !== SenderMode.RECOVERY) return
     const pipe = this.pipe(tcb)
@@ -218,6 +223,20 @@ export class Recovery {
     }
   }
 
+  // RFC 3168 §6.1.2: a mark is as good as a loss, without anything to send again, and counts once in a round trip.
+  #takeCongestion(tcb: Tcb, una: number, acked: number, now: Millis): void {
+    if (this.mode !== SenderMode.OPEN || una < this.#reducedTo) return
+    this.congestion.handleLoss(tcb.flightSize + acked, now)
+    // What follows has a reason that no duplicate takes away.
+    this.#spurious.begin()
+    this.#noteReduction(tcb)
+  }
+
+  #noteReduction(tcb: Tcb): void {
+    this.reduced = true
+    this.#reducedTo = tcb.sndNxtOffset
+  }
+
   // RFC 7661 §4.2: a window that is not in use is not validated, and must not grow.
   #widen(tcb: Tcb, acked: number, now: Millis): void {
     if (2 * (tcb.flightSize + acked) < this.congestion.cwnd) return
@@ -294,6 +313,7 @@ export class Recovery {
     this.#prr.start(tcb.flightSize)
     this.#spurious.begin()
     this.congestion.handleLoss(tcb.flightSize, now)
+    this.#noteReduction(tcb)
   }
 
   /** The retransmission timer expired; `first` is false for a repeated time-out of the same data. */
@@ -302,6 +322,7 @@ export class Recovery {
     if (tcb.sndWnd > 0) {
       if (first) this.#spurious.begin()
       this.congestion.handleTimeout(tcb.flightSize, first, now)
+      this.#noteReduction(tcb)
     }
     // RFC 2018 §8: after a time-out the reports are no longer trusted.
     this.scoreboard.clear()

@@ -6,6 +6,7 @@
  *
  * An episode begins with a reduction and lasts until the next: D-SACKs come a round trip later than the recovery's end.
  */
+
 export class SpuriousRetransmission {
   #open = false
   // Octets sent again in this episode and not reported as duplicates.
