@@ -2,7 +2,7 @@
  * Mirror: writes what changed in a snooper's shadows to the MirrorStore, once per turn at most (P27): the state as a record, the
  * text as runs by stream offset, and the removal of what is purged. It is also where retention is applied.
  */
-import type { Millis, StreamBuffer } from '../stack/index.js'
+import { arrivedUnseen, type Millis, type StreamBuffer } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
 import type { MirrorStore, TextSide } from './mirror-store.js'
 import { purge } from './retention.js'
@@ -51,7 +51,10 @@ export class Mirror {
 
   #writeShadow(shadow: Shadow, now: Millis): void {
     const { tcb, buffers, key } = shadow
-    purge(shadow, this.#checkpoints.inputOffset(key, tcb.iss, tcb.irs))
+    const consumed = this.#checkpoints.inputOffset(key, tcb.iss, tcb.irs)
+    // What the application has consumed nobody needs any more, heard here or not: a gap before it is none.
+    if (shadow.verdict === 'gap') arrivedUnseen(tcb, buffers, consumed)
+    purge(shadow, consumed)
     this.#store.putTcb(key, encodeTcbRecord(tcb, this.#continuity, now))
     shadow.sentMirrored = this.#writeText(shadow, 'sent', buffers.sent, shadow.sentMirrored)
     shadow.receivedMirrored = this.#writeText(

@@ -102,7 +102,8 @@ export class ClusterNode implements FrameSnoop {
     for (const { key } of [...mirrorStore.flows(binding.id)]) mirrorStore.removeFlow(key)
     mirrorStore.flush()
     this.#turnedAt = now
-    this.#listenUntil = now + timing.bootMs
+    // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
+    this.#listenUntil = now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
     this.#declare(DeclarationKind.PRESENT, true)
   }
 
@@ -189,10 +190,12 @@ export class ClusterNode implements FrameSnoop {
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
     if (fresh) {
       this.detector.forget(d.node)
-      this.#succession.met(d.node, now)
+      this.#succession.met(d.node, d.incarnation, now)
       const { node, controlAddress, controlPort, heartbeatPort } = d
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
+      // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
+      if (this.state === 'owner') this.#world.nic.announce(this.options.binding.address, now)
     }
     this.detector.watch(d.node, now)
     this.detector.heard(d.node, now)
@@ -213,8 +216,9 @@ export class ClusterNode implements FrameSnoop {
   #handleClaim(d: OwnershipDeclaration, owner: NodeId, now: Millis): void {
     const order = compareClaims(d.epoch, owner, this.epoch, this.owner)
     if (order < 0) {
-      // A lesser claim: its maker has missed a greater one.
+      // A lesser claim: its maker has missed a greater one. It may have drawn the clients to its Ethernet address, too.
       this.#answer = true
+      if (this.state === 'owner') this.#world.nic.announce(this.options.binding.address, now)
       return
     }
     this.#succession.ownerSpoke(now)

@@ -16,6 +16,7 @@ import {
   type MacAddress,
   type Millis,
   max,
+  NEVER,
   newBuffers,
   openPassive,
   RST,
@@ -40,10 +41,21 @@ export type Direction = 'inbound' | 'outbound'
  */
 export type Verdict = 'ready' | 'gap' | 'untracked'
 
-/** Segments from the peer that wait for the owner's segment that they acknowledge. */
-export const MAX_HELD = 4
+/** Segments from the peer that wait for the owner's segment that they answer. */
+export const MAX_HELD = 64
+/** Octets by which text may lie beyond the window that was heard of: what lies further is nobody's. */
+const MAX_OUTRUN = 4 * 1024 * 1024
+/** How much later than a segment the window may be heard of that it fills. */
+const OUTRUN_MS: Millis = 20
 /** Octets of text kept in each direction at most. */
 export const MAX_KEPT = 16 * 1024 * 1024
+
+// A segment that waits.
+interface Held {
+  readonly seg: Segment
+  /** Until when it waits for the window it fills; NEVER: for the data it acknowledges. */
+  readonly until: Millis
+}
 
 export class Shadow {
   readonly key: FlowKey
@@ -66,7 +78,7 @@ export class Shadow {
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
-  #held: Segment[] = []
+  #held: Held[] = []
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
 
@@ -132,15 +144,22 @@ export class Shadow {
     }
     if (direction === 'outbound') {
       // The owner's SYN went by unheard, and with it the options and the start of the stream.
-      if (!tcb.synSent && !seg.has(SYN) && !seg.has(RST)) return this.#loseTrack(seg, direction)
+      if (!tcb.synSent && !seg.has(SYN) && !seg.has(RST)) {
+        this.#loseTrack(seg, direction)
+        return
+      }
       if (seg.has(SYN) && seg.has(ACK)) this.#answered = true
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held.length > 0) this.#replayHeld(now)
       return
     }
     if (tcb.state === TcpState.CLOSED && !tcb.synSent) openPassive(tcb)
-    if (this.#outruns(seg)) this.#hold(seg)
-    else segmentArrives(tcb, buffers, seg, now)
+    if (this.#outruns(seg)) {
+      this.#hold(seg, NEVER)
+      return
+    }
+    if (this.#outrunsWindow(seg)) this.#hold(seg, now + OUTRUN_MS)
+    segmentArrives(tcb, buffers, seg, now)
   }
 
   /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
@@ -150,7 +169,7 @@ export class Shadow {
       this.#tracked = false
       this.peerAck = this.tcb.sndNxt
     }
-    for (const seg of this.#held) {
+    for (const { seg } of this.#held) {
       if (!this.#tracked || !this.tcb.synSent) {
         // It acknowledges a SYN that nobody here has heard.
         this.#loseTrack(seg, 'inbound')
@@ -168,27 +187,38 @@ export class Shadow {
     return { tcb: this.tcb, buffers: this.buffers }
   }
 
-  // An ACK may outrun the data it acknowledges, when the two come from different ports.
+  // On its way here a segment may outrun the owner's data that it acknowledges, when the two come from different ports.
   #outruns(seg: Segment): boolean {
     if (!seg.has(ACK) || this.tcb.state === TcpState.LISTEN) return false
     return !this.tcb.synSent || lt(this.tcb.sndNxt, seg.ack)
   }
 
-  #hold(seg: Segment): void {
+  // Or it may outrun the window that it fills. What the owner may have taken must not be cut off here; but one octet before a
+  // closed window is a probe, which the owner refuses.
+  #outrunsWindow(seg: Segment): boolean {
+    const { tcb } = this
+    const beyond = diff(add(seg.seq, seg.len), tcb.rcvAdv)
+    if (seg.len === 0 || beyond <= 0 || beyond > MAX_OUTRUN || !tcb.synSent) return false
+    return tcb.rcvWnd > 0 || seg.len > 1
+  }
+
+  #hold(seg: Segment, until: Millis): void {
     if (this.#held.length >= MAX_HELD) this.#held.shift()
     // allocates: only for segments out of their order
-    this.#held.push(copySegment(seg))
+    this.#held.push({ seg: copySegment(seg), until })
   }
 
   #replayHeld(now: Millis): void {
     for (let i = 0; i < this.#held.length; ) {
-      const seg = this.#held[i] as Segment
-      if (this.#outruns(seg)) {
+      const { seg, until } = this.#held[i] as Held
+      const waits = until === NEVER ? this.#outruns(seg) : this.#outrunsWindow(seg)
+      if (waits && now < until) {
         i++
         continue
       }
       this.#held.splice(i, 1)
-      segmentArrives(this.tcb, this.buffers, seg, now)
+      // A window that opens much later is another one: what came before it was a probe, and the owner refused it.
+      if (now < until) segmentArrives(this.tcb, this.buffers, seg, now)
     }
   }
 

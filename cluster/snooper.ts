@@ -18,6 +18,7 @@ import {
   type Millis,
   parseIpv4,
   parseTcp,
+  Reassembler,
   Segment,
   SYN,
   TcpState,
@@ -48,10 +49,12 @@ export class Snooper {
   active = true
   readonly #ip = new Ipv4Header()
   readonly #seg = new Segment()
+  readonly #fragments: Reassembler
 
   constructor(binding: Binding, drops: DropCounters) {
     this.binding = binding
     this.drops = drops
+    this.#fragments = new Reassembler(drops)
   }
 
   /** Takes one frame of the link. `frame` and `ethernet` are borrowed. True when it belongs to the binding. */
@@ -62,7 +65,17 @@ export class Snooper {
     if (parseIpv4(ip, frame.view, payloadStart, payloadEnd) !== DropReason.NONE) return false
     const inbound = ip.dst === this.binding.address
     if (!inbound && ip.src !== this.binding.address) return false
-    if (ip.protocol !== IpProtocol.TCP || ip.isFragment) return false
+    if (ip.protocol !== IpProtocol.TCP) return false
+    if (!ip.isFragment) return this.#onDatagram(frame, inbound, ethernet, now)
+    const whole = this.#fragments.add(ip, frame, now)
+    if (whole === null) return true
+    parseIpv4(ip, whole.view, whole.start, whole.end)
+    return this.#onDatagram(whole, inbound, ethernet, now)
+  }
+
+  // The whole datagram in #ip, in one frame or put together as the owner puts it together.
+  #onDatagram(frame: Frame, inbound: boolean, ethernet: EthernetHeader, now: Millis): boolean {
+    const ip = this.#ip
     const seg = this.#seg
     if (parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd) !== DropReason.NONE) return false
     seg.ecn = ip.ecn
@@ -154,10 +167,12 @@ export class Snooper {
   }
 
   handleTimeout(now: Millis): void {
+    // The owner tells the sender of a datagram that never became whole; a shadow forgets it.
+    while (this.#fragments.expire(now) !== null);
     for (const shadow of this.table.expire(now)) this.removed.push(shadow)
   }
 
   nextDeadline(): Millis {
-    return this.table.nextDeadline()
+    return Math.min(this.table.nextDeadline(), this.#fragments.nextDeadline())
   }
 }

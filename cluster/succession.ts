@@ -13,7 +13,7 @@ export class Succession {
   readonly #binding: Binding
   readonly #policy: FailoverPolicy
   readonly #peers: Peers
-  readonly #metAt = new Map<NodeId, Millis>()
+  readonly #met = new Map<NodeId, { readonly incarnation: number; readonly at: Millis }>()
   #ownerSpokeAt: Millis = Number.NEGATIVE_INFINITY
   #hearsay = false
 
@@ -24,9 +24,13 @@ export class Succession {
     this.#peers = peers
   }
 
-  /** A node has come up, as far as this one knows. */
-  met(node: NodeId, now: Millis): void {
-    this.#metAt.set(node, now)
+  /**
+   * A node has declared itself. Only a new process has overheard nothing; one that was merely silent counts itself in line,
+   * and must be counted by the others alike.
+   */
+  met(node: NodeId, incarnation: number, now: Millis): void {
+    if (this.#met.get(node)?.incarnation === incarnation) return
+    this.#met.set(node, { incarnation, at: now })
   }
 
   /** The owner itself has declared that it owns the binding. */
@@ -58,6 +62,6 @@ export class Succession {
 
   // Up before the owner was heard for the last time.
   #wasThere(node: NodeId): boolean {
-    return (this.#metAt.get(node) ?? 0) < this.#ownerSpokeAt
+    return (this.#met.get(node)?.at ?? 0) < this.#ownerSpokeAt
   }
 }

@@ -15,7 +15,15 @@ export {
   NO_OFFLOAD,
   type Offload,
 } from './link/link-endpoint.js'
+export { Reassembler } from './net/fragments.js'
 export { type AddressState, type FrameSnoop, Nic, type NicConfig } from './net/nic.js'
+export { type ReceivedDatagram, UdpEvent, type UdpSocket } from './net/udp.js'
+export {
+  createDgram,
+  type Dgram,
+  type DgramSocket,
+  type RemoteInfo,
+} from './socket/dgram.js'
 export type { CheckpointPort, StackHost } from './socket/host.js'
 export { createNet, type Net } from './socket/net.js'
 export type { Server } from './socket/server.js'

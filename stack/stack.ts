@@ -1,6 +1,6 @@
 // hot path: no allocation per frame
 /**
- * Stack: joins links, IP, ICMP and TCP. Frames go in by `receive`, frames come out by `pollTransmit`, time goes in by
+ * Stack: joins links, IP, ICMP, UDP and TCP. Frames go in by `receive`, frames come out by `pollTransmit`, time goes in by
  * `handleTimeout`; in between nothing happens. It knows no clock, no promise and no callback but the NIC's snoop hook.
  */
 import { DropCounters, DropReason } from './base/counters.js'
@@ -8,29 +8,24 @@ import { StackError } from './base/errors.js'
 import type { Seq } from './base/seq.js'
 import type { SipKey } from './base/siphash.js'
 import type { Millis, Rng } from './base/time.js'
-import {
-  emitEchoReply,
-  emitPortUnreachable,
-  emitProtocolUnreachable,
-  mayReportError,
-  parseQuotedDatagram,
-  QuotedDatagram,
-  TokenBucket,
-} from './net/icmp.js'
-import { Destination, destinationKind, Ipv4Output, receiveIpv4 } from './net/ipv4.js'
+import { IpInput } from './ip-input.js'
+import { Ipv4Output } from './net/ipv4.js'
 import { Nic, type NicConfig } from './net/nic.js'
+import { MAX_UDP_DATA, Udp, type UdpSocket } from './net/udp.js'
+import { departureTo, UdpOutput } from './net/udp-output.js'
 import type { CongestionAlgorithm } from './tcp/congestion/congestion-control.js'
-import type { Connection, EcnUse } from './tcp/connection.js'
+import type { Connection } from './tcp/connection.js'
+import type { EcnUse } from './tcp/handshake.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
+import { TcpState } from './tcp/state.js'
 import type { TcbParts } from './tcp/tcb.js'
 import { Tcp } from './tcp/tcp.js'
-import { sealTransport, verifyTransport } from './wire/checksum.js'
-import { BROADCAST_MAC, EthernetHeader, EtherType, parseEthernet } from './wire/ethernet.js'
+import { sealTransport } from './wire/checksum.js'
+import { EthernetHeader, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
-import { IcmpMessage, IcmpType, isIcmpError, parseIcmpv4, UnreachableCode } from './wire/icmpv4.js'
-import { IpProtocol, type Ipv4Address, Ipv4Header, isUnicast } from './wire/ipv4.js'
-import { emitTcp, parseTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
+import { IpProtocol, type Ipv4Address, isMulticast, UNSPECIFIED } from './wire/ipv4.js'
+import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 
 export const DEFAULT_RECEIVE_LIMIT = 1024 * 1024
 export const DEFAULT_SEND_LIMIT = 2 * 1024 * 1024
@@ -63,22 +58,21 @@ export interface Endpoints {
 export class Stack {
   readonly drops = new DropCounters()
   readonly tcp: Tcp
+  readonly udp: Udp
   /** The NIC that the frame of the last successful `pollTransmit` leaves by. */
   txNic: Nic | null = null
   readonly #nics: Nic[] = []
   readonly #ipOut: Ipv4Output
-  readonly #icmpBudget = new TokenBucket()
+  readonly #udpOut: UdpOutput
+  readonly #input: IpInput
   readonly #ethernet = new EthernetHeader()
-  readonly #ip = new Ipv4Header()
-  readonly #icmp = new IcmpMessage()
-  readonly #quoted = new QuotedDatagram()
-  readonly #in = new Segment()
   readonly #out = new Segment()
   readonly #tx = new Frame()
-  readonly #quiet = new Set<number>()
 
   constructor(options: StackOptions) {
     this.#ipOut = new Ipv4Output(options.rng)
+    this.#udpOut = new UdpOutput(this.#ipOut)
+    this.udp = new Udp(options.rng)
     this.tcp = new Tcp(
       {
         receiveLimit: options.receiveLimit ?? DEFAULT_RECEIVE_LIMIT,
@@ -91,6 +85,7 @@ export class Stack {
       options.rng,
       this.drops,
     )
+    this.#input = new IpInput(this.tcp, this.udp, this.#ipOut, this.drops)
   }
 
   get nics(): readonly Nic[] {
@@ -107,105 +102,15 @@ export class Stack {
   receive(nic: Nic, frame: Frame, now: Millis): void {
     const ethernet = this.#ethernet
     let reason: DropReason = parseEthernet(ethernet, frame)
+    // Another VLAN is another network: its addresses may be the same as ours.
+    if (reason === DropReason.NONE && !nic.takesTag(ethernet.tag)) {
+      reason = DropReason.ETHERNET_OTHER_VLAN
+    }
     if (reason === DropReason.NONE) {
       if (nic.snoop !== null) nic.snoop.onFrame(frame, ethernet, now)
-      reason = this.#receiveLocal(nic, frame, ethernet, now)
+      reason = this.#input.receive(nic, frame, ethernet, now)
     }
     if (reason !== DropReason.NONE) this.drops.count(reason)
-  }
-
-  #receiveLocal(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    if (ethernet.dst !== nic.mac && ethernet.dst !== BROADCAST_MAC) {
-      return DropReason.ETHERNET_OTHER_MAC
-    }
-    // A priority tag names no VLAN; other tags belong to links that are not this one.
-    if (ethernet.tag > 0 && (ethernet.tag & 0xfff) !== 0) return DropReason.ETHERNET_OTHER_MAC
-    if (ethernet.etherType === EtherType.ARP) return nic.receiveArp(frame, ethernet, now)
-    if (ethernet.etherType === EtherType.IPV4) return this.#receiveIpv4(nic, frame, ethernet, now)
-    return ethernet.etherType === EtherType.EXPERIMENTAL
-      ? DropReason.NONE
-      : DropReason.ETHERNET_UNKNOWN_TYPE
-  }
-
-  #receiveIpv4(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    const ip = this.#ip
-    const reason = receiveIpv4(ip, frame, ethernet.payloadStart, ethernet.payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    const own = nic.addressOf(ip.dst)
-    if (own === undefined || own.state !== 'assigned') return DropReason.IPV4_NOT_OURS
-    // RFC 1122 §3.2.1.3: nobody else has our address, and nobody is a broadcast address.
-    if (
-      ip.src === ip.dst ||
-      destinationKind(ip.src, own.address, own.prefix) !== Destination.OTHER
-    ) {
-      return DropReason.IPV4_BAD_SOURCE
-    }
-    if (ip.isFragment) return DropReason.IPV4_FRAGMENT
-    if (ip.protocol === IpProtocol.TCP) return this.#receiveTcp(nic, frame, ethernet, now)
-    if (ip.protocol === IpProtocol.ICMP) return this.#receiveIcmp(nic, frame, now)
-    this.#report(nic, frame, ethernet, now, ip.protocol === IpProtocol.UDP)
-    return ip.protocol === IpProtocol.UDP
-      ? DropReason.UDP_NO_PORT
-      : DropReason.IPV4_UNKNOWN_PROTOCOL
-  }
-
-  #receiveTcp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    const ip = this.#ip
-    // RFC 9293 §3.9.2.3 (MUST-57): a segment to a group of hosts is dropped in silence.
-    if (ethernet.dst !== nic.mac || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
-    const reason = parseTcp(this.#in, frame, ip.payloadStart, ip.payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    this.#in.ecn = ip.ecn
-    if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
-      return DropReason.TCP_BAD_CHECKSUM
-    }
-    this.tcp.linkMss = nic.linkMss
-    this.tcp.receive(this.#in, ip.dst, ip.src, now, this.#quiet.has(ip.dst))
-    return DropReason.NONE
-  }
-
-  #receiveIcmp(nic: Nic, frame: Frame, now: Millis): DropReason {
-    const ip = this.#ip
-    const icmp = this.#icmp
-    const reason = parseIcmpv4(icmp, frame.view, ip.payloadStart, ip.payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    if (icmp.type === IcmpType.ECHO_REQUEST) {
-      const out = nic.newDatagram()
-      if (out === null) return DropReason.NONE
-      if (!emitEchoReply(out, frame, icmp)) nic.cancelDatagram()
-      else this.#queue(nic, out, ip.dst, ip.src, now)
-      return DropReason.NONE
-    }
-    if (!isIcmpError(icmp.type)) return DropReason.NONE
-    const quoted = this.#quoted
-    if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
-    if (icmp.type === IcmpType.DESTINATION_UNREACHABLE && quoted.protocol === IpProtocol.TCP) {
-      const error = openError(icmp.code)
-      if (error === '') return DropReason.NONE
-      const { src, srcPort, dst, dstPort } = quoted
-      this.tcp.handleUnreachable(src, srcPort, dst, dstPort, quoted.seq as Seq, error)
-    }
-    return DropReason.NONE
-  }
-
-  // ICMP unreachable about the datagram that was just parsed, within the rules of RFC 1122 §3.2.2 and the budget.
-  #report(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis, port: boolean): void {
-    const ip = this.#ip
-    if (!mayReportError(ip, frame, ethernet.dst)) return
-    if (!this.#icmpBudget.take(now)) {
-      this.drops.count(DropReason.ICMP_RATE_LIMITED)
-      return
-    }
-    const out = nic.newDatagram()
-    if (out === null) return
-    if (port) emitPortUnreachable(out, frame, ip)
-    else emitProtocolUnreachable(out, frame, ip)
-    this.#queue(nic, out, ip.dst, ip.src, now)
-  }
-
-  #queue(nic: Nic, frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): void {
-    this.#ipOut.emit(frame, src, dst, IpProtocol.ICMP)
-    nic.queueDatagram(frame, src, dst, now)
   }
 
   /**
@@ -213,8 +118,8 @@ export class Stack {
    * neighbour's address is kept by the NIC and comes later.
    */
   pollTransmit(now: Millis): Frame | null {
-    // The segments of TCP may have asked for a neighbour, so the NICs have their say before and after.
-    return this.#pollNics(now) ?? this.#pollTcp(now) ?? this.#pollNics(now)
+    // What leaves may have asked for a neighbour, so the NICs have their say before and after.
+    return this.#pollNics(now) ?? this.#pollTcp(now) ?? this.#pollUdp(now) ?? this.#pollNics(now)
   }
 
   #pollNics(now: Millis): Frame | null {
@@ -250,6 +155,24 @@ export class Stack {
     return null
   }
 
+  #pollUdp(now: Millis): Frame | null {
+    for (let next = this.udp.pollOutgoing(); next !== null; next = this.udp.pollOutgoing()) {
+      const nic = this.#nicFor(next.src)
+      if (nic === null) {
+        this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
+        continue
+      }
+      if (this.#udpOut.depart(next, nic, this.#tx, now)) {
+        this.txNic = nic
+        return this.#tx
+      }
+      // Fragments leave before the next datagram is cut, so that one always finds the queue empty.
+      const queued = this.#pollNics(now)
+      if (queued !== null) return queued
+    }
+    return null
+  }
+
   // The NIC that has the address; it leaves the stack only where it is assigned.
   #nicFor(address: Ipv4Address): Nic | null {
     for (let i = 0; i < this.#nics.length; i++) {
@@ -261,12 +184,29 @@ export class Stack {
 
   /** Acts on every timer that is due. */
   handleTimeout(now: Millis): void {
+    for (let i = 0; i < this.#nics.length; i++) this.#failNeighbors(this.#nics[i] as Nic, now)
+    this.#input.handleTimeout(this.#nics, now)
     this.tcp.handleTimeout(now)
+  }
+
+  // RFC 1122 §2.4: a connection that is being opened by way of a neighbour that does not exist has nothing to wait for.
+  #failNeighbors(nic: Nic, now: Millis): void {
+    for (let hop = nic.pollFailure(now); hop !== UNSPECIFIED; hop = nic.pollFailure(now)) {
+      for (const connection of this.tcp.demux.connections()) {
+        if (connection.state !== TcpState.SYN_SENT) continue
+        if (!nic.isAssigned(connection.localAddress as Ipv4Address)) continue
+        if (nic.routes.nextHop(connection.remoteAddress as Ipv4Address) !== hop) continue
+        connection.fail('EHOSTUNREACH')
+      }
+      const lost = hop
+      // allocates: once per neighbour that is given up
+      this.udp.handleLostNeighbor((peer) => nic.routes.nextHop(peer) === lost)
+    }
   }
 
   /** When `handleTimeout` or `pollTransmit` has something to do; NEVER when only input can change anything. */
   nextDeadline(): Millis {
-    let earliest = this.tcp.nextDeadline()
+    let earliest = Math.min(this.tcp.nextDeadline(), this.#input.nextDeadline())
     for (let i = 0; i < this.#nics.length; i++) {
       earliest = Math.min(earliest, (this.#nics[i] as Nic).nextDeadline())
     }
@@ -276,6 +216,11 @@ export class Stack {
   /** A connection with news in its `events`, or null. */
   pollReady(): Connection | null {
     return this.tcp.pollReady()
+  }
+
+  /** A UDP socket with news in its `events`, or null. */
+  pollDatagrams(): UdpSocket | null {
+    return this.udp.pollReady()
   }
 
   /** A listener with connections to accept, or null. */
@@ -300,15 +245,38 @@ export class Stack {
     localAddress: Ipv4Address | null = null,
     localPort = 0,
   ): Connection {
-    for (const nic of this.#nics) {
-      for (const own of nic.addresses()) {
-        if (own.state !== 'assigned') continue
-        if (localAddress !== null && own.address !== localAddress) continue
-        if (nic.routes.nextHop(remoteAddress) === 0) continue
-        return this.tcp.connect(own.address, localPort, remoteAddress, remotePort, nic.linkMss, now)
-      }
+    const from = departureTo(this.#nics, remoteAddress, localAddress)
+    // RFC 9293 §3.9.2.3 (MUST-57): a connection has one host at each end.
+    if (from === null || from.nic.isGroup(remoteAddress)) {
+      throw new StackError('ENETUNREACH', 'no assigned address has a route to the peer')
     }
-    throw new StackError('ENETUNREACH', 'no assigned address has a route to the peer')
+    const { nic, address } = from
+    return this.tcp.connect(address, localPort, remoteAddress, remotePort, nic.linkMss, now)
+  }
+
+  /**
+   * Sends `data`, which is copied, from a socket of `udp`. A datagram for one of our own addresses is delivered at once. Throws
+   * EMSGSIZE, ENETUNREACH, ENOBUFS, and EACCES for a broadcast by a socket that may not.
+   */
+  sendDatagram(socket: UdpSocket, data: Uint8Array, address: Ipv4Address, port: number): void {
+    const local = socket.localAddress === UNSPECIFIED ? null : socket.localAddress
+    const own = this.#nicFor(address)
+    if (own !== null && data.length <= MAX_UDP_DATA) {
+      const src = local ?? address
+      const reason = this.udp.deliver(data.slice(), src, socket.localPort, address, port, false)
+      if (reason !== DropReason.NONE) this.drops.count(reason)
+      if (reason !== DropReason.UDP_NO_PORT) return
+      this.udp.handleUnreachable(src, socket.localPort, address, port, 'ECONNREFUSED')
+      return
+    }
+    const from = departureTo(this.#nics, address, local)
+    if (from === null) {
+      throw new StackError('ENETUNREACH', 'no assigned address has a route to the peer')
+    }
+    if (!socket.broadcast && from.nic.isGroup(address) && !isMulticast(address)) {
+      throw new StackError('EACCES', 'allow broadcasts on this socket first')
+    }
+    this.udp.send(socket, data, from.address, address, port)
   }
 
   /** Promotion of what a shadow overheard: see {@link Tcp.adopt}. */
@@ -348,14 +316,6 @@ export class Stack {
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
   setQuiet(address: Ipv4Address, quiet: boolean): void {
-    if (quiet) this.#quiet.add(address)
-    else this.#quiet.delete(address)
+    this.#input.setQuiet(address, quiet)
   }
-}
-
-// What ICMP unreachable says about a connection that is being opened; empty when it says nothing against it.
-function openError(code: number): string {
-  if (code === UnreachableCode.FRAGMENTATION_NEEDED) return ''
-  if (code === UnreachableCode.PORT || code === UnreachableCode.PROTOCOL) return 'ECONNREFUSED'
-  return code === UnreachableCode.NETWORK ? 'ENETUNREACH' : 'EHOSTUNREACH'
 }

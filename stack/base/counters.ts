@@ -4,7 +4,7 @@
  * by reason, and the reasons are what an operator sees in the metrics.
  */
 
-/** Reasons, in the order of the layers. 0 means: not dropped. */
+/** Reasons, the first ones in the order of the layers; a number never changes. 0 means: not dropped. */
 export const DropReason = {
   NONE: 0,
   ETHERNET_TRUNCATED: 1,
@@ -54,6 +54,15 @@ export const DropReason = {
   SHADOW_TABLE_FULL: 45,
   SHADOW_NO_SYN: 46,
   SHADOW_HELD_FULL: 47,
+  IPV4_FRAGMENT_BAD_LENGTH: 48,
+  IPV4_FRAGMENT_TOO_LONG: 49,
+  IPV4_FRAGMENT_TINY: 50,
+  IPV4_FRAGMENT_OVERLAP: 51,
+  IPV4_FRAGMENT_MIXED_ECN: 52,
+  IPV4_FRAGMENT_LIMIT: 53,
+  IPV4_FRAGMENT_TIMEOUT: 54,
+  UDP_QUEUE_FULL: 55,
+  ETHERNET_OTHER_VLAN: 56,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

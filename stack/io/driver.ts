@@ -38,6 +38,8 @@ export interface Driven<N> {
   nextDeadline(): Millis
   pollReady(): ReadyConnection | null
   pollAccept(): ReadyListener | null
+  /** A socket with datagrams to read, or with an error. */
+  pollDatagrams?(): ReadyConnection | null
 }
 
 /** Somebody who has a part in each turn: the cluster, a mirror, a store of checkpoints. */
@@ -216,12 +218,10 @@ export class Driver<N> {
         ;(l.context as ReadySink).handleReady(0)
       }
       for (let c = this.stack.pollReady(); c !== null; c = this.stack.pollReady()) {
-        const events = c.events
-        // Nobody has accepted it yet: the news can wait.
-        if (events === 0 || c.context === null) continue
-        c.events = 0
-        told = true
-        ;(c.context as ReadySink).handleReady(events)
+        if (tellOne(c)) told = true
+      }
+      for (let s = this.#nextSocket(); s !== null; s = this.#nextSocket()) {
+        if (tellOne(s)) told = true
       }
       done = true
     } catch (error) {
@@ -236,6 +236,10 @@ export class Driver<N> {
       }
     }
     return told
+  }
+
+  #nextSocket(): ReadyConnection | null {
+    return this.stack.pollDatagrams?.() ?? null
   }
 
   #send(now: Millis): void {
@@ -311,6 +315,15 @@ class Port<N> implements FrameSink {
     this.#now = -1
     this.#driver.handleBatch(now)
   }
+}
+
+function tellOne(ready: ReadyConnection): boolean {
+  const events = ready.events
+  // Nobody has accepted it yet: the news can wait.
+  if (events === 0 || ready.context === null) return false
+  ready.events = 0
+  ;(ready.context as ReadySink).handleReady(events)
+  return true
 }
 
 function nothing(): void {}

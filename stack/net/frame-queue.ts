@@ -22,6 +22,11 @@ export class FrameQueue {
     return this.#length
   }
 
+  /** Frames that can be added now. */
+  get room(): number {
+    return this.#limit - this.#length
+  }
+
   /** An empty frame at the end of the queue for the caller to fill, or null when the queue is full. */
   add(): Frame | null {
     if (this.#length >= this.#limit) return null

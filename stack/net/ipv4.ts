@@ -51,8 +51,8 @@ export function isOwnBroadcast(address: Ipv4Address, local: Ipv4Address, prefix:
 }
 
 /**
- * Writes the headers of what leaves. Every datagram, a retransmission too, gets the next Identification, and none may be
- * fragmented (RFC 6864 §4.1; RFC 1191).
+ * Writes the headers of what leaves. Every datagram, a retransmission too, gets the next Identification (RFC 6864 §4.1), and
+ * none may be fragmented (RFC 1191) but those that say so.
  */
 export class Ipv4Output {
   #ident: number
@@ -63,7 +63,23 @@ export class Ipv4Output {
 
   /** Prepends the header to what lies between `frame.start` and `frame.end`. */
   emit(frame: Frame, src: Ipv4Address, dst: Ipv4Address, protocol: number, ecn = 0): void {
+    emitIpv4(frame, src, dst, protocol, this.nextIdent(), DEFAULT_TTL, DONT_FRAGMENT, ecn)
+  }
+
+  /** The same for a datagram that a router may cut into fragments. */
+  emitFragmentable(
+    frame: Frame,
+    src: Ipv4Address,
+    dst: Ipv4Address,
+    protocol: number,
+    ttl: number,
+  ): void {
+    emitIpv4(frame, src, dst, protocol, this.nextIdent(), ttl, 0)
+  }
+
+  /** The next Identification, which the fragments of one datagram share. */
+  nextIdent(): number {
     this.#ident = (this.#ident + 1) & 0xffff
-    emitIpv4(frame, src, dst, protocol, this.#ident, DEFAULT_TTL, DONT_FRAGMENT, ecn)
+    return this.#ident
   }
 }

@@ -55,6 +55,9 @@ export class NeighborCache {
   evictions = 0
   /** Addresses given up after MAX_REQUESTS. */
   failures = 0
+  // Those that never answered and that `pollFailure` has not told yet.
+  readonly #failed: Ipv4Address[] = []
+  #failedAt: Millis = NEVER
 
   get size(): number {
     return this.#entries.size
@@ -141,8 +144,7 @@ export class NeighborCache {
       if (entry === undefined || entry.requestAt > now) {
         i++
       } else if (entry.requests >= MAX_REQUESTS) {
-        this.failures++
-        this.forget(entry.ip)
+        this.#giveUp(entry)
       } else {
         entry.requests++
         entry.requestAt = now + REQUEST_INTERVAL_MS
@@ -154,6 +156,25 @@ export class NeighborCache {
     return false
   }
 
+  /**
+   * An address that was given up and was not known before, each time once; or UNSPECIFIED. Whoever waits for it waits in vain
+   * (RFC 1122 §2.4). The owner of a mapping that grew old and is forgotten may still answer a new question.
+   */
+  pollFailure(now: Millis): Ipv4Address {
+    for (let i = this.#pending.length - 1; i >= 0; i--) {
+      const entry = this.#pending[i] as Neighbor
+      if (entry.requestAt <= now && entry.requests >= MAX_REQUESTS) this.#giveUp(entry)
+    }
+    const failed = this.#failed.pop() ?? UNSPECIFIED
+    if (this.#failed.length === 0) this.#failedAt = NEVER
+    return failed
+  }
+
+  /** When there is a failure to poll: in the past, or NEVER. */
+  get failedAt(): Millis {
+    return this.#failedAt
+  }
+
   /** When `pollRequest` has something to do. */
   nextDeadline(): Millis {
     let earliest = NEVER
@@ -161,6 +182,15 @@ export class NeighborCache {
       if (entry.requestAt < earliest) earliest = entry.requestAt
     }
     return earliest
+  }
+
+  #giveUp(entry: Neighbor): void {
+    this.failures++
+    if (entry.mac === UNRESOLVED && this.#failed.length < MAX_PENDING_NEIGHBORS) {
+      this.#failed.push(entry.ip)
+      this.#failedAt = entry.requestAt
+    }
+    this.forget(entry.ip)
   }
 
   #settle(entry: Neighbor): void {

@@ -7,6 +7,7 @@
  * egress guard is the last line of defence against two speakers: no frame leaves from an address that is not assigned.
  */
 import { type DropCounters, DropReason } from '../base/counters.js'
+import { StackError } from '../base/errors.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { ArpOperation, ArpPacket, emitArp, parseArp } from '../wire/arp.js'
 import {
@@ -15,10 +16,17 @@ import {
   EtherType,
   emitEthernet,
   type MacAddress,
+  NO_TAG,
 } from '../wire/ethernet.js'
 import type { Frame } from '../wire/frame.js'
 import { HEADROOM } from '../wire/frame.js'
-import type { Ipv4Address } from '../wire/ipv4.js'
+import {
+  directedBroadcast,
+  type Ipv4Address,
+  isMulticast,
+  LIMITED_BROADCAST,
+  UNSPECIFIED,
+} from '../wire/ipv4.js'
 import { FrameQueue } from './frame-queue.js'
 import { ArpRequest, NeighborCache, UNRESOLVED } from './neighbor.js'
 import { NO_ROUTE, RouteTable } from './route.js'
@@ -44,10 +52,16 @@ export interface NicConfig {
   readonly mtu: number
   /** The device completes TCP checksums. */
   readonly checksumOffload?: boolean
+  /** 802.1Q VLAN, 1 .. 4094: frames leave with its tag, and those of other VLANs are not for us. Default: without a tag. */
+  readonly vlan?: number
 }
 
 /** When an announcement is repeated: the neighbours' caches may be locked for a second (RFC 5227 §2.3). */
 const ANNOUNCE_AT_MS = [0, 100, 1000, 5000] as const
+/** RFC 5227 §2.4 (c): an address is defended once in so long. */
+export const DEFEND_INTERVAL_MS: Millis = 10_000
+// RFC 1112 §6.4: the low 23 bits of the group go into this address.
+const MULTICAST_MAC: MacAddress = 0x0100_5e00_0000
 const MAX_OUTBOX = 256
 const MAX_UNRESOLVED = 64
 
@@ -55,10 +69,14 @@ interface Announcement {
   readonly address: Ipv4Address
   readonly since: Millis
   next: number
+  /** Behind the last one to send. */
+  readonly end: number
 }
 
 export class Nic {
   readonly mac: MacAddress
+  /** Tag control information of what leaves, or NO_TAG. */
+  readonly tag: number
   readonly mtu: number
   readonly checksumOffload: boolean
   readonly neighbors = new NeighborCache()
@@ -69,6 +87,9 @@ export class Nic {
   conflicts = 0
   /** The Ethernet address of the last of them. */
   conflictMac: MacAddress = 0
+  /** When the last of them came; minus infinity as long as there was none. */
+  conflictAt: Millis = Number.NEGATIVE_INFINITY
+  readonly #defendedAt = new Map<number, Millis>()
   readonly #addresses = new Map<number, NicAddress>()
   readonly #outbox: FrameQueue
   readonly #unresolved: FrameQueue
@@ -81,6 +102,7 @@ export class Nic {
     this.mac = config.mac
     this.mtu = config.mtu
     this.checksumOffload = config.checksumOffload ?? false
+    this.tag = checkedVlan(config.vlan)
     this.drops = drops
     this.#outbox = new FrameQueue(MAX_OUTBOX, HEADROOM + config.mtu + 64)
     this.#unresolved = new FrameQueue(MAX_UNRESOLVED, HEADROOM + config.mtu + 64)
@@ -101,6 +123,27 @@ export class Nic {
 
   isAssigned(address: Ipv4Address): boolean {
     return this.#addresses.get(address)?.state === 'assigned'
+  }
+
+  /** True when a frame with this tag, or NO_TAG, is on our VLAN. A priority tag, which names none, always is. */
+  takesTag(tag: number): boolean {
+    const vlan = tag === NO_TAG ? NO_TAG : tag & 0xfff
+    return vlan === this.tag || vlan === 0
+  }
+
+  /** The assigned address whose subnet's hosts are all meant by `address`; undefined when it is no broadcast here. */
+  broadcastOf(address: Ipv4Address): NicAddress | undefined {
+    for (const own of this.#addresses.values()) {
+      if (own.state !== 'assigned') continue
+      if (address === LIMITED_BROADCAST) return own
+      if (address === directedBroadcast(own.address, own.prefix)) return own
+    }
+    return undefined
+  }
+
+  /** True when `dst` means many hosts: they are reached without a neighbour's address. */
+  isGroup(dst: Ipv4Address): boolean {
+    return isMulticast(dst) || this.broadcastOf(dst) !== undefined
   }
 
   /** Adds an address, or changes its state. Its prefix becomes a route. */
@@ -130,7 +173,18 @@ export class Nic {
   // allocates: once per announcement
   announce(address: Ipv4Address, now: Millis): void {
     this.#announcements = this.#announcements.filter((a) => a.address !== address)
-    this.#announcements.push({ address, since: now, next: 0 })
+    this.#announcements.push({ address, since: now, next: 0, end: ANNOUNCE_AT_MS.length })
+  }
+
+  // RFC 5227 §2.4 (c): one announcement, and not again for a while, or two hosts that both defend would never end. It waits
+  // for the next poll: the address may be given up until then (D3).
+  // allocates: once per defence
+  #defend(address: Ipv4Address, now: Millis): void {
+    const last = this.#defendedAt.get(address) ?? Number.NEGATIVE_INFINITY
+    if (now - last < DEFEND_INTERVAL_MS) return
+    this.#defendedAt.set(address, now)
+    if (this.#announcements.some((a) => a.address === address)) return
+    this.#announcements.push({ address, since: now, next: 0, end: 1 })
   }
 
   /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
@@ -154,7 +208,7 @@ export class Nic {
     }
     frame.bytes.set(payload, frame.start)
     frame.end = frame.start + payload.length
-    emitEthernet(frame, dst, this.mac, etherType)
+    emitEthernet(frame, dst, this.mac, etherType, this.tag)
     return true
   }
 
@@ -166,6 +220,8 @@ export class Nic {
     if (this.isAssigned(arp.senderIp) && arp.senderMac !== this.mac) {
       this.conflicts++
       this.conflictMac = arp.senderMac
+      this.conflictAt = now
+      this.#defend(arp.senderIp, now)
       return DropReason.NONE
     }
     const ours = this.isAssigned(arp.targetIp)
@@ -203,6 +259,22 @@ export class Nic {
     return true
   }
 
+  /** The same for a destination of which `isGroup` is true. */
+  egressGroup(frame: Frame, src: Ipv4Address, dst: Ipv4Address): boolean {
+    if (!this.isAssigned(src)) {
+      this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
+      return false
+    }
+    const mac = isMulticast(dst) ? MULTICAST_MAC + (dst & 0x7f_ffff) : BROADCAST_MAC
+    this.#seal(frame, mac, EtherType.IPV4, src)
+    return true
+  }
+
+  /** Datagrams that `newDatagram` has room for. */
+  get room(): number {
+    return this.#outbox.room
+  }
+
   /** An empty frame whose datagram is sent in its turn; give it to `queueDatagram`. Null when the queue is full. */
   newDatagram(): Frame | null {
     const frame = this.#outbox.add()
@@ -212,11 +284,21 @@ export class Nic {
 
   /** Completes the frame that `newDatagram` gave. */
   queueDatagram(frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): void {
-    if (!this.egress(frame, src, dst, now)) this.#outbox.cancel()
+    const leaves = this.isGroup(dst)
+      ? this.egressGroup(frame, src, dst)
+      : this.egress(frame, src, dst, now)
+    if (!leaves) this.#outbox.cancel()
   }
 
   cancelDatagram(): void {
     this.#outbox.cancel()
+  }
+
+  /** A neighbour that was given up, or UNSPECIFIED; what waited for it is dropped. */
+  pollFailure(now: Millis): Ipv4Address {
+    const hop = this.neighbors.pollFailure(now)
+    if (hop !== UNSPECIFIED) this.#resolve()
+    return hop
   }
 
   /** The next frame of this NIC's own, borrowed until the next call, or null. */
@@ -227,7 +309,7 @@ export class Nic {
   }
 
   nextDeadline(): Millis {
-    let earliest = this.neighbors.nextDeadline()
+    let earliest = Math.min(this.neighbors.nextDeadline(), this.neighbors.failedAt)
     for (const a of this.#announcements) {
       earliest = Math.min(earliest, a.since + (ANNOUNCE_AT_MS[a.next] ?? NEVER))
     }
@@ -237,17 +319,14 @@ export class Nic {
   #pollAnnouncements(now: Millis): void {
     for (let i = this.#announcements.length - 1; i >= 0; i--) {
       const a = this.#announcements[i] as Announcement
-      while (
-        a.next < ANNOUNCE_AT_MS.length &&
-        now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)
-      ) {
+      while (a.next < a.end && now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)) {
         a.next++
         const frame = this.#outbox.add()
         if (frame === null) return
         emitArp(frame, ArpOperation.REQUEST, this.mac, a.address, 0, a.address)
         this.#seal(frame, BROADCAST_MAC, EtherType.ARP, a.address)
       }
-      if (a.next >= ANNOUNCE_AT_MS.length) this.#announcements.splice(i, 1)
+      if (a.next >= a.end) this.#announcements.splice(i, 1)
     }
   }
 
@@ -307,6 +386,13 @@ export class Nic {
       this.#outbox.cancel()
       return
     }
-    emitEthernet(frame, dst, this.mac, etherType)
+    emitEthernet(frame, dst, this.mac, etherType, this.tag)
   }
+}
+
+function checkedVlan(vlan: number | undefined): number {
+  if (vlan === undefined) return NO_TAG
+  if (Number.isInteger(vlan) && vlan >= 1 && vlan <= 4094) return vlan
+  // allocates: the text of an error in the caller's settings
+  throw new StackError('ERR_INVALID_VLAN', `vlan: ${vlan} is no VLAN; give a number from 1 to 4094`)
 }

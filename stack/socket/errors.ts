@@ -61,6 +61,19 @@ export function listenError(code: string, address: string, port: number): Socket
   return error
 }
 
+/** `bind EADDRINUSE 10.0.0.2:53`, `send EMSGSIZE 10.0.0.2:53` and their like, of UDP. */
+export function datagramError(
+  syscall: 'bind' | 'send' | 'connect',
+  code: string,
+  address: string,
+  port: number,
+): SocketError {
+  const error = shaped(`${syscall} ${code} ${hostPort(address, port)}`, code, syscall)
+  error.address = address
+  error.port = port
+  return error
+}
+
 /** `getaddrinfo ENOTFOUND name`: this stack looks up no names by itself. */
 export function lookupError(hostname: string): SocketError {
   const error = new Error(`getaddrinfo ENOTFOUND ${hostname}`) as SocketError & { hostname: string }
@@ -130,13 +143,13 @@ export function validPort(value: unknown, name = 'Port'): number {
   throw coded(new RangeError(text), 'ERR_SOCKET_BAD_PORT')
 }
 
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value)
   if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`
   return `type ${typeof value} (${String(value)})`
 }
 
-function coded(error: Error, code: string): SocketError {
+export function coded(error: Error, code: string): SocketError {
   return Object.assign(error, { code })
 }
 

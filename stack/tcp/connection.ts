@@ -10,18 +10,19 @@
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
-import { ACK, CWR, ECE, FIN, PSH, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
+import { fillSyn, type SynTerms } from './handshake.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { segmentDeparts } from './segment-departs.js'
 import { effectiveMss, Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
-import { type Buffers, deleteTcb, Offer, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
 /** Bits of `Connection.events`. */
@@ -46,23 +47,11 @@ export const FIN_WAIT_2_MS = 60_000
 const MAX_SYN_TIMEOUTS = 8
 const MAX_TIMEOUTS = 15
 
-/** Explicit congestion notification: never, when the peer offers it, or offered by us too. */
-export type EcnUse = 'off' | 'accept' | 'offer'
-
 /** What a connection is made with. */
-export interface ConnectionOptions {
-  /** Octets of text that a segment may carry on this link: MTU less the IP and TCP headers. */
-  readonly linkMss: number
-  /** Octets the application may leave unread. */
-  readonly receiveLimit: number
+export interface ConnectionOptions extends SynTerms {
   /** Octets that may wait to be acknowledged. */
   readonly sendLimit: number
   readonly congestion: CongestionAlgorithm
-  readonly ecn: EcnUse
-  /** ISS for a SYN of ours (RFC 6528). */
-  readonly iss: Seq
-  /** Where TSval starts, so that it tells nothing about the host's uptime. */
-  readonly tsOffset: number
 }
 
 export class Connection {
@@ -99,7 +88,8 @@ export class Connection {
   readonly #touched: TouchedQueue
   readonly #challenges = new ChallengeBudget()
   #synDue = false
-  #rstDue = false
+  // The flags of a reset that is to leave, or 0.
+  #rstDue = 0
   #detached = false
   #writeBlocked = false
   #timeWaitAt: Millis = NEVER
@@ -184,9 +174,10 @@ export class Connection {
   }
 
   /** Demotion: gives Tcb and buffers away. This object is dead afterwards. */
+  // allocates: once per demotion
   release(): TcbParts {
     this.#touched.push(this)
-    this.#rstDue = false
+    this.#rstDue = 0
     this.#detached = true
     return { tcb: this.tcb, buffers: this.buffers }
   }
@@ -196,7 +187,7 @@ export class Connection {
     const { tcb, sender } = this
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
-    if (isSynchronized(tcb.state)) this.receiver.noteDuplicate(tcb, this.buffers, seg)
+    this.receiver.noteRepeated(tcb, this.buffers.received, seg)
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
     if ((effects & Effect.RESET) !== 0) {
@@ -222,7 +213,8 @@ export class Connection {
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
-      if (this.#detached) this.abort()
+      // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
+      if (this.#detached) this.#reset(RST)
       else this.events |= ConnectionEvent.READABLE
     }
     if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
@@ -250,11 +242,11 @@ export class Connection {
     frame.reset()
     seg.srcPort = this.localPort
     seg.dstPort = this.remotePort
-    if (this.#rstDue) return this.#departRst(seg, now)
+    if (this.#rstDue !== 0) return this.#departRst(seg, now)
     if (this.#synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && (this.buffers.received.rangeCount > 0 || receiver.duplicate))
+    if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
     if (sender.next(tcb, this.buffers, sender.mss, now)) {
@@ -282,7 +274,7 @@ export class Connection {
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
     seg.seq = tcb.sndNxt
-    if (tcb.sackOk && (this.buffers.received.rangeCount > 0 || receiver.duplicate)) {
+    if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
       this.#stampTime(seg, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
     }
@@ -314,10 +306,10 @@ export class Connection {
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
   #departRst(seg: Segment, now: Millis): boolean {
     const { tcb } = this
-    this.#rstDue = false
     seg.seq = tcb.sndNxt
     seg.ack = tcb.rcvNxt
-    seg.flags = RST | ACK
+    seg.flags = this.#rstDue
+    this.#rstDue = 0
     segmentDeparts(tcb, this.buffers, seg, now)
     return true
   }
@@ -326,26 +318,9 @@ export class Connection {
   #departSyn(seg: Segment, now: Millis): boolean {
     const { tcb, sender } = this
     this.#synDue = false
-    const answers = tcb.state === TcpState.SYN_RECEIVED
     if (isSynchronized(tcb.state)) return false
     const repeated = tcb.synSent
-    seg.seq = tcb.synSent ? tcb.iss : this.#options.iss
-    seg.flags = answers ? SYN | ACK : SYN
-    seg.mss = this.#options.linkMss
-    seg.wnd = Math.min(this.receiver.limit, 0xffff)
-    if (answers) seg.ack = tcb.rcvNxt
-    const offers = tcb.synSent ? tcb.ownOffers : answers ? tcb.peerOffers : ~0
-    if ((offers & Offer.SCALE) !== 0) {
-      seg.windowScale = tcb.synSent ? tcb.rcvScale : scaleFor(this.receiver.limit)
-    }
-    seg.sackPermitted = (offers & Offer.SACK) !== 0
-    if ((offers & Offer.ECN) !== 0) seg.flags |= this.#ecnFlags(answers, repeated)
-    if ((offers & Offer.TIMESTAMPS) !== 0) {
-      seg.hasTimestamps = true
-      const tsOffset = tcb.synSent ? tcb.tsOffset : this.#options.tsOffset
-      seg.tsVal = (Math.floor(now) + tsOffset) | 0
-      seg.tsEcr = answers ? tcb.tsRecent : 0
-    }
+    fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked()
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
@@ -353,13 +328,6 @@ export class Connection {
     else sender.rtt.start(0, now)
     sender.rtoAt = now + sender.rtt.rtoMs
     return true
-  }
-
-  // RFC 3168 §6.1.1; §6.1.1.1: a SYN that got no answer is sent again without, lest something on the way dislikes it.
-  #ecnFlags(answers: boolean, repeated: boolean): number {
-    const use = this.#options.ecn
-    if (answers) return use === 'off' ? 0 : ECE
-    return use === 'offer' && !repeated ? ECE | CWR : 0
   }
 
   #settleMss(): void {
@@ -431,10 +399,8 @@ export class Connection {
   detach(now: Millis): void {
     if (this.closed && !this.#synDue) return
     this.#detached = true
-    if (this.readable > 0 || !isSynchronized(this.tcb.state)) {
-      this.abort()
-      return
-    }
+    if (this.readable > 0) return this.#reset(RST | ACK)
+    if (this.tcb.state < TcpState.SYN_RECEIVED) return this.abort()
     this.shutdown()
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
@@ -445,10 +411,15 @@ export class Connection {
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }
 
-  /** Resets the connection (RFC 9293 §3.10.5). The RST leaves at the next poll. */
+  /** Resets the connection, or forgets it where both sides have ended (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(): void {
-    if (this.closed && !this.#synDue) return
-    if (this.tcb.synSent && this.tcb.state !== TcpState.SYN_SENT) this.#rstDue = true
+    if (this.tcb.state >= TcpState.CLOSING) deleteTcb(this.tcb)
+    else if (this.closed && !this.#synDue) return
+    this.#reset(RST | ACK)
+  }
+
+  #reset(flags: number): void {
+    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
     else deleteTcb(this.tcb)
     this.#synDue = false
     this.#detached = true
@@ -472,11 +443,4 @@ export class Connection {
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
   }
-}
-
-// The smallest shift by which the whole receive buffer can be offered (RFC 7323 §2.2).
-function scaleFor(limit: number): number {
-  let shift = 0
-  while (limit >> shift > 0xffff && shift < 14) shift++
-  return shift
 }

@@ -28,31 +28,12 @@ export class Receiver {
   #quickAcks = QUICK_ACKS
   // Stream offset of the latest text out of order, whose block goes first in SACK (RFC 2018 §4).
   #latestOutOfOrder = -1
-  // Text that came twice, in stream offsets: the next ACK reports it (RFC 2883 §4); empty when there is none.
-  #duplicateLeft = 0
-  #duplicateRight = 0
+  // Stream offsets of text that came again and is still to be reported (RFC 2883); equal when there is none.
+  #againFrom = 0
+  #againTo = 0
 
   constructor(limit: number) {
     this.limit = limit
-  }
-
-  /** True when text that came twice is to be reported. */
-  get duplicate(): boolean {
-    return this.#duplicateRight > this.#duplicateLeft
-  }
-
-  /** Before a segment is folded: notes text of it that is here already, below RCV.NXT or behind a hole. */
-  noteDuplicate(tcb: Tcb, buffers: Buffers, seg: Segment): void {
-    if (!tcb.sackOk || seg.textEnd === seg.textStart) return
-    const left = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
-    const right = left + seg.textEnd - seg.textStart
-    const { received } = buffers
-    if (left < tcb.rcvNxtOffset) {
-      this.#duplicateRight = Math.min(right, tcb.rcvNxtOffset)
-    } else if (received.has(left, right)) {
-      this.#duplicateRight = right
-    } else return
-    this.#duplicateLeft = left
   }
 
   /** Takes what the arrival of a segment asks for. */
@@ -75,6 +56,28 @@ export class Receiver {
     }
   }
 
+  /**
+   * Before a segment is folded: notes what of its text has come before, to be reported once (D-SACK, RFC 2883 §4). Out of
+   * order that is said of whole segments only: parts come again when a sender cuts its segments anew.
+   */
+  noteRepeated(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
+    if (seg.seq === tcb.rcvNxt || seg.textLength === 0 || !tcb.sackOk) return
+    const from = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
+    const to = from + seg.textLength
+    if (from < received.contiguousEnd) {
+      this.#againFrom = from
+      this.#againTo = Math.min(to, received.contiguousEnd)
+    } else if (received.has(from, to)) {
+      this.#againFrom = from
+      this.#againTo = to
+    }
+  }
+
+  /** True when SACK blocks are to go with the next acknowledgement. */
+  hasSackBlocks(received: StreamBuffer): boolean {
+    return received.rangeCount > 0 || this.#againFrom < this.#againTo
+  }
+
   handleTimeout(now: Millis): void {
     if (now < this.ackAt) return
     this.ackAt = NEVER
@@ -86,7 +89,7 @@ export class Receiver {
     this.ackNow = false
     this.ackAt = NEVER
     this.#unacked = 0
-    this.#duplicateRight = this.#duplicateLeft
+    this.#againTo = this.#againFrom
   }
 
   /**
@@ -121,34 +124,27 @@ export class Receiver {
     return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
   }
 
-  /**
-   * Adds SACK blocks for what lies behind the first hole: the latest first (RFC 2018 §4); in front of them one for text that
-   * came twice (RFC 2883 §4).
-   */
+  /** Adds SACK blocks: what came again (RFC 2883 §4), then what lies behind the first hole, the latest first (RFC 2018 §4). */
   addSackBlocks(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
     const room = seg.hasTimestamps ? 3 : 4
     const latest = this.#latestOutOfOrder
-    if (this.duplicate) {
-      const at = tcb.rcvNxtOffset
-      seg.addSack(
-        add(tcb.rcvNxt, this.#duplicateLeft - at),
-        add(tcb.rcvNxt, this.#duplicateRight - at),
-      )
-    }
     let first = -1
+    if (this.#againFrom < this.#againTo) addBlock(tcb, seg, this.#againFrom, this.#againTo)
     for (let i = 0; i < received.rangeCount; i++) {
       if (latest >= received.rangeLeft(i) && latest < received.rangeRight(i)) first = i
     }
-    if (first >= 0) addBlock(tcb, received, seg, first)
+    if (first >= 0) addRange(tcb, received, seg, first)
     for (let i = received.rangeCount - 1; i >= 0 && seg.sackCount < room; i--) {
-      if (i !== first) addBlock(tcb, received, seg, i)
+      if (i !== first) addRange(tcb, received, seg, i)
     }
   }
 }
 
-function addBlock(tcb: Tcb, received: StreamBuffer, seg: Segment, index: number): void {
-  seg.addSack(
-    add(tcb.rcvNxt, received.rangeLeft(index) - tcb.rcvNxtOffset),
-    add(tcb.rcvNxt, received.rangeRight(index) - tcb.rcvNxtOffset),
-  )
+function addRange(tcb: Tcb, received: StreamBuffer, seg: Segment, index: number): void {
+  addBlock(tcb, seg, received.rangeLeft(index), received.rangeRight(index))
+}
+
+function addBlock(tcb: Tcb, seg: Segment, from: number, to: number): void {
+  const { rcvNxt, rcvNxtOffset } = tcb
+  seg.addSack(add(rcvNxt, from - rcvNxtOffset), add(rcvNxt, to - rcvNxtOffset))
 }

@@ -212,9 +212,9 @@ function takeTimestamp(tcb: Tcb, seg: Segment, now: Millis): void {
 
 // Second: RFC 5961 §3.2. Only the exact sequence number resets; in the window it is challenged.
 function checkRst(tcb: Tcb, seg: Segment): EffectSet {
-  if (seg.seq !== tcb.rcvNxt) return Effect.DROPPED | Effect.CHALLENGE
-  // RFC 1337: a reset must not cut TIME-WAIT short.
+  // RFC 1337 §3 (F1): a reset must not cut TIME-WAIT short, wherever it points.
   if (tcb.state === TcpState.TIME_WAIT) return Effect.DROPPED
+  if (seg.seq !== tcb.rcvNxt) return Effect.DROPPED | Effect.CHALLENGE
   tcb.state = nextState(tcb.state, TcpEvent.RST_RCVD)
   return Effect.RESET
 }

@@ -27,6 +27,8 @@ export class Sender {
   finQueued = false
   /** Nagle's algorithm is off. */
   noDelay = false
+  /** The application has more to write: less than a full segment waits, but not for ever (TCP_CORK, MSG_MORE). */
+  corked = false
   /** When the retransmission timer expires. */
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
@@ -44,6 +46,8 @@ export class Sender {
   #synLost = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
+  // The refused octet of a probe is sent again as part of a full segment, not alone.
+  #beyondProbe = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
@@ -63,10 +67,8 @@ export class Sender {
   setMss(mss: number): void {
     this.#mss = mss
     this.recovery.setMss(mss)
-    if (!this.#synLost) return
-    // RFC 6298 (5.7); RFC 5681 §3.1: one segment to start with.
-    this.rtt.synLost()
-    this.congestion.startSmall()
+    // RFC 5681 §3.1: one segment to start with.
+    if (this.#synLost) this.congestion.startSmall()
   }
 
   get mss(): number {
@@ -82,6 +84,7 @@ export class Sender {
     const acked = tcb.sndUnaOffset - unaBefore
     if (acked > 0) {
       this.rtt.acked(tcb.sndUnaOffset, now)
+      if (unaBefore < 0) this.rtt.settle()
       this.rtt.resetBackoff()
       this.timeouts = 0
     }
@@ -101,6 +104,7 @@ export class Sender {
     if (acked > 0 || tcb.flightSize === 0) return
     this.rtt.resetBackoff()
     this.recovery.resendAll(tcb, now)
+    this.#beyondProbe = true
     this.rtoAt = now + this.rtt.rtoMs
   }
 
@@ -133,10 +137,14 @@ export class Sender {
   /** Decides what text or FIN to send next. True: `plan` holds it. `maxLength` bounds its text. */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
     const recovery = this.recovery
-    if (tcb.flightSize > 0 && recovery.nextLost(tcb, buffers, maxLength, this.plan)) return true
+    const { plan } = this
+    if (tcb.flightSize > 0) {
+      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
+      if (recovery.nextLost(tcb, buffers, maxLength, edge, plan)) return true
+    }
     if (this.#tailDue && this.#nextTail(tcb, buffers, maxLength, now)) return true
     if (this.#nextNew(tcb, buffers, maxLength, now, false)) return true
-    return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, maxLength, this.plan)
+    return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, maxLength, plan)
   }
 
   // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.
@@ -165,6 +173,13 @@ export class Sender {
     this.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
+  // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
+  #newTextEdge(tcb: Tcb, buffers: Buffers): number {
+    if (tcb.sndFinSent !== 0) return tcb.sndNxtOffset - 1
+    const inWindow = Math.min(buffers.sent.contiguousEnd, tcb.sndUnaOffset + tcb.sndWnd)
+    return Math.max(inWindow, tcb.sndNxtOffset)
+  }
+
   #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis, tail: boolean): boolean {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
@@ -173,7 +188,10 @@ export class Sender {
     if (unsent < 0) return false
     if (tcb.flightSize === 0 && now - this.#lastSentAt > this.rtt.rtoMs) this.congestion.restart()
     let usable = tcb.sndWnd - tcb.flightSize
-    if (this.#probe && usable <= 0) usable = 1
+    if (this.#probe && usable <= 0) {
+      usable = 1
+      this.#probed = true
+    }
     let length = Math.min(unsent, maxLength, Math.max(usable, 0))
     const fin = this.finQueued && length === unsent && usable > length
     if (length === 0 && !fin) {
@@ -201,6 +219,7 @@ export class Sender {
   // Nagle's algorithm and the sender's side of silly window avoidance (RFC 9293 §3.7.4, §3.8.6.2.1; MUST-38).
   #worthSending(tcb: Tcb, length: number, unsent: number): boolean {
     if (this.#probe || length >= this.#mss) return true
+    if (this.corked && !this.finQueued) return false
     const all = length === unsent
     if (all && (this.noDelay || tcb.flightSize === 0 || this.finQueued)) return true
     return length >= tcb.sndWndMax / 2
@@ -229,12 +248,12 @@ export class Sender {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
     this.#lastSentAt = now
-    if (this.#probe) this.#probed = true
     this.#probe = false
     const again = plan.offset < nxtBefore
     this.recovery.departed(tcb, plan.offset, end, again, now)
     if (again) {
       this.retransmissions++
+      this.#beyondProbe = false
       this.rtt.discard()
     } else {
       this.rtt.start(end, now)

@@ -8,23 +8,23 @@ import { type DropCounters, DropReason } from '../base/counters.js'
 import { DeadlineHeap } from '../base/deadline-heap.js'
 import { StackError } from '../base/errors.js'
 import { Pile } from '../base/pile.js'
-import { add, type Seq, ZERO } from '../base/seq.js'
+import type { Seq } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
-import { Connection, ConnectionEvent, type ConnectionOptions, type EcnUse } from './connection.js'
+import { Connection, ConnectionEvent, type ConnectionOptions } from './connection.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
+import type { EcnUse } from './handshake.js'
 import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
+import { ResetQueue } from './reset-queue.js'
 import { TcpState } from './state.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
 import { TouchedQueue } from './touched-queue.js'
 
-/** Resets that may wait to leave; further ones are dropped and counted. */
-const MAX_REPLIES = 64
 /** Segments of one connection in a row before the next connection has its turn. */
 const BURST = 16
 // RFC 6056: the range of ephemeral ports.
@@ -44,16 +44,6 @@ export interface TcpOptions {
   readonly secret: SipKey
 }
 
-class Reply {
-  local = 0
-  localPort = 0
-  remote = 0
-  remotePort = 0
-  seq: Seq = ZERO
-  ack: Seq = ZERO
-  flags = 0
-}
-
 export class Tcp {
   readonly demux = new Demux()
   readonly drops: DropCounters
@@ -67,8 +57,7 @@ export class Tcp {
   readonly #ready = new Pile<Connection>()
   readonly #accepting: TcpListener[] = []
   readonly #unclaimed: Connection[] = []
-  readonly #replies: Reply[] = []
-  #replyCount = 0
+  readonly #resets = new ResetQueue()
   #transmit: (Connection | null)[] = []
   #transmitHead = 0
   #transmitTail = 0
@@ -78,10 +67,10 @@ export class Tcp {
     this.#options = options
     this.#rng = rng
     this.drops = drops
-    for (let i = 0; i < MAX_REPLIES; i++) this.#replies.push(new Reply())
   }
 
   /** Passive open. Promoted connections that wait for this endpoint are the first to be accepted (P9). */
+  // allocates: once per listener
   listen(address: number, port: number, backlog: number = DEFAULT_BACKLOG): TcpListener {
     if (this.demux.listenerAt(address, port) !== null) {
       throw new StackError(
@@ -109,6 +98,7 @@ export class Tcp {
   }
 
   /** Active open: the SYN leaves at the next poll. `localPort` 0 asks for an ephemeral one. */
+  // allocates: once per connection
   connect(
     local: number,
     localPort: number,
@@ -277,8 +267,10 @@ export class Tcp {
   /** Fills `seg` and `frame` with the next segment to send; its addresses are in `outLocal` and `outRemote`. */
   pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
     this.#settle()
-    if (this.#replyCount > 0) {
-      this.#departReply(seg, frame)
+    if (this.#resets.poll(seg)) {
+      frame.reset()
+      this.outLocal = this.#resets.local
+      this.outRemote = this.#resets.remote
       return true
     }
     while (this.#transmitHead < this.#transmitTail) {
@@ -371,41 +363,15 @@ export class Tcp {
 
   /** Queues <SEQ=seq><CTL=RST>. Dropped and counted when too many wait. */
   sendReset(local: number, localPort: number, remote: number, remotePort: number, seq: Seq): void {
-    if (this.#replyCount >= MAX_REPLIES) {
+    if (!this.#resets.add(local, localPort, remote, remotePort, seq)) {
       this.drops.count(DropReason.TCP_CHALLENGE_RATE_LIMITED)
-      return
     }
-    const reply = this.#replies[this.#replyCount++] as Reply
-    reply.local = local
-    reply.localPort = localPort
-    reply.remote = remote
-    reply.remotePort = remotePort
-    reply.flags = RST
-    reply.seq = seq
-    reply.ack = ZERO
   }
 
-  // RFC 9293 §3.10.7.1: <SEQ=SEG.ACK><CTL=RST>, or <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>.
   #replyRst(seg: Segment, local: number, remote: number): void {
-    const before = this.#replyCount
-    this.sendReset(local, seg.dstPort, remote, seg.srcPort, seg.has(ACK) ? seg.ack : ZERO)
-    if (seg.has(ACK) || this.#replyCount === before) return
-    const reply = this.#replies[before] as Reply
-    reply.flags = RST | ACK
-    reply.ack = add(seg.seq, seg.len)
-  }
-
-  #departReply(seg: Segment, frame: Frame): void {
-    const reply = this.#replies[--this.#replyCount] as Reply
-    seg.clear()
-    frame.reset()
-    seg.srcPort = reply.localPort
-    seg.dstPort = reply.remotePort
-    seg.seq = reply.seq
-    seg.ack = reply.ack
-    seg.flags = reply.flags
-    this.outLocal = reply.local
-    this.outRemote = reply.remote
+    if (!this.#resets.addReply(seg, local, remote)) {
+      this.drops.count(DropReason.TCP_CHALLENGE_RATE_LIMITED)
+    }
   }
 
   #make(

@@ -99,7 +99,7 @@ export function parseIpv4(
 
 /**
  * Writes a header without options in front of `frame.start` and lowers it; the payload is what lies between
- * `frame.start` and `frame.end`. `flags` as in Ipv4Header.
+ * `frame.start` and `frame.end`. `flags` and `fragmentOffset` as in Ipv4Header.
  */
 export function emitIpv4(
   frame: Frame,
@@ -110,13 +110,14 @@ export function emitIpv4(
   ttl: number = DEFAULT_TTL,
   flags: number = DONT_FRAGMENT,
   ecn = 0,
+  fragmentOffset = 0,
 ): void {
   const start = frame.start - IPV4_HEADER_LENGTH
   const view = frame.view
   view.setUint16(start, 0x4500 | ecn)
   view.setUint16(start + 2, frame.end - start)
   view.setUint16(start + 4, ident)
-  view.setUint16(start + 6, flags << 13)
+  view.setUint16(start + 6, (flags << 13) | (fragmentOffset >> 3))
   view.setUint16(start + 8, (ttl << 8) | protocol)
   view.setUint16(start + 10, 0)
   view.setInt32(start + 12, src)

@@ -13,149 +13,155 @@ import { startApp } from '../../apps/index.js'
 import {
   checkNodeConfig,
   MemoryCluster,
+  type Net,
   type NodeReport,
   parseIpv4Address,
 } from '../../cluster/io/index.js'
 
 const VIRTUAL = '10.77.0.100'
+const IDS = [1, 2, 3]
+const NONE = 'none'
 
-function newCluster(
-  t: Test,
-  root: string,
-): { cluster: MemoryCluster; reports: NodeReport[]; start: (id: number) => void } {
-  const cluster = new MemoryCluster()
-  const reports: NodeReport[] = []
-  const start = (id: number): void => {
-    const app = { name: 'http', port: 80, root }
-    const config = checkNodeConfig(
-      {
-        id,
-        cluster: 'test',
-        keyFile: 'none',
-        tap: 'none',
-        storeDir: 'none',
-        sharedDir: 'none',
-        binding: { address: `${VIRTUAL}/24` },
-        app,
-      },
-      'test',
-      root,
-    )
-    const runtime = cluster.start(config)
-    runtime.on('report', (report) => reports.push(report))
-    startApp(app, runtime.net, (error) => t.comment(`node ${id}: ${error.message}`))
+class Lab {
+  readonly cluster = new MemoryCluster()
+  readonly reports: NodeReport[] = []
+  readonly #t: Test
+  readonly #root: string
+
+  constructor(t: Test, root: string) {
+    this.#t = t
+    this.#root = root
+    for (const id of IDS) this.start(id)
   }
-  t.teardown(() => cluster.close())
-  return { cluster, reports, start }
-}
 
-async function awaitOwner(cluster: MemoryCluster, ids: number[]): Promise<number> {
-  for (let i = 0; i < 500; i++) {
-    const owner = ids.find((id) => cluster.node(id)?.node.state === 'owner')
-    if (owner !== undefined) return owner
-    await delay(10)
+  start(id: number): void {
+    const app = { name: 'http', port: 80, root: this.#root }
+    const fields = {
+      id,
+      cluster: 'test',
+      keyFile: NONE,
+      tap: NONE,
+      storeDir: NONE,
+      sharedDir: NONE,
+    }
+    const binding = { address: `${VIRTUAL}/24` }
+    const config = checkNodeConfig({ ...fields, binding, app }, 'test', this.#root)
+    const runtime = this.cluster.start(config)
+    runtime.on('report', (report) => this.reports.push(report))
+    startApp(app, runtime.net, (error) => this.#t.comment(`node ${id}: ${error.message}`))
   }
-  throw new Error('nobody owns the address')
+
+  async owner(): Promise<number> {
+    for (let i = 0; i < 500; i++) {
+      const owner = IDS.find((id) => this.cluster.node(id)?.node.state === 'owner')
+      if (owner !== undefined) return owner
+      await delay(10)
+    }
+    throw new Error('nobody owns the address')
+  }
+
+  crashOwner(): void {
+    void this.owner().then((id) => this.cluster.crash(id))
+  }
+
+  get takeovers(): NodeReport[] {
+    return this.reports.filter((report) => report.event === 'takeover')
+  }
 }
 
-function folder(t: Test): string {
-  const path = fs.mkdtempSync(join(tmpdir(), 'understudy-test-'))
-  t.teardown(() => fs.rmSync(path, { recursive: true, force: true }))
-  return path
+/** Calls `fail` when a third, and again when two thirds, of `length` have passed. */
+function inThirds(length: number, fail: () => void): (passed: number) => void {
+  const marks = [length / 3, (2 * length) / 3]
+  return (passed) => {
+    if (marks.length === 0 || passed < (marks[0] as number)) return
+    marks.shift()
+    fail()
+  }
 }
 
-t.test(
-  'P1 A3: a download and an upload outlive two owners each, on a hub in memory',
-  { timeout: 60_000 },
-  async (t) => {
-    const root = folder(t)
-    const content = randomBytes(24 * 1024 * 1024)
-    const wanted = createHash('sha256').update(content).digest('hex')
-    fs.writeFileSync(join(root, 'download.bin'), content)
-    const { cluster, reports, start } = newCluster(t, root)
-    for (const id of [1, 2, 3]) start(id)
-    const net = cluster.client(parseIpv4Address('10.77.0.9'), 24)
-    t.equal(await awaitOwner(cluster, [1, 2, 3]), 1, 'P7: the smallest id owns')
+function request(net: Net, options: http.RequestOptions): http.ClientRequest {
+  // node:http asks for a socket of node:net; ours has its shape.
+  return http.request({ ...options, createConnection: () => net.connect(80, VIRTUAL) as never })
+}
 
+function download(net: Net, path: string, passed: (octets: number) => void): Promise<string> {
+  return new Promise((resolve, reject) => {
     const hash = createHash('sha256')
     let got = 0
-    const failAt = [content.length / 3, (2 * content.length) / 3]
-    await new Promise<void>((resolve, reject) => {
-      const req = http.get(
-        { createConnection: () => net.connect(80, VIRTUAL) as never, path: '/download.bin' },
-        (res) => {
-          t.equal(res.statusCode, 200)
-          res.on('data', (chunk: Buffer) => {
-            hash.update(chunk)
-            got += chunk.length
-            if (failAt.length > 0 && got >= (failAt[0] as number)) {
-              failAt.shift()
-              void awaitOwner(cluster, [1, 2, 3]).then((id) => cluster.crash(id))
-            }
-          })
-          res.on('end', resolve)
-          res.on('error', reject)
-        },
-      )
-      req.on('error', reject)
+    const asked = request(net, { path })
+    asked.on('error', reject)
+    asked.on('response', (answer) => {
+      answer.on('error', reject)
+      answer.on('data', (chunk: Buffer) => {
+        hash.update(chunk)
+        got += chunk.length
+        passed(got)
+      })
+      answer.on('end', () => resolve(`${answer.statusCode} ${got} ${hash.digest('hex')}`))
     })
-    t.equal(got, content.length)
-    t.equal(hash.digest('hex'), wanted, 'the download is exact')
-    const takeovers = reports.filter((r) => r.event === 'takeover')
-    t.match(takeovers, [
-      { from: 1, to: 2, promoted: 1 },
-      { from: 2, to: 3, promoted: 1 },
-    ])
+    asked.end()
+  })
+}
 
-    for (const id of [1, 2]) start(id)
-    await delay(500)
-    let sent = 0
-    const failUp = [content.length / 3, (2 * content.length) / 3]
-    const answer = await new Promise<string>((resolve, reject) => {
-      const req = http.request(
-        {
-          method: 'PUT',
-          createConnection: () => net.connect(80, VIRTUAL) as never,
-          path: '/upload.bin',
-          headers: { 'Content-Length': content.length },
-        },
-        (res) => {
-          let text = ''
-          res.setEncoding('utf8')
-          res.on('data', (chunk: string) => {
-            text += chunk
-          })
-          res.on('end', () => resolve(`${res.statusCode} ${text}`))
-        },
-      )
-      req.on('error', reject)
-      const next = (): void => {
-        while (sent < content.length) {
-          const chunk = content.subarray(sent, sent + 65_536)
-          sent += chunk.length
-          if (failUp.length > 0 && sent >= (failUp[0] as number)) {
-            failUp.shift()
-            void awaitOwner(cluster, [1, 2, 3]).then((id) => cluster.crash(id))
-          }
-          if (!req.write(chunk)) {
-            req.once('drain', next)
-            return
-          }
-        }
-        req.end()
-      }
-      next()
+function upload(
+  net: Net,
+  path: string,
+  content: Buffer,
+  passed: (octets: number) => void,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'Content-Length': content.length }
+    const asked = request(net, { path, method: 'PUT', headers })
+    asked.on('error', reject)
+    asked.on('response', (answer) => {
+      let text = ''
+      answer.setEncoding('utf8')
+      answer.on('data', (chunk: string) => {
+        text += chunk
+      })
+      answer.on('end', () => resolve(`${answer.statusCode} ${text}`))
     })
-    t.equal(answer, `201 stored ${content.length} octets\n`)
-    const stored = createHash('sha256')
-      .update(fs.readFileSync(join(root, 'upload.bin')))
-      .digest('hex')
-    t.equal(stored, wanted, 'the upload is exact')
-    t.equal(reports.filter((r) => r.event === 'takeover').length, 4)
-    t.same(
-      fs.readdirSync(root).sort(),
-      ['download.bin', 'upload.bin'],
-      'nothing is left beside the files',
-    )
-  },
-)
+    let sent = 0
+    const next = (): void => {
+      let room = true
+      while (room && sent < content.length) {
+        room = asked.write(content.subarray(sent, sent + 65_536))
+        sent = Math.min(sent + 65_536, content.length)
+        passed(sent)
+      }
+      if (room) asked.end()
+      else asked.once('drain', next)
+    }
+    next()
+  })
+}
+
+const TITLE = 'P1 A3: a download and an upload outlive two owners each, on a hub in memory'
+
+t.test(TITLE, { timeout: 60_000 }, async (t) => {
+  const root = fs.mkdtempSync(join(tmpdir(), 'understudy-test-'))
+  t.teardown(() => fs.rmSync(root, { recursive: true, force: true }))
+  const content = randomBytes(24 * 1024 * 1024)
+  const wanted = createHash('sha256').update(content).digest('hex')
+  fs.writeFileSync(join(root, 'download.bin'), content)
+  const lab = new Lab(t, root)
+  t.teardown(() => lab.cluster.close())
+  const net = lab.cluster.client(parseIpv4Address('10.77.0.9'), 24)
+  t.equal(await lab.owner(), 1, 'P7: the smallest id owns')
+
+  const failing = () => inThirds(content.length, () => lab.crashOwner())
+  t.equal(await download(net, '/download.bin', failing()), `200 ${content.length} ${wanted}`)
+  t.match(lab.takeovers, [
+    { from: 1, to: 2, promoted: 1 },
+    { from: 2, to: 3, promoted: 1 },
+  ])
+
+  for (const id of [1, 2]) lab.start(id)
+  await delay(500)
+  const answer = await upload(net, '/upload.bin', content, failing())
+  t.equal(answer, `201 stored ${content.length} octets\n`)
+  const stored = fs.readFileSync(join(root, 'upload.bin'))
+  t.equal(createHash('sha256').update(stored).digest('hex'), wanted, 'the upload is exact')
+  t.equal(lab.takeovers.length, 4)
+  t.same(fs.readdirSync(root).sort(), ['download.bin', 'upload.bin'], 'nothing else is left')
+})

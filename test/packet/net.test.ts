@@ -3,7 +3,7 @@
  * us or not as they should be.
  */
 import t from 'tap'
-import { parseIpv4Address } from '../../stack/index.js'
+import { ConnectionEvent, parseIpv4Address } from '../../stack/index.js'
 import { type ArpFields, decodeArp, decodeIp, encodeArp, encodeEthernet, encodeIcmp, encodeIp, encodeTcp, PROTOCOL } from './codec.js'
 import { ACK, BROADCAST, established, IRS, ISS, LOCAL, LOCAL_MAC, LOCAL_PORT, PEER, PEER_MAC, PEER_PORT, RST, Script, SYN } from './peer.js'
 
@@ -83,6 +83,34 @@ t.test('D3: another\'s ARP for our address is noticed, and does not change what 
   asks(c, LOCAL, { senderIp: LOCAL, senderMac: OTHER_MAC })
   t.equal(c.nic.conflicts, 1)
   t.equal(c.nic.conflictMac, OTHER_MAC)
+  t.equal(c.nic.conflictAt, c.now)
+  arps(c)
+  c.connects()
+  c.expects({ flags: SYN })
+  t.end()
+})
+
+t.test('T1: an address is defended by one announcement in ten seconds (RFC 5227 §2.4 c)', (t) => {
+  const c = new Script(t)
+  const claim = (): void => asks(c, parseIpv4Address('10.0.0.9'), { senderIp: LOCAL, senderMac: OTHER_MAC })
+  claim()
+  t.match(arps(c), [{ operation: 1, senderMac: LOCAL_MAC, senderIp: LOCAL, targetIp: LOCAL }])
+  c.advance(9999)
+  claim()
+  t.strictSame(arps(c), [], 'two that both defended would never end')
+  c.advance(1)
+  claim()
+  t.equal(arps(c).length, 1)
+  t.equal(c.nic.conflicts, 3)
+  t.end()
+})
+
+t.test('D3: an address that is given up in the turn of the conflict is not defended', (t) => {
+  const c = new Script(t)
+  const arp = { operation: 1, senderMac: OTHER_MAC, senderIp: LOCAL, targetMac: 0, targetIp: LOCAL }
+  c.deliver(encodeEthernet(BROADCAST, OTHER_MAC, 0x0806, encodeArp(arp)))
+  c.nic.setAddress(LOCAL, 24, 'observed')
+  c.drain()
   t.strictSame(arps(c), [])
   t.end()
 })
@@ -127,13 +155,45 @@ t.test('T1: a neighbour that is not known is asked for, what waits for it is sen
   t.end()
 })
 
+t.test('T1: a neighbour that never answers ends the opening of connections by way of it, and of no others', (t) => {
+  const c = established(t)
+  const far = parseIpv4Address('10.0.0.50')
+  const beyond = parseIpv4Address('192.0.2.1')
+  c.nic.routes.addGateway(far)
+  const opening = [c.stack.connect(far, 80, c.now), c.stack.connect(beyond, 80, c.now)]
+  c.drain()
+  c.advance(2999)
+  t.ok(opening.every((o) => o.error === ''))
+  c.advance(1)
+  t.strictSame(opening.map((o) => o.error), ['EHOSTUNREACH', 'EHOSTUNREACH'])
+  t.ok(opening.every((o) => (o.events & ConnectionEvent.CLOSED) !== 0), 'their sockets are told')
+  t.equal(c.state, 'ESTABLISHED')
+  t.equal(c.drops('neighbor-unresolved') >= 2, true, 'what waited is dropped')
+  c.advance(60_000)
+  t.equal(c.stack.tcp.demux.size, 1)
+  t.end()
+})
+
+t.test('T1: a known neighbour that falls silent does not end connections', (t) => {
+  const c = established(t)
+  c.write('before')
+  c.advance(70_000)
+  const opening = c.stack.connect(PEER, 9999, c.now)
+  t.equal(c.nic.neighbors.lookup(PEER), PEER_MAC, 'asked again and answered')
+  c.nic.neighbors.forget(PEER)
+  c.write('after')
+  t.equal(c.state, 'ESTABLISHED')
+  t.equal(opening.error, '')
+  t.end()
+})
+
 t.test('T1: a neighbour that never answers is asked three times; what waits is bounded', (t) => {
   const c = new Script(t)
   const far = parseIpv4Address('10.0.0.50')
   for (let i = 0; i < 200; i++) c.stack.connect(far, 80 + i, c.now)
   c.drain()
-  c.advance(5000)
-  t.ok(arps(c).length >= 3)
+  c.advance(2500)
+  t.equal(arps(c).length, 3)
   c.expectsNothing()
   t.ok(c.drops('neighbor-queue-full') > 0)
   asks(c, LOCAL, { operation: 2, senderIp: far, senderMac: OTHER_MAC })
@@ -176,7 +236,8 @@ t.test('T1: a datagram to a port or protocol that nobody serves is reported, not
   t.equal(port[8], 0x45, 'the datagram is quoted')
   sends(c, 132, Buffer.alloc(8))
   t.strictSame([...decodeIp(c.others[1]?.payload as Buffer).payload.subarray(0, 2)], [3, 2])
-  for (let i = 0; i < 500; i++) sends(c, PROTOCOL.UDP, Buffer.alloc(12))
+  const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
+  for (let i = 0; i < 500; i++) sends(c, PROTOCOL.UDP, nobodys)
   t.ok(c.others.length <= 20, `${c.others.length} reports`)
   t.ok(c.drops('icmp-rate-limited') >= 480)
   t.end()
@@ -186,7 +247,8 @@ t.test('T6: errors are never answered by errors, nor are datagrams to a group (R
   const c = new Script(t)
   const quote = encodeIp(LOCAL, PEER, PROTOCOL.UDP, Buffer.alloc(8))
   sends(c, PROTOCOL.ICMP, encodeIcmp(3, 3, 0, quote))
-  const datagram = encodeIp(PEER, LOCAL, PROTOCOL.UDP, Buffer.alloc(12))
+  const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
+  const datagram = encodeIp(PEER, LOCAL, PROTOCOL.UDP, nobodys)
   c.deliver(encodeEthernet(BROADCAST, PEER_MAC, 0x0800, datagram))
   c.drain()
   t.strictSame(c.others, [])

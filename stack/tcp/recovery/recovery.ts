@@ -211,6 +211,7 @@ export class Recovery {
       this.#widen(tcb, acked, now)
     } else if (una >= this.#recoveryPoint) {
       if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
+      else this.#widen(tcb, acked, now)
       this.mode = SenderMode.OPEN
       this.#force = false
       this.#rack.recovered()
@@ -337,15 +338,22 @@ export class Recovery {
     return Math.max(tcb.flightSize - left - lost, 0)
   }
 
-  /** Plans what is lost and may be sent again now. */
-  nextLost(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
+  /** Plans what is lost and may be sent again now: no further than it is lost, or than `edge` unless that is -1. */
+  nextLost(
+    tcb: Tcb,
+    buffers: Buffers,
+    maxLength: number,
+    edge: number,
+    plan: SendPlan,
+  ): boolean {
     if (this.mode === SenderMode.OPEN) return false
     const nxt = tcb.sndNxtOffset
     for (;;) {
       const offset = this.ranges.firstLost(this.scoreboard)
       if (offset < 0 || offset >= nxt) return false
       if (!this.#force && this.pipe(tcb) + this.#mss > this.congestion.cwnd) return false
-      const hole = this.scoreboard.holeEnd(offset, this.ranges.lostEnd(offset))
+      const end = edge < 0 ? this.ranges.lostEnd(offset) : edge
+      const hole = this.scoreboard.holeEnd(offset, end)
       const absent = this.#planAgain(tcb, buffers, offset, Math.min(offset + maxLength, hole), plan)
       if (absent === 0) return true
       // Text that this node never had: the application regenerates it, or the peer has it already.
@@ -379,7 +387,7 @@ export class Recovery {
   // Plans [from, to) of the flight, FIN with it when it reaches that far. Returns how many octets are absent, 0 when planned.
   #planAgain(tcb: Tcb, buffers: Buffers, from: number, to: number, plan: SendPlan): number {
     const nxt = tcb.sndNxtOffset
-    const textEnd = tcb.sndFinSent !== 0 ? nxt - 1 : nxt
+    const textEnd = tcb.sndFinSent !== 0 ? nxt - 1 : Math.max(nxt, to)
     const limit = Math.min(to, textEnd)
     let length = 0
     if (from < limit) {

@@ -2,19 +2,20 @@
 /**
  * The retransmission time-out (RFC 6298): smoothed round-trip time, its variation, and the back-off.
  *
- * Deviation: the RTO's floor is 200 ms where RFC 6298 (2.4) says SHOULD 1 s, as in the kernels of the clients; on one link a
- * second of waiting is a hundred thousand round trips.
+ * Deviation: where RFC 6298 (2.4) says that an RTO SHOULD be 1 s at least, it is 200 ms at least above the round-trip time,
+ * as in the kernels of the clients: that is what a delayed acknowledgement takes, and on one link a second of waiting is a
+ * hundred thousand round trips.
  */
 import type { Millis } from '../../base/time.js'
 
-/** The floor; see the deviation above. */
+/** How much longer than the round trip is waited at least; see the deviation above. */
 export const MIN_RTO_MS = 200
 /** RFC 6298 (2.5): the ceiling, with back-off. */
 export const MAX_RTO_MS = 60_000
 /** RFC 6298 (2.1): until a sample has been taken. */
 export const INITIAL_RTO_MS = 1000
-/** RFC 6298 (5.7). */
-export const RTO_AFTER_LOST_SYN_MS = 3000
+/** RFC 6298 (5.7): when the handshake took more than one SYN, until a sample has been taken. */
+export const FALLBACK_RTO_MS = 3000
 
 /** One connection's estimate. It starts afresh at a take-over. */
 export class RttEstimator {
@@ -38,11 +39,6 @@ export class RttEstimator {
     this.#timedOffset = -1
   }
 
-  /** RFC 6298 (5.7): the SYN was lost, and nothing has been measured: what is the first for data is more cautious. */
-  synLost(): void {
-    if (this.srttMs < 0) this.#baseRtoMs = RTO_AFTER_LOST_SYN_MS
-  }
-
   /** New data was acknowledged: the back-off ends. */
   resetBackoff(): void {
     this.#backoff = 0
@@ -53,6 +49,11 @@ export class RttEstimator {
     if (this.#timedOffset >= 0) return
     this.#timedOffset = end
     this.#timedAt = now
+  }
+
+  /** The handshake is complete. Without a sample of it the path may be slower than the first time-out. */
+  settle(): void {
+    if (this.srttMs < 0) this.#baseRtoMs = FALLBACK_RTO_MS
   }
 
   /** A retransmission departs: what is being timed would be ambiguous. */
@@ -76,7 +77,7 @@ export class RttEstimator {
       this.rttvarMs += (Math.abs(this.srttMs - rttMs) - this.rttvarMs) / 4
       this.srttMs += (rttMs - this.srttMs) / 8
     }
-    const rto = this.srttMs + Math.max(1, 4 * this.rttvarMs)
-    this.#baseRtoMs = Math.min(Math.max(rto, MIN_RTO_MS), MAX_RTO_MS)
+    const rto = this.srttMs + Math.max(MIN_RTO_MS, 4 * this.rttvarMs)
+    this.#baseRtoMs = Math.min(rto, MAX_RTO_MS)
   }
 }

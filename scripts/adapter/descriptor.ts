@@ -1,0 +1,215 @@
+/**
+ * Descriptor: one socket as a program sees it: system calls that never block, with the results and the errno of a
+ * non-blocking socket on Linux, on the stack's connections and listeners. Reading is explicit: what nobody reads stays in
+ * the receive buffer and closes the window.
+ *
+ * It sends nothing by itself; whoever calls lets the stack have its turn afterwards.
+ */
+import {
+  type Connection,
+  type Ipv4Address,
+  StackError,
+  type TcpListener,
+  TcpState,
+} from '../../stack/index.js'
+import type { RawLink } from './raw-link.js'
+
+/** What a call gives back: as in C, and beside it the name of errno, the octets read, or the pending error. */
+export interface Result {
+  readonly ret: number
+  readonly errno?: string
+  /** Octets read, in hexadecimal. */
+  readonly data?: string
+  /** SO_ERROR. */
+  readonly error?: string
+}
+
+const NOTHING = new Uint8Array(0)
+/** The address of a socket that listens on all of them. */
+const UNSPECIFIED = 0 as Ipv4Address
+
+export const DONE: Result = { ret: 0 }
+
+export function failed(errno: string): Result {
+  return { ret: -1, errno }
+}
+
+export class Descriptor {
+  connection: Connection | null = null
+  listener: TcpListener | null = null
+  noDelay = false
+  #corked = false
+  /** SO_LINGER with 0 seconds: close resets. */
+  resetsOnClose = false
+  /** Octets that may wait to be acknowledged; null: as many as the stack takes. */
+  sendLimit: number | null = null
+  localAddress: Ipv4Address | null = null
+  localPort = 0
+  #errorTaken = false
+  #connectReported = false
+  #inputShut = false
+
+  /** The socket of an accepted connection, with the options of its listener. */
+  static accepted(connection: Connection, parent: Descriptor): Descriptor {
+    const child = new Descriptor()
+    child.connection = connection
+    child.#connectReported = true
+    child.noDelay = parent.noDelay
+    child.#corked = parent.#corked
+    child.resetsOnClose = parent.resetsOnClose
+    child.sendLimit = parent.sendLimit
+    child.localAddress = parent.localAddress
+    child.localPort = parent.localPort
+    connection.sender.noDelay = parent.noDelay
+    connection.sender.corked = parent.#corked
+    return child
+  }
+
+  bind(address: Ipv4Address | null, port: number): Result {
+    if (this.localPort !== 0 || this.connection !== null || this.listener !== null) {
+      return failed('EINVAL')
+    }
+    this.localAddress = address
+    this.localPort = port
+    return DONE
+  }
+
+  listen(link: RawLink, backlog: number): Result {
+    if (this.listener !== null) return DONE
+    if (this.connection !== null) return failed('EINVAL')
+    try {
+      // As on Linux, one connection more than the backlog may wait.
+      const room = Math.max(backlog, 0) + 1
+      this.listener = link.stack.listen(this.localAddress ?? UNSPECIFIED, this.localPort, room)
+      return DONE
+    } catch (error) {
+      return failed(codeOf(error))
+    }
+  }
+
+  connect(link: RawLink, address: Ipv4Address, port: number): Result {
+    if (this.listener !== null) return failed('EISCONN')
+    if (this.connection !== null) return this.#connectAgain(this.connection)
+    try {
+      const c = link.stack.connect(address, port, link.now, this.localAddress, this.localPort)
+      c.sender.noDelay = this.noDelay
+      c.sender.corked = this.#corked
+      this.connection = c
+      this.localPort = c.localPort
+      this.#errorTaken = false
+      return failed('EINPROGRESS')
+    } catch (error) {
+      return failed(codeOf(error))
+    }
+  }
+
+  #connectAgain(c: Connection): Result {
+    if (isOpening(c)) return failed('EALREADY')
+    if (this.#connectReported) return failed('EISCONN')
+    if (!c.closed || this.#pendingError() === '') {
+      this.#connectReported = true
+      return DONE
+    }
+    const errno = this.#takeError()
+    this.connection = null
+    return failed(errno)
+  }
+
+  read(length: number, peek: boolean): Result {
+    const c = this.connection
+    if (c === null) return failed('ENOTCONN')
+    const ready = Math.min(c.readable, length)
+    if (ready > 0) {
+      const bytes = Buffer.alloc(ready)
+      if (peek) c.buffers.received.copyTo(c.inputOffset, ready, bytes, 0)
+      else c.read(bytes, 0, ready)
+      return { ret: ready, data: bytes.toString('hex') }
+    }
+    if (length === 0 || c.tcb.finReceived) return DONE
+    if (this.#pendingError() !== '') return failed(this.#takeError())
+    if (c.closed || this.#inputShut) return DONE
+    return failed('EAGAIN')
+  }
+
+  /** TCP_CORK: less than a full segment waits until it is taken off. */
+  cork(on: boolean): void {
+    this.#corked = on
+    const c = this.connection
+    if (c === null) return
+    c.sender.corked = on
+    c.write(NOTHING, 0, 0)
+  }
+
+  /** With `more` (MSG_MORE) the last of it waits for the next write, as if corked. */
+  write(bytes: Uint8Array, more: boolean): Result {
+    const c = this.connection
+    if (c === null) return failed('EPIPE')
+    if (this.#pendingError() !== '') return failed(this.#takeError())
+    if (c.closed || c.sender.finQueued) return failed('EPIPE')
+    if (isOpening(c)) return failed('EAGAIN')
+    if (bytes.length === 0) return DONE
+    const { sent } = c.buffers
+    const limit = this.sendLimit ?? Number.POSITIVE_INFINITY
+    const room = Math.min(c.writable, limit - (sent.end - sent.start), bytes.length)
+    if (room <= 0) return failed('EAGAIN')
+    c.sender.corked = more || this.#corked
+    return { ret: c.write(bytes, 0, room) }
+  }
+
+  /** SHUT_RD, SHUT_WR, or both. */
+  shutdown(link: RawLink, input: boolean, output: boolean): Result {
+    const c = this.connection
+    if (c === null) {
+      if (this.listener === null) return failed('ENOTCONN')
+      if (input) this.#stopListening(link)
+      return DONE
+    }
+    if (c.closed || c.state === TcpState.TIME_WAIT) return failed('ENOTCONN')
+    if (input) this.#inputShut = true
+    if (c.state === TcpState.SYN_SENT) c.abort()
+    else if (output) c.shutdown()
+    return DONE
+  }
+
+  close(link: RawLink): Result {
+    this.#stopListening(link)
+    if (this.resetsOnClose) this.connection?.abort()
+    else this.connection?.detach(link.now)
+    return DONE
+  }
+
+  /** SO_ERROR: the pending error, which is none afterwards. */
+  error(): Result {
+    return { ret: 0, error: this.#takeError() || '0' }
+  }
+
+  #stopListening(link: RawLink): void {
+    if (this.listener === null) return
+    link.stack.closeListener(this.listener)
+    this.listener = null
+  }
+
+  // A reset behind the peer's FIN can only mean that what we send is not wanted any more: EPIPE.
+  #pendingError(): string {
+    const c = this.connection
+    if (c === null || this.#errorTaken) return ''
+    return c.error === 'ECONNRESET' && c.tcb.finReceived ? 'EPIPE' : c.error
+  }
+
+  #takeError(): string {
+    const errno = this.#pendingError()
+    if (errno !== '') this.#errorTaken = true
+    return errno
+  }
+}
+
+// An active open whose handshake is under way; before its SYN has left, the state is still CLOSED.
+function isOpening(c: Connection): boolean {
+  const unsent = c.closed && !c.tcb.synSent && c.error === ''
+  return unsent || c.state === TcpState.SYN_SENT || c.state === TcpState.SYN_RECEIVED
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof StackError) return error.code
+  throw error
+}

@@ -1,0 +1,109 @@
+/**
+ * setsockopt: the options the stack has, and those whose only value it has. Everything else is named as not offered, so
+ * that a script which needs it counts as unsupported and not as passed.
+ */
+import { type Descriptor, DONE, failed, type Result } from './descriptor.js'
+
+/** The smallest SO_RCVBUF and SO_SNDBUF taken; smaller ones are rounded up, as Linux does. */
+const MIN_BUFFER = 256
+const MIN_MAXSEG = 88
+const MAX_MAXSEG = 32_767
+
+/** An answer that a call is not offered, and why. */
+export interface Unsupported {
+  readonly unsupported: string
+}
+
+/** What can be chosen only until the stack is made, which is at the first packet, listen or connect. */
+export interface StackSettings {
+  /** Octets an application may leave unread. */
+  receiveLimit: number
+  /** TCP_MAXSEG, or null. */
+  maxSegment: number | null
+  /** True when the stack has been made. */
+  settled: boolean
+}
+
+type Value = number | readonly [number, number]
+
+/** Sets one option of `socket`. `value` is a number, or onoff and seconds for SO_LINGER. */
+export function setSocketOption(
+  socket: Descriptor,
+  settings: StackSettings,
+  name: string,
+  value: Value,
+): Result | Unsupported {
+  if (name === 'SO_LINGER') return setLinger(socket, value)
+  if (typeof value !== 'number') return failed('EINVAL')
+  switch (name) {
+    case 'TCP_NODELAY':
+      return setNoDelay(socket, value !== 0)
+    case 'TCP_CORK':
+    case 'TCP_NOPUSH':
+      socket.cork(value !== 0)
+      return DONE
+    case 'SO_REUSEADDR':
+      return DONE
+    case 'SO_SNDBUF':
+      socket.sendLimit = Math.max(value, MIN_BUFFER)
+      return DONE
+    case 'SO_RCVBUF':
+      return setReceiveBuffer(socket, settings, Math.max(value, MIN_BUFFER))
+    case 'TCP_MAXSEG':
+      return setMaxSegment(settings, value)
+    default:
+      return setFixed(name, value)
+  }
+}
+
+// The value that the stack has anyway is no wish for more.
+const FIXED = new Map([
+  ['SO_KEEPALIVE', 0],
+  ['SO_OOBINLINE', 1],
+  ['IP_TTL', 64],
+  ['IP_TOS', 0],
+])
+
+function setFixed(name: string, value: number): Result | Unsupported {
+  if (FIXED.get(name) === value) return DONE
+  return { unsupported: `setsockopt ${name} ${value}` }
+}
+
+function setNoDelay(socket: Descriptor, on: boolean): Result {
+  socket.noDelay = on
+  if (socket.connection !== null) socket.connection.sender.noDelay = on
+  return DONE
+}
+
+// With seconds, close waits in the background: calls never block here.
+function setLinger(socket: Descriptor, value: Value): Result {
+  if (typeof value === 'number') return failed('EINVAL')
+  socket.resetsOnClose = value[0] !== 0 && value[1] === 0
+  return DONE
+}
+
+// A buffer may shrink below what was promised: the promise is kept, and no more is given until there is room.
+function setReceiveBuffer(
+  socket: Descriptor,
+  settings: StackSettings,
+  octets: number,
+): Result | Unsupported {
+  const c = socket.connection
+  if (c !== null) {
+    c.receiver.limit = octets
+    c.buffers.received.limit = Math.max(c.buffers.received.limit, 2 * octets)
+    return DONE
+  }
+  if (settings.settled && settings.receiveLimit !== octets) {
+    return { unsupported: 'SO_RCVBUF between listen or the first packet and a connection' }
+  }
+  settings.receiveLimit = octets
+  return DONE
+}
+
+function setMaxSegment(settings: StackSettings, octets: number): Result | Unsupported {
+  if (octets < MIN_MAXSEG || octets > MAX_MAXSEG) return failed('EINVAL')
+  if (settings.settled) return { unsupported: 'TCP_MAXSEG after listen or the first packet' }
+  settings.maxSegment = octets
+  return DONE
+}

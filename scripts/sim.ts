@@ -1,0 +1,163 @@
+/**
+ * `npm run sim -- --seeds N [--from S] [--json]` runs N seeds of the simulation on all cores and adds up what happened;
+ * `npm run sim -- --seed S --trace` replays one and prints its trace. Exit code 1 when a law is broken.
+ */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { type RunResult, simulate } from '../test/sim/scenario.js'
+import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
+
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--json]
+       npm run sim -- --seed S [--trace] [--json]`
+/** Seeds that a worker runs before it reports. */
+const BATCH = 20
+const MAX_SHOWN = 20
+
+interface Batch {
+  readonly totals: Totals
+  readonly broken: readonly { readonly seed: number; readonly first: string }[]
+}
+
+function runBatch(from: number, to: number): Batch {
+  const totals = newTotals()
+  const broken: { seed: number; first: string }[] = []
+  for (let seed = from; seed < to; seed++) {
+    const result = simulate(seed)
+    addCounts(totals, result)
+    const [first] = result.violations
+    if (first !== undefined) broken.push({ seed, first })
+  }
+  return { totals, broken }
+}
+
+// Asks for a range of seeds, runs it, reports, and asks again until there is none.
+function work(): void {
+  parentPort?.on('message', ([from, to]: [number, number]) =>
+    parentPort?.postMessage(runBatch(from, to)),
+  )
+}
+
+/** Reads a count or a seed. Throws with what to write instead. */
+function readNumber(name: string, text: string, least: number): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= least && value < 2 ** 31) return value
+  throw new Error(`--${name} ${text}: write an integer from ${least} to ${2 ** 31 - 1}\n${USAGE}`)
+}
+
+async function runMany(from: number, count: number): Promise<Batch> {
+  const totals = newTotals()
+  const broken: { seed: number; first: string }[] = []
+  const end = from + count
+  let next = from
+  const workers = Math.max(1, Math.min(availableParallelism(), Math.ceil(count / BATCH)))
+  const runs: Promise<void>[] = []
+  for (let i = 0; i < workers; i++) {
+    const worker = new Worker(new URL(import.meta.url), { workerData: 'sim' })
+    runs.push(
+      new Promise<void>((resolve, reject) => {
+        const give = (): void => {
+          if (next >= end) {
+            void worker.terminate().then(() => resolve())
+            return
+          }
+          const to = Math.min(next + BATCH, end)
+          worker.postMessage([next, to])
+          next = to
+        }
+        worker.on('message', (batch: Batch) => {
+          addTotals(totals, batch.totals)
+          broken.push(...batch.broken)
+          showProgress(totals, count)
+          give()
+        })
+        worker.on('error', reject)
+        give()
+      }),
+    )
+  }
+  await Promise.all(runs)
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  return { totals, broken: broken.sort((a, b) => a.seed - b.seed) }
+}
+
+function showProgress(totals: Totals, count: number): void {
+  if (!process.stderr.isTTY) return
+  const { seeds, takeovers, violations } = totals
+  process.stderr.write(
+    `\r${seeds} of ${count} seeds, ${takeovers} take-overs, ${violations} broken`,
+  )
+}
+
+function show(totals: Totals, ms: number): void {
+  const lost = Object.entries(totals.givenUp).sort(([a], [b]) => (a < b ? -1 : 1))
+  const lines: [string, string | number][] = [
+    ['seeds', totals.seeds],
+    ['connections', `${totals.connections}, of which ${totals.done} ended whole`],
+    ['take-overs', totals.takeovers],
+    ['taken over in mid-stream', totals.midStream],
+    ['gaps seen', totals.gaps],
+    ['given up', lost.map(([reason, n]) => `${n} ${reason}`).join(', ') || 'none'],
+    ['shadows compared', totals.shadowChecks],
+    ['records compared', totals.recordChecks],
+    ['steps', totals.steps],
+    ['seconds', (ms / 1000).toFixed(1)],
+    ['violations', totals.violations],
+  ]
+  for (const [name, value] of lines) console.log(`${name.padEnd(25)} ${value}`)
+}
+
+function showOne(result: RunResult, trace: boolean): void {
+  if (trace) for (const line of result.trace) console.log(line)
+  for (const violation of result.violations) console.log(`VIOLATION ${violation}`)
+  console.log(`seed ${result.seed}, ${result.steps} steps, fingerprint ${result.fingerprint}`)
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '500' },
+      from: { type: 'string', default: '1' },
+      seed: { type: 'string' },
+      trace: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) {
+    console.log(USAGE)
+    return 0
+  }
+  if (values.seed !== undefined) {
+    const result = simulate(readNumber('seed', values.seed, 0), values.trace)
+    if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))
+    else showOne(result, values.trace)
+    return result.violations.length === 0 ? 0 : 1
+  }
+  const started = performance.now()
+  const from = readNumber('from', values.from, 0)
+  const { totals, broken } = await runMany(from, readNumber('seeds', values.seeds, 1))
+  for (const { seed, first } of broken.slice(0, MAX_SHOWN)) {
+    console.error(`seed ${seed}: ${first}\n  replay: npm run sim -- --seed ${seed} --trace`)
+  }
+  if (broken.length > MAX_SHOWN) console.error(`and ${broken.length - MAX_SHOWN} more`)
+  const ms = performance.now() - started
+  if (values.json) {
+    const seeds = broken.map(({ seed }) => seed)
+    console.log(
+      JSON.stringify({ ok: broken.length === 0, ms: Math.round(ms), ...totals, broken: seeds }),
+    )
+  } else show(totals, ms)
+  return broken.length === 0 ? 0 : 1
+}
+
+if (isMainThread) {
+  try {
+    process.exitCode = await main()
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 2
+  }
+} else if (workerData === 'sim') {
+  work()
+}

@@ -1,0 +1,188 @@
+// hot path: no allocation per frame
+/**
+ * IpInput: from a frame that is for this host to the protocol it is for: ARP, fragments, ICMP, UDP, TCP. It answers by ICMP what
+ * has come in vain, and sends nothing else.
+ */
+import { type DropCounters, DropReason } from './base/counters.js'
+import type { Seq } from './base/seq.js'
+import type { Millis } from './base/time.js'
+import { Reassembler } from './net/fragments.js'
+import { parseQuotedDatagram, QuotedDatagram } from './net/icmp.js'
+import { IcmpAnswers } from './net/icmp-answers.js'
+import { Destination, destinationKind, type Ipv4Output, receiveIpv4 } from './net/ipv4.js'
+import type { Nic } from './net/nic.js'
+import type { Udp } from './net/udp.js'
+import type { Tcp } from './tcp/tcp.js'
+import { verifyTransport } from './wire/checksum.js'
+import { BROADCAST_MAC, type EthernetHeader, EtherType } from './wire/ethernet.js'
+import type { Frame } from './wire/frame.js'
+import {
+  IcmpMessage,
+  IcmpType,
+  isIcmpError,
+  parseIcmpv4,
+  TimeExceededCode,
+  UnreachableCode,
+} from './wire/icmpv4.js'
+import { IpProtocol, type Ipv4Address, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
+import { parseTcp, Segment } from './wire/tcp.js'
+import { parseUdp, UdpHeader } from './wire/udp.js'
+
+export class IpInput {
+  readonly #tcp: Tcp
+  readonly #udp: Udp
+  readonly #answers: IcmpAnswers
+  readonly #fragments: Reassembler
+  readonly #ip = new Ipv4Header()
+  readonly #icmp = new IcmpMessage()
+  readonly #quoted = new QuotedDatagram()
+  readonly #datagram = new UdpHeader()
+  readonly #segment = new Segment()
+  readonly #quiet = new Set<number>()
+
+  constructor(tcp: Tcp, udp: Udp, ipOut: Ipv4Output, drops: DropCounters) {
+    this.#tcp = tcp
+    this.#udp = udp
+    this.#answers = new IcmpAnswers(ipOut, drops)
+    this.#fragments = new Reassembler(drops)
+  }
+
+  /** Takes the payload of the frame whose header is `ethernet`. Returns NONE or why it was dropped. */
+  receive(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    if (ethernet.dst !== nic.mac && ethernet.dst !== BROADCAST_MAC) {
+      return DropReason.ETHERNET_OTHER_MAC
+    }
+    if (ethernet.etherType === EtherType.ARP) return nic.receiveArp(frame, ethernet, now)
+    if (ethernet.etherType === EtherType.IPV4) return this.#receiveIpv4(nic, frame, ethernet, now)
+    return ethernet.etherType === EtherType.EXPERIMENTAL
+      ? DropReason.NONE
+      : DropReason.ETHERNET_UNKNOWN_TYPE
+  }
+
+  #receiveIpv4(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    const ip = this.#ip
+    const reason = receiveIpv4(ip, frame, ethernet.payloadStart, ethernet.payloadEnd)
+    if (reason !== DropReason.NONE) return reason
+    let own = nic.addressOf(ip.dst)
+    if (own === undefined || own.state !== 'assigned') {
+      // Nothing but UDP may be sent to all hosts of a subnet.
+      own = ip.protocol === IpProtocol.UDP ? nic.broadcastOf(ip.dst) : undefined
+      if (own === undefined) return DropReason.IPV4_NOT_OURS
+    }
+    // RFC 1122 §3.2.1.3: nobody else has our address, and nobody is a broadcast address.
+    if (
+      ip.src === own.address ||
+      destinationKind(ip.src, own.address, own.prefix) !== Destination.OTHER
+    ) {
+      return DropReason.IPV4_BAD_SOURCE
+    }
+    if (!ip.isFragment) return this.#receivePayload(nic, frame, ethernet, now)
+    // RFC 1122 §3.3.6: one host is not spoken to by a broadcast of the link.
+    if (ethernet.dst !== nic.mac && ip.dst === own.address) return DropReason.IPV4_FRAGMENT
+    const whole = this.#fragments.add(ip, frame, now)
+    if (whole === null) return DropReason.NONE
+    parseIpv4(ip, whole.view, whole.start, whole.end)
+    return this.#receivePayload(nic, whole, ethernet, now)
+  }
+
+  // The payload of the datagram in #ip; `ethernet` is the header of its last frame.
+  #receivePayload(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    const ip = this.#ip
+    if (ip.protocol === IpProtocol.TCP) return this.#receiveTcp(nic, frame, ethernet, now)
+    if (ip.protocol === IpProtocol.UDP) return this.#receiveUdp(nic, frame, ethernet, now)
+    if (ip.protocol === IpProtocol.ICMP) return this.#receiveIcmp(nic, frame, now)
+    this.#unreachable(nic, frame, ethernet, UnreachableCode.PROTOCOL, now)
+    return DropReason.IPV4_UNKNOWN_PROTOCOL
+  }
+
+  #receiveTcp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    const ip = this.#ip
+    // RFC 9293 §3.9.2.3 (MUST-57): a segment to a group of hosts is dropped in silence.
+    if (ethernet.dst !== nic.mac || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
+    const reason = parseTcp(this.#segment, frame, ip.payloadStart, ip.payloadEnd)
+    if (reason !== DropReason.NONE) return reason
+    this.#segment.ecn = ip.ecn
+    if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
+      return DropReason.TCP_BAD_CHECKSUM
+    }
+    this.#tcp.linkMss = nic.linkMss
+    this.#tcp.receive(this.#segment, ip.dst, ip.src, now, this.#quiet.has(ip.dst))
+    return DropReason.NONE
+  }
+
+  #receiveUdp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
+    const ip = this.#ip
+    const header = this.#datagram
+    let reason = parseUdp(header, frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst)
+    if (reason !== DropReason.NONE) return reason
+    reason = this.#udp.receive(header, frame, ip.src, ip.dst, !nic.isAssigned(ip.dst))
+    if (reason === DropReason.UDP_NO_PORT && nic.isAssigned(ip.dst)) {
+      this.#unreachable(nic, frame, ethernet, UnreachableCode.PORT, now)
+    }
+    return reason
+  }
+
+  #receiveIcmp(nic: Nic, frame: Frame, now: Millis): DropReason {
+    const ip = this.#ip
+    const icmp = this.#icmp
+    const reason = parseIcmpv4(icmp, frame.view, ip.payloadStart, ip.payloadEnd)
+    if (reason !== DropReason.NONE) return reason
+    if (icmp.type === IcmpType.ECHO_REQUEST) {
+      this.#answers.answerEcho(nic, ip, frame, icmp, now)
+      return DropReason.NONE
+    }
+    if (!isIcmpError(icmp.type)) return DropReason.NONE
+    const quoted = this.#quoted
+    if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
+    const error = icmp.type === IcmpType.DESTINATION_UNREACHABLE ? unreachableError(icmp.code) : ''
+    if (error === '') return DropReason.NONE
+    const { src, srcPort, dst, dstPort } = quoted
+    if (quoted.protocol === IpProtocol.TCP) {
+      this.#tcp.handleUnreachable(src, srcPort, dst, dstPort, quoted.seq as Seq, error)
+    } else if (quoted.protocol === IpProtocol.UDP) {
+      this.#udp.handleUnreachable(src, srcPort, dst, dstPort, error)
+    }
+    return DropReason.NONE
+  }
+
+  // Tells the sender of the datagram in #ip that it has come in vain.
+  #unreachable(nic: Nic, frame: Frame, ethernet: EthernetHeader, code: number, now: Millis): void {
+    const type = IcmpType.DESTINATION_UNREACHABLE
+    this.#answers.report(nic, this.#ip, frame, ethernet.dst, type, code, now)
+  }
+
+  /** Ends what has waited too long for the rest of its datagram. */
+  handleTimeout(nics: readonly Nic[], now: Millis): void {
+    for (let f = this.#fragments.expire(now); f !== null; f = this.#fragments.expire(now)) {
+      this.#reportTimeExceeded(nics, f, now)
+    }
+  }
+
+  nextDeadline(): Millis {
+    return this.#fragments.nextDeadline()
+  }
+
+  /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
+  setQuiet(address: Ipv4Address, quiet: boolean): void {
+    if (quiet) this.#quiet.add(address)
+    else this.#quiet.delete(address)
+  }
+
+  // RFC 1122 §3.3.2: told to the sender when the first fragment, by which it knows what was lost, has arrived.
+  #reportTimeExceeded(nics: readonly Nic[], first: Frame, now: Millis): void {
+    const ip = this.#ip
+    if (parseIpv4(ip, first.view, first.start, first.end) !== DropReason.NONE) return
+    // allocates: once per report
+    const nic = nics.find((own) => own.isAssigned(ip.dst))
+    if (nic === undefined) return
+    const type = IcmpType.TIME_EXCEEDED
+    this.#answers.report(nic, ip, first, nic.mac, type, TimeExceededCode.REASSEMBLY, now)
+  }
+}
+
+// What ICMP unreachable says about a connection that is being opened, or to a UDP socket with one peer; empty: nothing.
+function unreachableError(code: number): string {
+  if (code === UnreachableCode.FRAGMENTATION_NEEDED) return ''
+  if (code === UnreachableCode.PORT || code === UnreachableCode.PROTOCOL) return 'ECONNREFUSED'
+  return code === UnreachableCode.NETWORK ? 'ENETUNREACH' : 'EHOSTUNREACH'
+}

@@ -1,0 +1,295 @@
+/**
+ * Checkers: the laws of a run. 1 shadow law, 3 one speaker, 4 no silent loss, 5 record law; the streams' ends check law 2
+ * themselves, the scenario checks 6 and 7.
+ */
+import type { Action, NodeReport } from '../../cluster/node-actions.js'
+import type { Shadow } from '../../cluster/shadow.js'
+import { decodeTcbRecord, encodeTcbRecord } from '../../cluster/tcb-record.js'
+import {
+  type Connection,
+  EtherType,
+  type Frame,
+  type Millis,
+  TCB_FIELDS,
+  type Tcb,
+  TcpState,
+} from '../../stack/index.js'
+import type { Bridge, BridgePort } from './bridge.js'
+import type { Client, ClientSession } from './client.js'
+import type { HostObserver, NodeHost } from './host.js'
+import { CLIENT_ADDRESS, VIRTUAL_ADDRESS } from './place.js'
+import type { World } from './world.js'
+
+/** What a run was about. */
+export interface Counts {
+  connections: number
+  done: number
+  takeovers: number
+  midStream: number
+  /** Shadows that came to a gap. */
+  gaps: number
+  shadowChecks: number
+  recordChecks: number
+  /** Connections given up, by reason. */
+  readonly givenUp: Record<string, number>
+}
+
+// Their values depend on the clock, or on when a segment was seen: an equal TSval is not asked for.
+const TOLERATED: ReadonlySet<string> = new Set(['tsRecentAt', 'tsOffset'])
+
+// The order in which two ports see the two directions decides which of two timestamps is recent (RFC 7323 §4.3).
+const ORDER_DEPENDENT: ReadonlySet<string> = new Set(['tsRecent'])
+
+interface Cut {
+  readonly from: Millis
+  to: Millis
+}
+
+export class Checkers implements HostObserver {
+  readonly counts: Counts = {
+    connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
+  } // biome-ignore format: a list is read as a list
+  readonly #world: World
+  readonly #bridge: Bridge
+  readonly #hosts: readonly NodeHost[]
+  // Nodes that have spoken in the life they are in.
+  readonly #spoke = new Set<NodeHost>()
+  readonly #resets = new Set<number>()
+  #resetCount = 0
+  #reportedResets = 0
+  readonly #cuts: Cut[] = []
+  #framesChecked = -1
+  // Connections of which a shadow has heard what the owner has not: it leads, until the two are equal again.
+  readonly #led = new Set<number>()
+  #ownerMissed = ''
+  #client: Client | null = null
+
+  constructor(world: World, bridge: Bridge, hosts: readonly NodeHost[]) {
+    this.#world = world
+    this.#bridge = bridge
+    this.#hosts = hosts
+    bridge.onFrame = (from, frame) => {
+      this.checkSpeaker(from, frame)
+      this.#noteStray(from, frame)
+    }
+    world.afterStep = () => this.#afterStep()
+  }
+
+  watch(client: Client): void {
+    this.#client = client
+    client.onFailed = (session) => this.#explain(session)
+  }
+
+  /** The link or the control network is cut from now on. */
+  cut(): void {
+    this.#cuts.push({ from: this.#world.now, to: Number.POSITIVE_INFINITY })
+  }
+
+  healed(): void {
+    for (const cut of this.#cuts) cut.to = Math.min(cut.to, this.#world.now)
+  }
+
+  handleReset(host: NodeHost, remotePort: number): void {
+    this.#resets.add(remotePort)
+    this.#resetCount++
+    this.#world.note(`n${host.id} gives up :${remotePort}`)
+  }
+
+  handleCrash(host: NodeHost): void {
+    this.#spoke.delete(host)
+    this.counts.gaps += host.node.snooper.stats.gaps
+  }
+
+  /** A promoted connection has found out, late, that it cannot be saved. */
+  handleInputLost(host: NodeHost, remotePort: number): void {
+    this.#resets.add(remotePort)
+    this.counts.givenUp['late-gap'] = (this.counts.givenUp['late-gap'] ?? 0) + 1
+    this.#world.note(`n${host.id} finds input of :${remotePort} lost`)
+  }
+
+  handleAction(host: NodeHost, action: Action): void {
+    if (action.kind === 'report') this.#handleReport(host, action.report)
+  }
+
+  #handleReport(host: NodeHost, report: NodeReport): void {
+    this.#world.note(`n${host.id} reports ${JSON.stringify(report)}`)
+    if (report.event !== 'takeover') return
+    this.counts.takeovers++
+    this.counts.midStream += report.midStream
+    for (const [reason, count] of Object.entries(report.givenUp)) {
+      this.#reportedResets += count
+      this.counts.givenUp[reason] = (this.counts.givenUp[reason] ?? 0) + count
+    }
+  }
+
+  // Law 4.
+  #explain(session: ClientSession): void {
+    const port = session.localPort
+    if (session.error !== 'ECONNRESET') {
+      this.#world.violate(
+        `silent loss: stream ${session.index} (:${port}) failed with ${session.error}`,
+      )
+      return
+    }
+    if (this.#resets.has(port)) return
+    // A node that started behind the handshake and has heard nothing since cannot know of a connection.
+    if (this.isUnknown(session)) return
+    this.#world.violate(
+      `silent loss: stream ${session.index} (:${port}) was reset and nobody gave it up`,
+    )
+  }
+
+  /** True when a node has given this session up: its reset may have been lost on the way. */
+  wasGivenUp(session: ClientSession): boolean {
+    return this.#resets.has(session.localPort)
+  }
+
+  /**
+   * True when the owner cannot know of this session: it started later, or was deaf, and has never held it. A client that
+   * only listens then waits for ever.
+   */
+  isUnknown(session: ClientSession): boolean {
+    const owner = this.#owner
+    if (owner === undefined || owner.adopted.has(session.localPort)) return false
+    if (owner.bornAt <= session.establishedAt && !owner.wasDeaf) return false
+    for (const { remotePort } of owner.stack.tcp.demux.connections()) {
+      if (remotePort === session.localPort) return false
+    }
+    this.counts.givenUp.unheard = (this.counts.givenUp.unheard ?? 0) + 1
+    return true
+  }
+
+  /** What can only be said at the end. */
+  finish(): void {
+    for (const host of this.#hosts) {
+      if (host.running) this.counts.gaps += host.node.snooper.stats.gaps
+    }
+    if (this.#reportedResets !== this.#resetCount) {
+      this.#world.violate(
+        `silent loss: ${this.#resetCount} connections were given up, ${this.#reportedResets} were named`,
+      )
+    }
+  }
+
+  // Law 3.
+  checkSpeaker(from: BridgePort, frame: Frame): void {
+    if (!from.isNode || !speaksForAddress(frame)) return
+    const host = this.#hosts.find((one) => one.port === from) as NodeHost
+    const { epoch, state } = host.node
+    if (state !== 'owner') this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
+    for (const other of this.#hosts) {
+      if (other === host || !other.maySpeak || !this.#spoke.has(other) || this.#wasCut()) continue
+      const text = `n${host.id} in epoch ${epoch} and n${other.id} in epoch ${other.node.epoch}`
+      this.#world.violate(`one speaker: both ${text} may speak`)
+    }
+    this.#spoke.add(host)
+  }
+
+  // The client sends to the last owner's Ethernet address until it has heard of the new one.
+  #noteStray(from: BridgePort, frame: Frame): void {
+    const { view, start } = frame
+    if (from.isNode || view.getUint16(start + 12) !== EtherType.IPV4) return
+    const owner = this.#owner
+    if (owner !== undefined && view.getUint32(start + 2) === (owner.nic.mac & 0xffffffff) >>> 0)
+      return
+    this.#led.add(view.getUint16(start + 14 + 20))
+  }
+
+  get #owner(): NodeHost | undefined {
+    // One whose port is shut takes itself for the owner until it is told.
+    const owners = this.#hosts.filter((host) => host.running && host.node.state === 'owner')
+    return owners.find((host) => host.maySpeak) ?? owners[0]
+  }
+
+  // Cut now, or so lately that word of it is still under way.
+  #wasCut(): boolean {
+    return this.#cuts.some((cut) => this.#world.now <= cut.to + 500)
+  }
+
+  #afterStep(): void {
+    if (this.#bridge.frames === this.#framesChecked || this.#bridge.inFlight > 0) return
+    for (const host of this.#hosts) if (host.running && !host.idle) return
+    this.#framesChecked = this.#bridge.frames
+    this.checkShadows()
+  }
+
+  /** Law 1, at an instant where nothing is under way between the nodes. */
+  checkShadows(): void {
+    const owner = this.#owner
+    // Frames that wait for the client's Ethernet address have departed and not been seen.
+    if (owner === undefined || owner.nic.neighbors.isPending(CLIENT_ADDRESS)) return
+    const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed}`
+    if (missed !== this.#ownerMissed) {
+      this.#ownerMissed = missed
+      for (const connection of owner.stack.tcp.demux.connections())
+        this.#led.add(connection.remotePort)
+    }
+    for (const host of this.#hosts) {
+      if (host === owner || !host.running || !host.exact || host.node.state !== 'standby') continue
+      if (host.node.epoch !== owner.node.epoch) continue
+      for (const connection of owner.stack.tcp.demux.connections()) this.#compare(connection, host)
+      if (this.#world.random.chance(0.02)) {
+        for (const shadow of host.node.snooper.table.shadows()) this.#checkRecord(shadow)
+      }
+    }
+  }
+
+  #compare(connection: Connection, host: NodeHost): void {
+    const { localPort, remoteAddress, remotePort, tcb } = connection
+    // A SYN that was taken and not answered yet, or a connection that ends in this very turn.
+    if (tcb.state === TcpState.CLOSED || !tcb.synSent) return
+    const shadow = host.node.snooper.table.find(localPort, remoteAddress, remotePort)
+    this.counts.shadowChecks++
+    const difference = differenceOf(connection, shadow)
+    if (difference === '') this.#led.delete(remotePort)
+    else if (!this.#led.has(remotePort)) {
+      this.#world.violate(`shadow law: :${remotePort} at n${host.id}: ${difference}`)
+    }
+  }
+
+  // Law 5.
+  #checkRecord(shadow: Shadow): void {
+    this.counts.recordChecks++
+    const record = decodeTcbRecord(encodeTcbRecord(shadow.tcb, 7, this.#world.now))
+    if (record === null) this.#world.violate('record law: a record is not read back')
+    else if (!sameTcb(record.tcb, shadow.tcb)) this.#world.violate('record law: a record differs')
+  }
+
+  /** All sessions that are not over. */
+  unfinished(): ClientSession[] {
+    return this.#client === null ? [] : this.#client.sessions.filter((session) => !session.over)
+  }
+}
+
+// In words, what differs between an owner's connection and its shadow; empty when nothing does.
+function differenceOf(connection: Connection, shadow: Shadow | undefined): string {
+  if (shadow === undefined) return 'no shadow'
+  if (shadow.verdict === 'untracked') return 'untracked'
+  const { tcb, buffers } = connection
+  for (const field of TCB_FIELDS) {
+    if (TOLERATED.has(field) || ORDER_DEPENDENT.has(field) || tcb[field] === shadow.tcb[field])
+      continue
+    return `${field} is ${tcb[field]}, and ${shadow.tcb[field]} in the shadow`
+  }
+  const own = buffers.received
+  const other = shadow.buffers.received
+  let same = own.end === other.end && own.rangeCount === other.rangeCount
+  for (let i = 0; same && i < own.rangeCount; i++) {
+    same = own.rangeLeft(i) === other.rangeLeft(i) && own.rangeRight(i) === other.rangeRight(i)
+  }
+  if (same) return ''
+  return `text up to ${own.end}, and up to ${other.end} in the shadow`
+}
+
+function sameTcb(a: Tcb, b: Tcb): boolean {
+  return TCB_FIELDS.every((field) => Object.is(a[field], b[field]))
+}
+
+// IPv4 from the virtual address, or ARP that claims it.
+function speaksForAddress(frame: Frame): boolean {
+  const { view, start, end } = frame
+  if (end - start < 34) return false
+  const etherType = view.getUint16(start + 12)
+  if (etherType === EtherType.IPV4) return view.getInt32(start + 26) === VIRTUAL_ADDRESS
+  return etherType === EtherType.ARP && view.getInt32(start + 28) === VIRTUAL_ADDRESS
+}

@@ -1,0 +1,21 @@
+/**
+ * Seeds that broke a law once, and what they showed. They are run with every test for ever; a change of the scenarios gives
+ * them another meaning, and does no harm.
+ */
+export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])[] = [
+  [4, 'the end of the control channel was acted upon only when some other deadline came'],
+  [32, 'what was given up at a claim without a last owner was reported nowhere'],
+  [37, 'a shadow that had heard a SYN but not its answer was passed over in silence'],
+  [59, 'a node that started again claimed a term that had been used while it was down'],
+  [82, 'a proof of what the last owner sent was refused when SND.UNA was old too'],
+  [64, 'acknowledged output kept for comparison left no room to write'],
+  [255, 'a node that started again claimed what a stalled owner still held'],
+  [272, 'input that nobody here had heard was waited for without end'],
+  [437, 'a SYN-ACK was repeated to a peer that was long established'],
+  [1280, 'a connection of which only the SYN-ACK was heard went on as an active open'],
+  [1398, 'a claimant that yielded had drawn the client to its Ethernet address, and nobody drew it back'],
+  [2061, 'a sender went beyond the right edge behind a retransmission that opened nothing'],
+  [2658, 'two nodes claimed at once, as they did not agree on who was in line'],
+  [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
+  [3934, 'a node that started again did not wait for the lease of a stalled owner'],
+]
