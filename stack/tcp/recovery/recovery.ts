@@ -339,13 +339,7 @@ export class Recovery {
   }
 
   /** Plans what is lost and may be sent again now: no further than it is lost, or than `edge` unless that is -1. */
-  nextLost(
-    tcb: Tcb,
-    buffers: Buffers,
-    maxLength: number,
-    edge: number,
-    plan: SendPlan,
-  ): boolean {
+  nextLost(tcb: Tcb, buffers: Buffers, maxLength: number, edge: number, plan: SendPlan): boolean {
     if (this.mode === SenderMode.OPEN) return false
     const nxt = tcb.sndNxtOffset
     for (;;) {
