@@ -10,14 +10,17 @@ import type { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 import { encodeTcbRecord } from './tcb-record.js'
 
-/** How often the mirror is written at most. */
-export const MIRROR_INTERVAL_MS: Millis = 5
+/** How often the mirror is written at most. What comes and goes in between costs nothing. */
+export const MIRROR_INTERVAL_MS: Millis = 20
+
+const SCRATCH_SIZE = 64 * 1024
 
 /** Writes the shadows of snoopers behind; it reads nothing back. */
 export class Mirror {
   readonly #store: MirrorStore
   readonly #checkpoints: CheckpointStore
   readonly #continuity: number
+  readonly #scratch = new Uint8Array(SCRATCH_SIZE)
   #writtenAt: Millis = 0
 
   /** `continuity` names this life of the node: a record of an earlier one may lack what was said in between. */
@@ -56,16 +59,18 @@ export class Mirror {
     if (shadow.verdict === 'gap') arrivedUnseen(tcb, buffers, consumed)
     purge(shadow, consumed)
     this.#store.putTcb(key, encodeTcbRecord(tcb, this.#continuity, now))
-    shadow.sentMirrored = this.#writeText(shadow, 'sent', buffers.sent, shadow.sentMirrored)
+    // What is acknowledged is kept in memory only: nobody will ask for it but to compare.
+    const unacknowledged = Math.max(shadow.sentMirrored, tcb.sndUnaOffset)
+    shadow.sentMirrored = this.#writeText(shadow, 'sent', buffers.sent, unacknowledged)
     shadow.receivedMirrored = this.#writeText(
       shadow,
       'received',
       buffers.received,
       shadow.receivedMirrored,
     )
-    if (buffers.sent.start > shadow.sentDropped) {
-      shadow.sentDropped = buffers.sent.start
-      this.#store.dropText(key, 'sent', buffers.sent.start)
+    if (tcb.sndUnaOffset > shadow.sentDropped) {
+      shadow.sentDropped = tcb.sndUnaOffset
+      this.#store.dropText(key, 'sent', tcb.sndUnaOffset)
     }
     if (buffers.received.start > shadow.receivedDropped) {
       shadow.receivedDropped = buffers.received.start
@@ -73,14 +78,15 @@ export class Mirror {
     }
   }
 
-  // Writes the run that has become contiguous since the last time. Returns the new mark.
-  #writeText(shadow: Shadow, side: TextSide, text: StreamBuffer, mirrored: number): number {
-    const from = Math.max(mirrored, text.start)
-    const length = text.contiguousEnd - from
-    if (length <= 0) return mirrored
-    const run = new Uint8Array(length)
-    text.copyTo(from, length, run, 0)
-    this.#store.putText(shadow.key, side, from, run)
-    return text.contiguousEnd
+  // Writes from `from` on what has become contiguous since the last time. Returns the new mark.
+  #writeText(shadow: Shadow, side: TextSide, text: StreamBuffer, from: number): number {
+    let at = Math.max(from, text.start)
+    while (at < text.contiguousEnd) {
+      const length = Math.min(text.contiguousEnd - at, SCRATCH_SIZE)
+      text.copyTo(at, length, this.#scratch, 0)
+      this.#store.putText(shadow.key, side, at, this.#scratch.subarray(0, length))
+      at += length
+    }
+    return at
   }
 }
