@@ -166,6 +166,8 @@ export class Sender {
   #armTail(tcb: Tcb, now: Millis): void {
     this.tailAt = NEVER
     if (!tcb.sackOk || tcb.flightSize === 0 || this.timeouts > 0) return
+    // What probes a closed window has a clock of its own.
+    if (tcb.sndWnd === 0) return
     if (!this.recovery.mayProbe || this.rtoAt === NEVER) return
     const { srttMs } = this.rtt
     let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)

@@ -174,3 +174,18 @@ t.test('T4: without SACK there is neither: the timer and three duplicates are al
   t.equal(c.c.sender.tailAt, Number.POSITIVE_INFINITY)
   t.end()
 })
+
+t.test('T4: TLP: a closed window is probed by its own timer only (RFC 9293 §3.8.6.1)', (t) => {
+  const gaps = [false, true].map((sack) => {
+    const c = established(t, { sack, wnd: 0 })
+    c.write(octets(5000))
+    for (let i = 0; i < 100; i++) {
+      c.advance(100)
+      c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, wnd: 0 })
+    }
+    return c.ignores().map((s) => s.at)
+  })
+  t.ok((gaps[0] ?? []).length > 2)
+  t.strictSame(gaps[1], gaps[0], 'SACK or not')
+  t.end()
+})
