@@ -8,7 +8,6 @@
  *   OWNER   -- a greater claim --> STANDBY      OWNER -- own lease lost --> FENCED -- nobody else owns --> OWNER
  */
 import {
-  BROADCAST_MAC,
   DropReason,
   type EthernetHeader,
   EtherType,
@@ -19,16 +18,14 @@ import {
 } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import {
-  ConnectionPolicy,
   clusterHash,
   compareClaims,
   DeclarationKind,
-  DoubtfulData,
   decodeDeclaration,
-  encodeDeclaration,
   type OwnershipDeclaration,
 } from './declaration.js'
 import { FailureDetector } from './failure-detector.js'
+import { Herald } from './herald.js'
 import { Mirror } from './mirror.js'
 import type { Action, ClaimCause, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
@@ -63,9 +60,9 @@ export class ClusterNode implements FrameSnoop {
   readonly #mirror: Mirror
   readonly #succession: Succession
   readonly #cluster: number
+  readonly #herald: Herald
   readonly #actions: Action[] = []
   #highestEpoch = 0
-  #sequence = 0
   // 0 once the node has listened long enough.
   #listenUntil: Millis = 0
   #renewAt: Millis = NEVER
@@ -83,6 +80,7 @@ export class ClusterNode implements FrameSnoop {
     this.options = options
     this.#world = world
     this.#cluster = clusterHash(options.cluster)
+    this.#herald = new Herald(options, world.nic, world.authenticator)
     this.snooper = new Snooper(options.binding, world.stack.drops)
     this.detector = new FailureDetector(options.timing)
     this.#succession = new Succession(options.id, options.binding, options.policy, this.peers)
@@ -103,7 +101,8 @@ export class ClusterNode implements FrameSnoop {
     mirrorStore.flush()
     this.#turnedAt = now
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
-    this.#listenUntil = now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
+    this.#listenUntil =
+      now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
     this.#declare(DeclarationKind.PRESENT, true)
   }
 
@@ -432,35 +431,8 @@ export class ClusterNode implements FrameSnoop {
     this.#declare(this.state === 'owner' ? DeclarationKind.RENEW : DeclarationKind.PRESENT, false)
   }
 
-  // Declares on the link, and on the control channels too, where a fenced or deaf node may still hear it.
   #declare(kind: DeclarationKind, solicit: boolean): void {
-    const { options } = this
-    const { binding } = options
-    const declaration: OwnershipDeclaration = {
-      kind,
-      solicit,
-      node: options.id,
-      incarnation: options.incarnation,
-      sequence: ++this.#sequence,
-      binding: binding.id,
-      epoch: this.epoch,
-      owner: this.owner,
-      address: binding.address,
-      prefix: binding.prefix,
-      firstPort: binding.firstPort,
-      lastPort: binding.lastPort,
-      mac: this.#world.nic.mac,
-      connectionPolicy: ConnectionPolicy.SMALLEST_ID,
-      arpPolicy: ConnectionPolicy.SMALLEST_ID,
-      doubtfulData: DoubtfulData.DELIVER,
-      controlAddress: options.controlAddress as OwnershipDeclaration['controlAddress'],
-      controlPort: options.controlPort,
-      heartbeatPort: options.heartbeatPort,
-      fence: options.fence,
-      application: options.application,
-    }
-    const bytes = encodeDeclaration(declaration, this.#cluster, this.#world.authenticator)
-    this.#world.nic.sendLinkMessage(BROADCAST_MAC, EtherType.EXPERIMENTAL, bytes)
+    const bytes = this.#herald.declare(kind, solicit, this.epoch, this.owner)
     this.#actions.push({ kind: 'send', bytes })
   }
 

@@ -85,10 +85,10 @@ export class WireProgress {
   }
 
   /** Who has spoken for the virtual address, and how often. */
+  // allocates: asked for now and then, not per frame
   speakers(): Speaker[] {
     const list: Speaker[] = []
     for (let i = 0; i < this.#speakerCount; i++) {
-      // allocates: asked for now and then, not per frame
       list.push({
         mac: this.#speakers[i] ?? 0,
         ipv4: this.#ipv4Frames[i] ?? 0,

@@ -20,7 +20,7 @@ import { Output } from './output.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { segmentDeparts } from './segment-departs.js'
-import { effectiveMss, Sender } from './sender.js'
+import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
@@ -149,7 +149,7 @@ export class Connection {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.#settleMss()
+    this.sender.settleMss(this.tcb, this.#options.linkMss)
     // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
     const unread = buffers.received.contiguousEnd - inputOffset
     this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
@@ -195,7 +195,7 @@ export class Connection {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.#settleMss()
+      this.sender.settleMss(this.tcb, this.#options.linkMss)
       this.events |= ConnectionEvent.CONNECTED
     }
     if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
@@ -330,10 +330,6 @@ export class Connection {
     return true
   }
 
-  #settleMss(): void {
-    this.sender.setMss(effectiveMss(this.tcb, this.#options.linkMss))
-  }
-
   nextDeadline(): Millis {
     if (this.closed) return NEVER
     return Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
@@ -399,8 +395,14 @@ export class Connection {
   detach(now: Millis): void {
     if (this.closed && !this.#synDue) return
     this.#detached = true
-    if (this.readable > 0) return this.#reset(RST | ACK)
-    if (this.tcb.state < TcpState.SYN_RECEIVED) return this.abort()
+    if (this.readable > 0) {
+      this.#reset(RST | ACK)
+      return
+    }
+    if (this.tcb.state < TcpState.SYN_RECEIVED) {
+      this.abort()
+      return
+    }
     this.shutdown()
     if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
   }

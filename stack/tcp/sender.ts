@@ -64,9 +64,9 @@ export class Sender {
   }
 
   /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  setMss(mss: number): void {
-    this.#mss = mss
-    this.recovery.setMss(mss)
+  settleMss(tcb: Tcb, linkMss: number): void {
+    this.#mss = effectiveMss(tcb, linkMss)
+    this.recovery.setMss(this.#mss)
     // RFC 5681 §3.1: one segment to start with.
     if (this.#synLost) this.congestion.startSmall()
   }

@@ -374,6 +374,7 @@ export class Tcp {
     }
   }
 
+  // allocates: once per connection
   #make(
     local: number,
     localPort: number,
@@ -383,7 +384,6 @@ export class Tcp {
     now: Millis,
   ): Connection {
     const options = this.#connectionOptions(local, localPort, remote, remotePort, linkMss, now)
-    // allocates: once per connection
     const buffers = newBuffers(2 * options.receiveLimit, 2 * options.sendLimit)
     const connection = new Connection({ tcb: new Tcb(), buffers }, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)

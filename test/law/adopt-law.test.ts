@@ -38,7 +38,6 @@ function begin(seed: number, up: number, down: number): Run {
 
 const downloads = new WeakMap<Run, Uint8Array>()
 
-
 function endpointsOf(client: End): Endpoints {
   const remotePort = client.connection.localPort
   return { localAddress: OWNER, localPort: PORT, remoteAddress: CLIENT, remotePort }
@@ -90,8 +89,13 @@ function accept(run: Run): void {
 
 function finished(run: Run): boolean {
   const { client, owner } = run
-  return owner !== null && owner.got.length === client.out.length && client.got.length === owner.out.length &&
-    client.connection.tcb.finReceived && owner.connection.tcb.finReceived
+  return (
+    owner !== null &&
+    owner.got.length === client.out.length &&
+    client.got.length === owner.out.length &&
+    client.connection.tcb.finReceived &&
+    owner.connection.tcb.finReceived
+  )
 }
 
 // What was received can be read when all else is over, too.
@@ -116,32 +120,40 @@ function finish(run: Run, handsOver: (step: number) => boolean): string {
   }
   const { client, owner } = run
   if (owner === null) return 'the connection was never accepted'
-  if (!Buffer.from(owner.got).equals(client.out)) return `upload: ${owner.got.length} of ${client.out.length}`
-  if (!Buffer.from(client.got).equals(owner.out)) return `download: ${client.got.length} of ${owner.out.length}`
+  if (!Buffer.from(owner.got).equals(client.out))
+    return `upload: ${owner.got.length} of ${client.out.length}`
+  if (!Buffer.from(client.got).equals(owner.out))
+    return `download: ${client.got.length} of ${owner.out.length}`
   if (client.connection.error !== '') return `the client saw ${client.connection.error}`
   return finished(run) ? '' : 'no end of stream'
 }
 
-t.test('P1 S1 P22: streams are byte-exact both ways across a hand-over at a random instant, and across several', (t) => {
-  const wrong: string[] = []
-  const states = new Set<number>()
-  let handOvers = 0
-  for (let seed = 1; seed <= 200; seed++) {
-    const run = begin(seed, 30_000 + (seed % 7) * 4000, 40_000 + (seed % 5) * 5000)
-    const first = run.random.below(250)
-    const every = seed % 3 === 0 ? 40 : 1_000_000
-    const found = finish(run, (step) => step === first || (step > first && (step - first) % every === 0))
-    if (found !== '') wrong.push(`seed ${seed}, ${run.handOvers} hand-overs: ${found}`)
-    for (const state of run.states) states.add(state)
-    handOvers += run.handOvers
-  }
-  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 200 seeds`)
-  t.ok(handOvers > 200, `${handOvers} hand-overs`)
-  for (const state of ['SYN_RECEIVED', 'ESTABLISHED', 'FIN_WAIT_1', 'CLOSE_WAIT'] as const) {
-    t.ok(states.has(TcpState[state]), `one of them in ${state}`)
-  }
-  t.end()
-})
+t.test(
+  'P1 S1 P22: streams are byte-exact both ways across a hand-over at a random instant, and across several',
+  (t) => {
+    const wrong: string[] = []
+    const states = new Set<number>()
+    let handOvers = 0
+    for (let seed = 1; seed <= 200; seed++) {
+      const run = begin(seed, 30_000 + (seed % 7) * 4000, 40_000 + (seed % 5) * 5000)
+      const first = run.random.below(250)
+      const every = seed % 3 === 0 ? 40 : 1_000_000
+      const found = finish(
+        run,
+        (step) => step === first || (step > first && (step - first) % every === 0),
+      )
+      if (found !== '') wrong.push(`seed ${seed}, ${run.handOvers} hand-overs: ${found}`)
+      for (const state of run.states) states.add(state)
+      handOvers += run.handOvers
+    }
+    t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 200 seeds`)
+    t.ok(handOvers > 200, `${handOvers} hand-overs`)
+    for (const state of ['SYN_RECEIVED', 'ESTABLISHED', 'FIN_WAIT_1', 'CLOSE_WAIT'] as const) {
+      t.ok(states.has(TcpState[state]), `one of them in ${state}`)
+    }
+    t.end()
+  },
+)
 
 t.test('P1: at every single step of a short exchange', (t) => {
   const wrong: string[] = []
@@ -175,35 +187,45 @@ t.test('P22: output that is begun again from 0 is compared or skipped, not sent 
     const run = midStream(seed)
     handOver(run, 1_000_000)
     t.equal(run.owner.written, 0)
-    t.equal(finish(run, () => false), '', `seed ${seed}`)
+    t.equal(
+      finish(run, () => false),
+      '',
+      `seed ${seed}`,
+    )
     const { output } = run.owner.connection
-    t.ok(output.verified + output.unverified >= 20_000, `${output.verified} compared, ${output.unverified} gone`)
+    t.ok(
+      output.verified + output.unverified >= 20_000,
+      `${output.verified} compared, ${output.unverified} gone`,
+    )
     t.equal(output.divergedAt, -1)
   }
   t.end()
 })
 
-t.test('P22: output that differs from what the client was sent is an error the application sees, and a reset', (t) => {
-  for (let seed = 1; seed <= 10; seed++) {
-    const run = midStream(seed)
-    const old = run.owner.connection
-    // Whatever the client has not acknowledged can be compared; the first such octet is made another.
-    run.link.exchange()
-    const { sndUnaOffset, sndNxtOffset } = old.tcb
-    if (sndNxtOffset - sndUnaOffset < 2) continue
-    handOver(run, 1_000_000)
-    const connection: Connection = run.owner.connection
-    const bytes = Uint8Array.from(run.owner.out)
-    bytes[sndUnaOffset + 1] = (bytes[sndUnaOffset + 1] as number) ^ 1
-    connection.write(bytes, 0, bytes.length)
-    t.equal(connection.output.divergedAt, sndUnaOffset + 1, `seed ${seed}`)
-    t.equal(connection.error, 'ERR_OUTPUT_DIVERGED')
-    for (let i = 0; i < 200 && !run.client.connection.closed; i++) run.link.step()
-    run.link.exchange()
-    t.equal(run.client.connection.error, 'ECONNRESET', 'the client learns it at once')
-  }
-  t.end()
-})
+t.test(
+  'P22: output that differs from what the client was sent is an error the application sees, and a reset',
+  (t) => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const run = midStream(seed)
+      const old = run.owner.connection
+      // Whatever the client has not acknowledged can be compared; the first such octet is made another.
+      run.link.exchange()
+      const { sndUnaOffset, sndNxtOffset } = old.tcb
+      if (sndNxtOffset - sndUnaOffset < 2) continue
+      handOver(run, 1_000_000)
+      const connection: Connection = run.owner.connection
+      const bytes = Uint8Array.from(run.owner.out)
+      bytes[sndUnaOffset + 1] = (bytes[sndUnaOffset + 1] as number) ^ 1
+      connection.write(bytes, 0, bytes.length)
+      t.equal(connection.output.divergedAt, sndUnaOffset + 1, `seed ${seed}`)
+      t.equal(connection.error, 'ERR_OUTPUT_DIVERGED')
+      for (let i = 0; i < 200 && !run.client.connection.closed; i++) run.link.step()
+      run.link.exchange()
+      t.equal(run.client.connection.error, 'ECONNRESET', 'the client learns it at once')
+    }
+    t.end()
+  },
+)
 
 t.test('P22: a hole in what was overheard is filled by the regenerated output', (t) => {
   for (let seed = 1; seed <= 10; seed++) {
@@ -211,31 +233,43 @@ t.test('P22: a hole in what was overheard is filled by the regenerated output', 
     const old = run.owner.connection
     run.owner.pump(run.random, false)
     // The owner sends and dies; the frames are lost on the way, and its text with it.
-    for (let f = run.link.owner.pollTransmit(run.link.now); f !== null; f = run.link.owner.pollTransmit(run.link.now)) continue
+    for (
+      let f = run.link.owner.pollTransmit(run.link.now);
+      f !== null;
+      f = run.link.owner.pollTransmit(run.link.now)
+    );
     const una = old.tcb.sndUnaOffset
     if (old.tcb.sndNxtOffset - una < 100) continue
     old.buffers.sent.restart(una)
     handOver(run, 1_000_000)
-    t.equal(finish(run, () => false), '', `seed ${seed}`)
+    t.equal(
+      finish(run, () => false),
+      '',
+      `seed ${seed}`,
+    )
   }
   t.end()
 })
 
-t.test('P18: a connection adopted in TIME-WAIT answers a repeated FIN and ends in its time', (t) => {
-  const run = begin(2, 10, 10)
-  for (let i = 0; i < 2000 && run.owner?.connection.state !== TcpState.TIME_WAIT; i++) {
-    run.link.step()
-    accept(run)
-    if (run.client.connection.state >= TcpState.ESTABLISHED) run.client.pump(run.random, run.owner?.ended ?? false)
-    run.owner?.pump(run.random, true)
-    run.link.exchange()
-  }
-  t.equal(run.owner?.connection.state, TcpState.TIME_WAIT)
-  handOver(run, 0)
-  const adopted = run.owner?.connection as Connection
-  t.equal(adopted.state, TcpState.TIME_WAIT)
-  for (let i = 0; i < 100 && run.link.step(); i++) continue
-  t.equal(adopted.state, TcpState.CLOSED)
-  t.equal(adopted.error, '')
-  t.end()
-})
+t.test(
+  'P18: a connection adopted in TIME-WAIT answers a repeated FIN and ends in its time',
+  (t) => {
+    const run = begin(2, 10, 10)
+    for (let i = 0; i < 2000 && run.owner?.connection.state !== TcpState.TIME_WAIT; i++) {
+      run.link.step()
+      accept(run)
+      if (run.client.connection.state >= TcpState.ESTABLISHED)
+        run.client.pump(run.random, run.owner?.ended ?? false)
+      run.owner?.pump(run.random, true)
+      run.link.exchange()
+    }
+    t.equal(run.owner?.connection.state, TcpState.TIME_WAIT)
+    handOver(run, 0)
+    const adopted = run.owner?.connection as Connection
+    t.equal(adopted.state, TcpState.TIME_WAIT)
+    for (let i = 0; i < 100 && run.link.step(); i++);
+    t.equal(adopted.state, TcpState.CLOSED)
+    t.equal(adopted.error, '')
+    t.end()
+  },
+)

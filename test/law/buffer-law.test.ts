@@ -59,7 +59,10 @@ class Model {
 }
 
 function rangesOf(buffer: StreamBuffer): [number, number][] {
-  return Array.from({ length: buffer.rangeCount }, (_, i) => [buffer.rangeLeft(i), buffer.rangeRight(i)])
+  return Array.from({ length: buffer.rangeCount }, (_, i) => [
+    buffer.rangeLeft(i),
+    buffer.rangeRight(i),
+  ])
 }
 
 /** What is wrong, or an empty string. */
@@ -79,7 +82,8 @@ function difference(buffer: StreamBuffer, model: Model, random: Random): string 
   const here = from >= model.start && model.present.has(from)
   let run = from
   while (run < edge && (run >= model.start && model.present.has(run)) === here) run++
-  if (buffer.presentFrom(from, to) !== (here ? run - from : from - run)) return `presentFrom(${from}, ${to})`
+  if (buffer.presentFrom(from, to) !== (here ? run - from : from - run))
+    return `presentFrom(${from}, ${to})`
   return here ? contents(buffer, from, run, random) : ''
 }
 
@@ -87,7 +91,8 @@ function contents(buffer: StreamBuffer, from: number, to: number, random: Random
   const wanted = textOf(from, to)
   const target = new Uint8Array(to - from + 10)
   buffer.copyTo(from, to - from, target, 5)
-  if (!Buffer.from(target.subarray(5, 5 + to - from)).equals(wanted)) return `copyTo(${from}, ${to})`
+  if (!Buffer.from(target.subarray(5, 5 + to - from)).equals(wanted))
+    return `copyTo(${from}, ${to})`
   if (buffer.compare(from, wanted, 0, wanted.length) !== wanted.length) return 'compare: equal'
   if (wanted.length === 0) return ''
   const spoilt = random.below(wanted.length)
@@ -95,34 +100,38 @@ function contents(buffer: StreamBuffer, from: number, to: number, random: Random
   return buffer.compare(from, wanted, 0, wanted.length) === spoilt ? '' : 'compare: different'
 }
 
-t.test('P17: a StreamBuffer holds exactly what was put and not trimmed, in any order, at any offset', (t) => {
-  const starts = [0, 1, 2 ** 31 - 700, 2 ** 31 + 5, 2 ** 32 - 900, 2 ** 32, 2 ** 40 + 12_345]
-  for (let seed = 1; seed <= 40; seed++) {
-    const random = new Random(seed)
-    const start = starts[seed % starts.length] as number
-    const limit = [300, 2048, 5000][seed % 3] as number
-    const buffer = new StreamBuffer(limit)
-    const model = new Model(start, limit)
-    buffer.restart(start)
-    for (let step = 0; step < 60; step++) {
-      const from = Math.max(0, model.start - 50) + random.below(limit + 100)
-      const to = from + random.below([20, 200, 1500][random.below(3)] as number)
-      if (random.chance(0.2)) {
-        const offset = model.start + random.below(random.chance(0.2) ? limit : 200)
-        model.trim(offset)
-        buffer.trim(offset)
-      } else {
-        const bytes = Buffer.concat([Buffer.from('junk'), textOf(from, to)])
-        const fits = model.put(from, to)
-        if (buffer.put(from, bytes, 4, bytes.length) !== fits) throw new Error(`seed ${seed}, step ${step}: put`)
+t.test(
+  'P17: a StreamBuffer holds exactly what was put and not trimmed, in any order, at any offset',
+  (t) => {
+    const starts = [0, 1, 2 ** 31 - 700, 2 ** 31 + 5, 2 ** 32 - 900, 2 ** 32, 2 ** 40 + 12_345]
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = new Random(seed)
+      const start = starts[seed % starts.length] as number
+      const limit = [300, 2048, 5000][seed % 3] as number
+      const buffer = new StreamBuffer(limit)
+      const model = new Model(start, limit)
+      buffer.restart(start)
+      for (let step = 0; step < 60; step++) {
+        const from = Math.max(0, model.start - 50) + random.below(limit + 100)
+        const to = from + random.below([20, 200, 1500][random.below(3)] as number)
+        if (random.chance(0.2)) {
+          const offset = model.start + random.below(random.chance(0.2) ? limit : 200)
+          model.trim(offset)
+          buffer.trim(offset)
+        } else {
+          const bytes = Buffer.concat([Buffer.from('junk'), textOf(from, to)])
+          const fits = model.put(from, to)
+          if (buffer.put(from, bytes, 4, bytes.length) !== fits)
+            throw new Error(`seed ${seed}, step ${step}: put`)
+        }
+        const wrong = difference(buffer, model, random)
+        if (wrong !== '') throw new Error(`seed ${seed}, step ${step}: ${wrong}`)
       }
-      const wrong = difference(buffer, model, random)
-      if (wrong !== '') throw new Error(`seed ${seed}, step ${step}: ${wrong}`)
     }
-  }
-  t.pass('2,400 steps')
-  t.end()
-})
+    t.pass('2,400 steps')
+    t.end()
+  },
+)
 
 t.test('P17: a long stream through a small buffer across 2^32', (t) => {
   const buffer = new StreamBuffer(4096)

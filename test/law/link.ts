@@ -2,9 +2,21 @@
  * A client stack and an owner stack on a bridge, on virtual time. The bridge stands beside the owner: frames may be lost,
  * doubled and swapped between client and bridge only, so whoever watches the bridge sees just what the owner sees and says.
  */
-import { Connection, Frame, type Millis, NEVER, Nic, parseIpv4Address, Segment, Stack, parseIpv4, Ipv4Header, parseTcp } from '../../stack/index.js'
+import {
+  type Connection,
+  Frame,
+  Ipv4Header,
+  type Millis,
+  NEVER,
+  type Nic,
+  parseIpv4,
+  parseIpv4Address,
+  parseTcp,
+  Segment,
+  Stack,
+} from '../../stack/index.js'
 import { internetChecksum } from '../../stack/wire/checksum.js'
-import { EtherType, EthernetHeader, parseEthernet } from '../../stack/wire/ethernet.js'
+import { EthernetHeader, EtherType, parseEthernet } from '../../stack/wire/ethernet.js'
 import type { Random } from './random.js'
 
 export const CLIENT = parseIpv4Address('10.0.0.1')
@@ -35,11 +47,25 @@ interface Flight {
   readonly frame: Frame
 }
 
-export function newHost(address: typeof CLIENT, mac: number, random: Random, limits: Limits): [Stack, Nic] {
-  const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ecn: 'offer', ...limits })
+export function newHost(
+  address: typeof CLIENT,
+  mac: number,
+  random: Random,
+  limits: Limits,
+): [Stack, Nic] {
+  const stack = new Stack({
+    rng: random,
+    secret: new Int32Array([1, 2, 3, 4]),
+    ecn: 'offer',
+    ...limits,
+  })
   const nic = stack.addNic({ mac, mtu: 1500 })
   nic.setAddress(address, 24, 'assigned')
-  nic.neighbors.learn(address === CLIENT ? OWNER : CLIENT, address === CLIENT ? OWNER_MAC : CLIENT_MAC, 0)
+  nic.neighbors.learn(
+    address === CLIENT ? OWNER : CLIENT,
+    address === CLIENT ? OWNER_MAC : CLIENT_MAC,
+    0,
+  )
   return [stack, nic]
 }
 
@@ -78,11 +104,19 @@ export class Link {
 
   /** Lets both ends send what they have, and shows it to the watcher. */
   exchange(): void {
-    for (let f = this.owner.pollTransmit(this.now); f !== null; f = this.owner.pollTransmit(this.now)) {
+    for (
+      let f = this.owner.pollTransmit(this.now);
+      f !== null;
+      f = this.owner.pollTransmit(this.now)
+    ) {
       this.#show(f, 'outbound')
       this.#fly(f, false)
     }
-    for (let f = this.client.pollTransmit(this.now); f !== null; f = this.client.pollTransmit(this.now)) {
+    for (
+      let f = this.client.pollTransmit(this.now);
+      f !== null;
+      f = this.client.pollTransmit(this.now)
+    ) {
       this.#fly(f, true)
     }
   }
@@ -94,7 +128,11 @@ export class Link {
       const copy = new Frame(2048)
       copy.copyFrom(frame)
       if (this.random.chance(mark)) experienceCongestion(copy)
-      this.#flights.push({ at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs, toOwner, frame: copy })
+      this.#flights.push({
+        at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs,
+        toOwner,
+        frame: copy,
+      })
     }
     this.#flights.sort((a, b) => a.at - b.at)
   }
@@ -155,7 +193,11 @@ export class End {
 
   pump(random: Random, ends: boolean): void {
     const c = this.connection
-    for (let n = c.read(this.#chunk, 0, 1 + random.below(4096)); n > 0; n = c.read(this.#chunk, 0, this.#chunk.length)) {
+    for (
+      let n = c.read(this.#chunk, 0, 1 + random.below(4096));
+      n > 0;
+      n = c.read(this.#chunk, 0, this.#chunk.length)
+    ) {
       for (let i = 0; i < n; i++) this.got.push(this.#chunk[i] as number)
       if (random.chance(0.3)) break
     }

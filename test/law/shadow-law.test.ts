@@ -6,7 +6,13 @@
  */
 import t from 'tap'
 import { Shadow } from '../../cluster/shadow.js'
-import { type Connection, TCB_FIELDS, type Tcb, TCP_STATE_NAMES, TcpState } from '../../stack/index.js'
+import {
+  type Connection,
+  TCB_FIELDS,
+  TCP_STATE_NAMES,
+  type Tcb,
+  TcpState,
+} from '../../stack/index.js'
 import { CLIENT, End, type Faults, Link, OWNER, PORT } from './link.js'
 import { Random } from './random.js'
 
@@ -56,7 +62,12 @@ function run(seed: number): Outcome {
   const ending = ENDINGS[random.below(ENDINGS.length)] as Ending
   const listener = link.owner.listen(OWNER, PORT)
   const clientEnd = new End(link.connect(), random.bytes(random.below(60_000)))
-  const shadow = new Shadow({ localAddress: OWNER, localPort: PORT, remoteAddress: CLIENT, remotePort: clientEnd.connection.localPort } as never)
+  const shadow = new Shadow({
+    localAddress: OWNER,
+    localPort: PORT,
+    remoteAddress: CLIENT,
+    remotePort: clientEnd.connection.localPort,
+  } as never)
   link.watch = (seg, direction, now) => shadow.observe(seg, direction, now)
   const outcome: Outcome = { checks: 0, states: new Set(), echoes: 0, wrong: '' }
   let ownerEnd: End | null = null
@@ -67,11 +78,13 @@ function run(seed: number): Outcome {
     // Only time ends TIME-WAIT, and the shadow's lasts longer (P18).
     if (owner.state === TcpState.CLOSED && shadow.tcb.state === TcpState.TIME_WAIT) return false
     const wrong = differing(owner.tcb, shadow.tcb)
-    if (owner.state !== 0 && textDiffers(owner, shadow)) wrong.push('the text that is unacknowledged')
+    if (owner.state !== 0 && textDiffers(owner, shadow))
+      wrong.push('the text that is unacknowledged')
     outcome.checks++
     outcome.echoes += owner.tcb.ecnEcho
     outcome.states.add(TCP_STATE_NAMES[owner.state] as string)
-    if (wrong.length > 0) outcome.wrong = `seed ${seed}, ${ending}, at ${link.now}: ${wrong.join('; ')}`
+    if (wrong.length > 0)
+      outcome.wrong = `seed ${seed}, ${ending}, at ${link.now}: ${wrong.join('; ')}`
     return wrong.length === 0
   }
   link.exchange()
@@ -91,7 +104,8 @@ function run(seed: number): Outcome {
 
 function act(ending: Ending, clientEnd: End, ownerEnd: End | null, random: Random): void {
   if (clientEnd.connection.state < 4 || ownerEnd === null) return
-  const done = clientEnd.written === clientEnd.out.length && ownerEnd.written === ownerEnd.out.length
+  const done =
+    clientEnd.written === clientEnd.out.length && ownerEnd.written === ownerEnd.out.length
   clientEnd.pump(random, done && (ending === 'client' || ending === 'both' || ownerEnd.ended))
   ownerEnd.pump(random, done && (ending === 'owner' || ending === 'both' || clientEnd.ended))
   if (done && ending === 'clientReset' && random.chance(0.2)) clientEnd.connection.abort()
@@ -113,7 +127,16 @@ t.test('P5 P14 P15 P16 P17 P18: owner and shadow hold the same Tcb at every inst
   t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 320 seeds`)
   t.ok(echoes > 500, `congestion was echoed in ${echoes} of them`)
   t.ok(checks > 20_000, `${checks} comparisons of ${TCB_FIELDS.length} fields`)
-  for (const state of ['SYN_RECEIVED', 'ESTABLISHED', 'FIN_WAIT_1', 'FIN_WAIT_2', 'CLOSE_WAIT', 'LAST_ACK', 'TIME_WAIT', 'CLOSED']) {
+  for (const state of [
+    'SYN_RECEIVED',
+    'ESTABLISHED',
+    'FIN_WAIT_1',
+    'FIN_WAIT_2',
+    'CLOSE_WAIT',
+    'LAST_ACK',
+    'TIME_WAIT',
+    'CLOSED',
+  ]) {
     t.ok(states.has(state), `the owner was seen in ${state}`)
   }
   t.comment(`${checks} checks, states ${[...states].sort().join(' ')}`)

@@ -3,7 +3,13 @@
  * arrows. A cell without an arrow leaves the state as it is.
  */
 import t from 'tap'
-import { isSynchronized, nextState, TCP_STATE_NAMES, TcpEvent, TcpState } from '../../stack/tcp/state.js'
+import {
+  isSynchronized,
+  nextState,
+  TCP_STATE_NAMES,
+  TcpEvent,
+  TcpState,
+} from '../../stack/tcp/state.js'
 
 type StateName = keyof typeof TcpState
 type EventName = keyof typeof TcpEvent
@@ -63,7 +69,9 @@ t.test('T2: every state can be reached from CLOSED, and leads back to it', (t) =
 })
 
 t.test('T2: the synchronized states are ESTABLISHED and those behind it', (t) => {
-  const synchronized = (Object.keys(TcpState) as StateName[]).filter((s) => isSynchronized(TcpState[s]))
+  const synchronized = (Object.keys(TcpState) as StateName[]).filter((s) =>
+    isSynchronized(TcpState[s]),
+  )
   t.strictSame(synchronized, [
     'ESTABLISHED', 'FIN_WAIT_1', 'FIN_WAIT_2', 'CLOSE_WAIT', 'CLOSING', 'LAST_ACK', 'TIME_WAIT',
   ]) // biome-ignore format: a list is read as a list

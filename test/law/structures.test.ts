@@ -4,7 +4,19 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { DeadlineHeap, type DeadlineItem } from '../../stack/base/deadline-heap.js'
-import { add, diff, ge, gt, inWindow, le, lt, max, min, type Seq, seq } from '../../stack/base/seq.js'
+import {
+  add,
+  diff,
+  ge,
+  gt,
+  inWindow,
+  le,
+  lt,
+  max,
+  min,
+  type Seq,
+  seq,
+} from '../../stack/base/seq.js'
 import { sipHash } from '../../stack/base/siphash.js'
 import { NEVER } from '../../stack/base/time.js'
 import { Scoreboard } from '../../stack/tcp/recovery/scoreboard.js'
@@ -28,9 +40,14 @@ t.test('T2: sequence numbers are integers modulo 2^32 (RFC 9293 §3.4)', (t) => 
     RUNS,
   )
   fc.assert(
-    fc.property(anySeq, fc.integer({ min: -70_000, max: 70_000 }), fc.integer({ min: 0, max: 60_000 }), (left, at, size) => {
-      return inWindow(seq(left + at), seq(left), size) === (at >= 0 && at < size)
-    }),
+    fc.property(
+      anySeq,
+      fc.integer({ min: -70_000, max: 70_000 }),
+      fc.integer({ min: 0, max: 60_000 }),
+      (left, at, size) => {
+        return inWindow(seq(left + at), seq(left), size) === (at >= 0 && at < size)
+      },
+    ),
     RUNS,
   )
   t.pass('4000 random cases')
@@ -38,7 +55,11 @@ t.test('T2: sequence numbers are integers modulo 2^32 (RFC 9293 §3.4)', (t) => 
 })
 
 t.test('T3: the scoreboard is a set of octets', (t) => {
-  const op = fc.tuple(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 12 }), fc.boolean())
+  const op = fc.tuple(
+    fc.integer({ min: 0, max: 60 }),
+    fc.integer({ min: 1, max: 12 }),
+    fc.boolean(),
+  )
   fc.assert(
     fc.property(fc.array(op, { maxLength: 40 }), (ops) => {
       const board = new Scoreboard()
@@ -114,7 +135,10 @@ t.test('T2: the deadline heap gives the earliest, whatever was set and taken bac
       heap.set(item, random.chance(0.3) ? NEVER : random.below(100))
       const live = items.filter((i) => i.deadline !== NEVER)
       const earliest = Math.min(NEVER, ...live.map((i) => i.deadline))
-      const fine = heap.nextDeadline() === earliest && heap.size === live.length && (heap.peek()?.deadline ?? NEVER) === earliest
+      const fine =
+        heap.nextDeadline() === earliest &&
+        heap.size === live.length &&
+        (heap.peek()?.deadline ?? NEVER) === earliest
       if (!fine) throw new Error(`seed ${seed}, step ${step}`)
     }
   }
@@ -125,11 +149,17 @@ t.test('T2: the deadline heap gives the earliest, whatever was set and taken bac
 // SipHash-2-4 as its authors define it, over 64-bit integers.
 function slowSipHash(key: readonly number[], message: readonly number[]): bigint {
   const M = (1n << 64n) - 1n
-  const le64 = (bytes: readonly number[]): bigint => bytes.reduceRight((n, b) => (n << 8n) | BigInt(b), 0n)
+  const le64 = (bytes: readonly number[]): bigint =>
+    bytes.reduceRight((n, b) => (n << 8n) | BigInt(b), 0n)
   const rotl = (x: bigint, n: bigint): bigint => ((x << n) | (x >> (64n - n))) & M
   const k0 = le64(key.slice(0, 8))
   const k1 = le64(key.slice(8))
-  let [v0, v1, v2, v3] = [k0 ^ 0x736f6d6570736575n, k1 ^ 0x646f72616e646f6dn, k0 ^ 0x6c7967656e657261n, k1 ^ 0x7465646279746573n]
+  let [v0, v1, v2, v3] = [
+    k0 ^ 0x736f6d6570736575n,
+    k1 ^ 0x646f72616e646f6dn,
+    k0 ^ 0x6c7967656e657261n,
+    k1 ^ 0x7465646279746573n,
+  ]
   const round = (): void => {
     v0 = (v0 + v1) & M
     v1 = rotl(v1, 13n) ^ v0
@@ -165,14 +195,34 @@ function words(bytes: readonly number[]): Int32Array {
 
 t.test('T6: SipHash-2-4 agrees with its definition, and that with the published vectors', (t) => {
   t.equal(slowSipHash(KEY, []).toString(16), '726fdb47dd0e0e31')
-  t.equal(slowSipHash(KEY, KEY.slice(0, 15)).toString(16), 'a129ca6149be45e5', 'the example of the paper, appendix A')
+  t.equal(
+    slowSipHash(KEY, KEY.slice(0, 15)).toString(16),
+    'a129ca6149be45e5',
+    'the example of the paper, appendix A',
+  )
   const check = (key: number[], message: number[]): boolean => {
-    const [a, b, c, d, e, f] = words(message) as unknown as [number, number, number, number, number, number]
-    return sipHash(words(key), a, b, c, d, e, f) >>> 0 === Number(slowSipHash(key, message) & 0xffff_ffffn)
+    const [a, b, c, d, e, f] = words(message) as unknown as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    return (
+      sipHash(words(key), a, b, c, d, e, f) >>> 0 ===
+      Number(slowSipHash(key, message) & 0xffff_ffffn)
+    )
   }
-  t.ok(check(KEY, Array.from({ length: 24 }, (_, i) => i)))
+  t.ok(
+    check(
+      KEY,
+      Array.from({ length: 24 }, (_, i) => i),
+    ),
+  )
   const octet = fc.integer({ min: 0, max: 255 })
-  const bytes = (n: number): fc.Arbitrary<number[]> => fc.array(octet, { minLength: n, maxLength: n })
+  const bytes = (n: number): fc.Arbitrary<number[]> =>
+    fc.array(octet, { minLength: n, maxLength: n })
   fc.assert(fc.property(bytes(16), bytes(24), check), { numRuns: 500 })
   t.end()
 })

@@ -2,10 +2,31 @@
  * What a promoted connection says first, and to whom it belongs (P9): against a scripted peer that notices nothing.
  */
 import t from 'tap'
-import { type Connection, type Endpoints, Stack } from '../../stack/index.js'
-import { ACK, type Checks, established, FIN, IRS, ISS, LOCAL, LOCAL_PORT, octets, PEER, PEER_PORT, PSH, RST, Script, SYN } from './peer.js'
+import type { Connection, Endpoints, Stack } from '../../stack/index.js'
+import {
+  ACK,
+  type Checks,
+  established,
+  FIN,
+  IRS,
+  ISS,
+  LOCAL,
+  LOCAL_PORT,
+  octets,
+  PEER,
+  PEER_PORT,
+  PSH,
+  RST,
+  Script,
+  SYN,
+} from './peer.js'
 
-const ENDS: Endpoints = { localAddress: LOCAL, localPort: LOCAL_PORT, remoteAddress: PEER, remotePort: PEER_PORT }
+const ENDS: Endpoints = {
+  localAddress: LOCAL,
+  localPort: LOCAL_PORT,
+  remoteAddress: PEER,
+  remotePort: PEER_PORT,
+}
 
 /** Hands the connection of `c` over to the stack of another script with the same numbers. */
 function handedOver(t: Checks, c: Script, resumption: unknown = {}, listens = true): Script {
@@ -17,7 +38,15 @@ function handedOver(t: Checks, c: Script, resumption: unknown = {}, listens = tr
   const { sndNxtOffset, sndFinSent } = (old as Connection).tcb
   const input = (old as Connection).inputOffset
   const parts = c.stack.release(old as Connection)
-  next.stack.adopt(parts, next.nic, ENDS, next.now, input, Math.max(0, sndNxtOffset - sndFinSent), resumption)
+  next.stack.adopt(
+    parts,
+    next.nic,
+    ENDS,
+    next.now,
+    input,
+    Math.max(0, sndNxtOffset - sndFinSent),
+    resumption,
+  )
   next.drain()
   return next
 }
@@ -34,18 +63,28 @@ t.test('P9: with nothing outstanding the first segment acknowledges all that was
   t.end()
 })
 
-t.test('P9: with octets outstanding all of them are sent again at once, within the restart window', (t) => {
-  const c = established(t, { mss: 1000 })
-  c.write(octets(3500))
-  t.equal(c.ignores().length, 3)
-  const next = handedOver(t, c)
-  const sent = next.ignores().filter((s) => s.length > 0)
-  t.strictSame(sent.map((s) => [s.seq - ISS - 1, s.length]), [[0, 1000], [1000, 1000], [2000, 1000]])
-  t.equal(sent.map((s) => s.text).join(''), octets(3000))
-  next.advance(1100)
-  t.ok(next.ignores().length > 0, 'the timer runs')
-  t.end()
-})
+t.test(
+  'P9: with octets outstanding all of them are sent again at once, within the restart window',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write(octets(3500))
+    t.equal(c.ignores().length, 3)
+    const next = handedOver(t, c)
+    const sent = next.ignores().filter((s) => s.length > 0)
+    t.strictSame(
+      sent.map((s) => [s.seq - ISS - 1, s.length]),
+      [
+        [0, 1000],
+        [1000, 1000],
+        [2000, 1000],
+      ],
+    )
+    t.equal(sent.map((s) => s.text).join(''), octets(3000))
+    next.advance(1100)
+    t.ok(next.ignores().length > 0, 'the timer runs')
+    t.end()
+  },
+)
 
 t.test('P1: an ACK above SND.NXT is proof of what the last owner sent unseen', (t) => {
   const c = established(t)
@@ -69,17 +108,20 @@ t.test('T6: the same ACK is an error when there was no take-over, or it was long
   t.end()
 })
 
-t.test('P9: a connection waits for its listener, is acknowledged meanwhile, and is accepted first', (t) => {
-  const next = handedOver(t, established(t), {}, false)
-  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
-  next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'early' })
-  next.expects({ ack: IRS + 6 })
-  t.equal(next.connection, null)
-  next.listens()
-  next.drain()
-  t.equal(next.read(), 'early')
-  t.end()
-})
+t.test(
+  'P9: a connection waits for its listener, is acknowledged meanwhile, and is accepted first',
+  (t) => {
+    const next = handedOver(t, established(t), {}, false)
+    next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+    next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'early' })
+    next.expects({ ack: IRS + 6 })
+    t.equal(next.connection, null)
+    next.listens()
+    next.drain()
+    t.equal(next.read(), 'early')
+    t.end()
+  },
+)
 
 t.test('P9: a connection that ended before its listener came is not accepted', (t) => {
   const next = handedOver(t, established(t), {}, false)
@@ -113,7 +155,11 @@ t.test('P18: a FIN of ours that was sent is sent again until it is acknowledged'
   c.shutdown()
   c.ignores()
   const next = handedOver(t, c)
-  t.ok(next.ignores().some((s) => s.text === 'bye' && (s.flags & ~PSH) === (FIN | ACK) && s.seq === ISS + 1))
+  t.ok(
+    next
+      .ignores()
+      .some((s) => s.text === 'bye' && (s.flags & ~PSH) === (FIN | ACK) && s.seq === ISS + 1),
+  )
   next.peerSends({ seq: IRS + 1, ack: ISS + 5, flags: ACK })
   t.equal(next.state, 'FIN_WAIT_2')
   next.peerSends({ seq: IRS + 1, ack: ISS + 5, flags: FIN | ACK })

@@ -67,7 +67,10 @@ t.test('T2: FIN goes with the last text, behind all that waits', (t) => {
   const c = established(t, { mss: 1000, wnd: 2000 })
   c.write(octets(2500))
   c.shutdown()
-  t.strictSame(c.ignores().map((s) => s.flags & FIN), [0, 0])
+  t.strictSame(
+    c.ignores().map((s) => s.flags & FIN),
+    [0, 0],
+  )
   c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK })
   c.expects({ seq: ISS + 2001, length: 500, flags: FIN | ACK })
   t.equal(c.write('more'), 0, 'nothing is taken behind the end')
@@ -108,22 +111,25 @@ t.test('T2: text and FIN lost: both are sent again in one segment', (t) => {
   t.end()
 })
 
-t.test('T2: half-close: the peer goes on sending, we go on reading; and the other way round', (t) => {
-  const c = established(t)
-  c.shutdown()
-  c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: ACK, text: octets(100) })
-  c.peerSends({ seq: IRS + 101, ack: ISS + 2, flags: ACK, text: octets(100, 100) })
-  t.equal(c.read(), octets(200))
-  const d = established(t)
-  d.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: FIN | ACK })
-  d.ignores()
-  t.equal(d.write(octets(100)), 100)
-  d.expects({ seq: ISS + 1, ack: IRS + 2, text: octets(100) })
-  d.peerSends({ seq: IRS + 2, ack: ISS + 101, flags: ACK })
-  t.equal(d.state, 'CLOSE_WAIT')
-  t.equal(d.c.tcb.flightSize, 0)
-  t.end()
-})
+t.test(
+  'T2: half-close: the peer goes on sending, we go on reading; and the other way round',
+  (t) => {
+    const c = established(t)
+    c.shutdown()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: ACK, text: octets(100) })
+    c.peerSends({ seq: IRS + 101, ack: ISS + 2, flags: ACK, text: octets(100, 100) })
+    t.equal(c.read(), octets(200))
+    const d = established(t)
+    d.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: FIN | ACK })
+    d.ignores()
+    t.equal(d.write(octets(100)), 100)
+    d.expects({ seq: ISS + 1, ack: IRS + 2, text: octets(100) })
+    d.peerSends({ seq: IRS + 2, ack: ISS + 101, flags: ACK })
+    t.equal(d.state, 'CLOSE_WAIT')
+    t.equal(d.c.tcb.flightSize, 0)
+    t.end()
+  },
+)
 
 t.test('T2: FIN out of order waits for the text before it', (t) => {
   const c = established(t)
@@ -148,7 +154,7 @@ t.test('T2: a bare FIN that comes before its text, and a second FIN elsewhere', 
   t.end()
 })
 
-t.test('T2: text behind the peer\'s FIN is ignored (§3.10.7.4 seventh)', (t) => {
+t.test("T2: text behind the peer's FIN is ignored (§3.10.7.4 seventh)", (t) => {
   const c = established(t)
   c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: FIN | ACK, text: 'abc' })
   c.ignores()
@@ -158,19 +164,22 @@ t.test('T2: text behind the peer\'s FIN is ignored (§3.10.7.4 seventh)', (t) =>
   t.end()
 })
 
-t.test('T2: a segment outside of the window in CLOSING, LAST-ACK and CLOSE-WAIT is answered by ACK', (t) => {
-  for (const wanted of ['CLOSING', 'LAST_ACK', 'CLOSE_WAIT'] as const) {
-    const c = established(t)
-    if (wanted === 'CLOSING') c.shutdown()
-    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: FIN | ACK })
-    if (wanted === 'LAST_ACK') c.shutdown()
-    c.ignores()
-    t.equal(c.state, wanted)
-    c.peerSends({ seq: IRS + 500_000, ack: ISS + 1, flags: ACK, text: 'far' })
-    c.expects({ seq: wanted === 'CLOSE_WAIT' ? ISS + 1 : ISS + 2, ack: IRS + 2, flags: ACK })
-  }
-  t.end()
-})
+t.test(
+  'T2: a segment outside of the window in CLOSING, LAST-ACK and CLOSE-WAIT is answered by ACK',
+  (t) => {
+    for (const wanted of ['CLOSING', 'LAST_ACK', 'CLOSE_WAIT'] as const) {
+      const c = established(t)
+      if (wanted === 'CLOSING') c.shutdown()
+      c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: FIN | ACK })
+      if (wanted === 'LAST_ACK') c.shutdown()
+      c.ignores()
+      t.equal(c.state, wanted)
+      c.peerSends({ seq: IRS + 500_000, ack: ISS + 1, flags: ACK, text: 'far' })
+      c.expects({ seq: wanted === 'CLOSE_WAIT' ? ISS + 1 : ISS + 2, ack: IRS + 2, flags: ACK })
+    }
+    t.end()
+  },
+)
 
 t.test('S3: close with unread text sends RST (RFC 2525 §2.17)', (t) => {
   const c = established(t)

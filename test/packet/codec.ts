@@ -88,7 +88,13 @@ export function encodeIcmp(type: number, code: number, rest: number, data: Buffe
   return bytes
 }
 
-export function encodeIp(src: number, dst: number, protocol: number, payload: Buffer, ecn = 0): Buffer {
+export function encodeIp(
+  src: number,
+  dst: number,
+  protocol: number,
+  payload: Buffer,
+  ecn = 0,
+): Buffer {
   const head = Buffer.alloc(20)
   head.writeUInt8(0x45, 0)
   head.writeUInt8(ecn, 1)
@@ -102,7 +108,12 @@ export function encodeIp(src: number, dst: number, protocol: number, payload: Bu
   return Buffer.concat([head, payload])
 }
 
-export function encodeEthernet(dst: number, src: number, etherType: number, payload: Buffer): Buffer {
+export function encodeEthernet(
+  dst: number,
+  src: number,
+  etherType: number,
+  payload: Buffer,
+): Buffer {
   const head = Buffer.alloc(14)
   head.writeUIntBE(dst, 0, 6)
   head.writeUIntBE(src, 6, 6)

@@ -26,24 +26,29 @@ t.test('T2: text in order is acknowledged and read', (t) => {
   t.end()
 })
 
-t.test('T2: text of any order and overlap is put together; a hole is reported at once (MUST-59)', (t) => {
-  const pieces = [[0, 300], [300, 300], [600, 300], [150, 500], [450, 451]] as const // biome-ignore format: one line
-  const orders = permutations(pieces.length)
-  for (const order of orders) {
-    const c = established(t)
-    for (const index of order) {
-      const [from, length] = pieces[index] as readonly [number, number]
-      gives(c, from, length)
+t.test(
+  'T2: text of any order and overlap is put together; a hole is reported at once (MUST-59)',
+  (t) => {
+    const pieces = [[0, 300], [300, 300], [600, 300], [150, 500], [450, 451]] as const // biome-ignore format: one line
+    const orders = permutations(pieces.length)
+    for (const order of orders) {
+      const c = established(t)
+      for (const index of order) {
+        const [from, length] = pieces[index] as readonly [number, number]
+        gives(c, from, length)
+      }
+      t.equal(c.ignores().at(-1)?.ack, IRS + 902, `order ${order}`)
+      t.equal(c.read(), octets(901))
     }
-    t.equal(c.ignores().at(-1)?.ack, IRS + 902, `order ${order}`)
-    t.equal(c.read(), octets(901))
-  }
-  t.end()
-})
+    t.end()
+  },
+)
 
 function permutations(n: number): number[][] {
   if (n === 0) return [[]]
-  return permutations(n - 1).flatMap((p) => Array.from({ length: n }, (_, i) => [...p.slice(0, i), n - 1, ...p.slice(i)]))
+  return permutations(n - 1).flatMap((p) =>
+    Array.from({ length: n }, (_, i) => [...p.slice(0, i), n - 1, ...p.slice(i)]),
+  )
 }
 
 t.test('T2: partly old text is trimmed, wholly old text is acknowledged and dropped', (t) => {
@@ -58,18 +63,21 @@ t.test('T2: partly old text is trimmed, wholly old text is acknowledged and drop
   t.end()
 })
 
-t.test('T2: text beyond the window is cut off; wholly outside it is acknowledged and dropped', (t) => {
-  const c = established(t, { receiveLimit: 2000 })
-  gives(c, 1500, 1000)
-  c.expects({ ack: IRS + 1 })
-  gives(c, 0, 1500)
-  c.expects({ ack: IRS + 2001, wnd: 0 })
-  t.equal(c.read().length, 2000)
-  c.ignores()
-  c.peerSends({ seq: IRS + 900_000, ack: ISS + 1, flags: ACK, text: 'far' })
-  c.expects({ seq: ISS + 1, ack: IRS + 2001, flags: ACK })
-  t.end()
-})
+t.test(
+  'T2: text beyond the window is cut off; wholly outside it is acknowledged and dropped',
+  (t) => {
+    const c = established(t, { receiveLimit: 2000 })
+    gives(c, 1500, 1000)
+    c.expects({ ack: IRS + 1 })
+    gives(c, 0, 1500)
+    c.expects({ ack: IRS + 2001, wnd: 0 })
+    t.equal(c.read().length, 2000)
+    c.ignores()
+    c.peerSends({ seq: IRS + 900_000, ack: ISS + 1, flags: ACK, text: 'far' })
+    c.expects({ seq: ISS + 1, ack: IRS + 2001, flags: ACK })
+    t.end()
+  },
+)
 
 t.test('T2: a segment without ACK is dropped (§3.10.7.4 fifth)', (t) => {
   const c = established(t)
@@ -81,22 +89,32 @@ t.test('T2: a segment without ACK is dropped (§3.10.7.4 fifth)', (t) => {
   t.end()
 })
 
-t.test('T6: an ACK of what was never sent is answered and dropped, one too old is challenged (RFC 5961 §5)', (t) => {
-  const c = established(t)
-  c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: ACK, text: 'evil' })
-  c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
-  c.peerSends({ seq: IRS + 1, ack: ISS - 100_000, flags: ACK, text: 'evil' })
-  c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
-  t.equal(c.read(), '')
-  c.peerSends({ seq: IRS + 1, ack: ISS - 50, flags: ACK, text: 'late' })
-  c.expects({ ack: IRS + 5 })
-  t.equal(c.read(), 'late', 'an old ACK within the window does not spoil the text')
-  t.end()
-})
+t.test(
+  'T6: an ACK of what was never sent is answered and dropped, one too old is challenged (RFC 5961 §5)',
+  (t) => {
+    const c = established(t)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: ACK, text: 'evil' })
+    c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+    c.peerSends({ seq: IRS + 1, ack: ISS - 100_000, flags: ACK, text: 'evil' })
+    c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+    t.equal(c.read(), '')
+    c.peerSends({ seq: IRS + 1, ack: ISS - 50, flags: ACK, text: 'late' })
+    c.expects({ ack: IRS + 5 })
+    t.equal(c.read(), 'late', 'an old ACK within the window does not spoil the text')
+    t.end()
+  },
+)
 
 t.test('T2: several segments are taken before one ACK leaves (MUST-59)', (t) => {
   const c = established(t)
-  c.peerSends(...[0, 1, 2, 3].map((i) => ({ seq: IRS + 1 + 100 * i, ack: ISS + 1, flags: ACK, text: octets(100, 100 * i) })))
+  c.peerSends(
+    ...[0, 1, 2, 3].map((i) => ({
+      seq: IRS + 1 + 100 * i,
+      ack: ISS + 1,
+      flags: ACK,
+      text: octets(100, 100 * i),
+    })),
+  )
   c.expects({ ack: IRS + 401 })
   c.expectsNothing()
   t.end()
@@ -109,41 +127,47 @@ t.test('T2: urgent text is read in line (RFC 6093)', (t) => {
   t.end()
 })
 
-t.test('T2: the window closes with the buffer and never shrinks (SHLD-14); it opens by a step worth sending (MUST-39)', (t) => {
-  const c = established(t, { receiveLimit: 8000 })
-  let edge = 0
-  for (let at = 0; at < 8000; at += 1000) {
-    gives(c, at, 1000)
-    for (const s of c.ignores()) {
-      t.ok(s.ack + s.wnd >= edge, 'the right edge does not go back')
-      edge = s.ack + s.wnd
+t.test(
+  'T2: the window closes with the buffer and never shrinks (SHLD-14); it opens by a step worth sending (MUST-39)',
+  (t) => {
+    const c = established(t, { receiveLimit: 8000 })
+    let edge = 0
+    for (let at = 0; at < 8000; at += 1000) {
+      gives(c, at, 1000)
+      for (const s of c.ignores()) {
+        t.ok(s.ack + s.wnd >= edge, 'the right edge does not go back')
+        edge = s.ack + s.wnd
+      }
     }
-  }
-  t.equal(c.c.tcb.rcvWnd, 0)
-  gives(c, 8000, 1)
-  c.expects({ ack: IRS + 8001, wnd: 0, flags: ACK })
-  t.equal(c.read(500).length, 500)
-  c.expectsNothing('500 octets are no worthwhile window')
-  t.equal(c.read(1000).length, 1000)
-  c.expects({ ack: IRS + 8001, wnd: 1500 })
-  t.equal(c.read().length, 6500)
-  c.expects({ wnd: 8000 })
-  t.end()
-})
+    t.equal(c.c.tcb.rcvWnd, 0)
+    gives(c, 8000, 1)
+    c.expects({ ack: IRS + 8001, wnd: 0, flags: ACK })
+    t.equal(c.read(500).length, 500)
+    c.expectsNothing('500 octets are no worthwhile window')
+    t.equal(c.read(1000).length, 1000)
+    c.expects({ ack: IRS + 8001, wnd: 1500 })
+    t.equal(c.read().length, 6500)
+    c.expects({ wnd: 8000 })
+    t.end()
+  },
+)
 
-t.test('T2: at a zero window ACKs still count, and text is acknowledged, not taken (§3.10.7.4 first)', (t) => {
-  const c = established(t, { receiveLimit: 1000 })
-  c.write('ours')
-  c.ignores()
-  gives(c, 0, 1000)
-  c.ignores()
-  c.peerSends({ seq: IRS + 1001, ack: ISS + 5, flags: ACK, text: 'more', wnd: 77 })
-  c.expects({ ack: IRS + 1001, wnd: 0 })
-  t.equal(c.c.tcb.sndUna, c.c.tcb.sndNxt, 'the ACK was taken')
-  t.equal(c.c.tcb.sndWnd, 77, 'and the window with it')
-  t.equal(c.read(), octets(1000))
-  t.end()
-})
+t.test(
+  'T2: at a zero window ACKs still count, and text is acknowledged, not taken (§3.10.7.4 first)',
+  (t) => {
+    const c = established(t, { receiveLimit: 1000 })
+    c.write('ours')
+    c.ignores()
+    gives(c, 0, 1000)
+    c.ignores()
+    c.peerSends({ seq: IRS + 1001, ack: ISS + 5, flags: ACK, text: 'more', wnd: 77 })
+    c.expects({ ack: IRS + 1001, wnd: 0 })
+    t.equal(c.c.tcb.sndUna, c.c.tcb.sndNxt, 'the ACK was taken')
+    t.equal(c.c.tcb.sndWnd, 77, 'and the window with it')
+    t.equal(c.read(), octets(1000))
+    t.end()
+  },
+)
 
 t.test('T2: never beyond the window of the peer; a shrunk window stops new text (MUST-34)', (t) => {
   const c = established(t, { mss: 1000, wnd: 2500 })
@@ -173,34 +197,40 @@ t.test('T2: an old segment does not set the window (SND.WL1, SND.WL2)', (t) => {
   t.end()
 })
 
-t.test('T2: Nagle: a small segment waits for the ACK, a full one does not; noDelay does not wait (MUST-17)', (t) => {
-  const c = established(t, { mss: 1000 })
-  c.write('a')
-  c.expects({ text: 'a' })
-  c.write('bb')
-  c.expectsNothing()
-  c.write(octets(998))
-  c.expects({ seq: ISS + 2, length: 1000 })
-  c.write('d')
-  c.expectsNothing()
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1002, flags: ACK })
-  c.expects({ text: 'd' })
-  c.c.sender.noDelay = true
-  c.write('e')
-  c.expects({ text: 'e' })
-  t.end()
-})
+t.test(
+  'T2: Nagle: a small segment waits for the ACK, a full one does not; noDelay does not wait (MUST-17)',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write('a')
+    c.expects({ text: 'a' })
+    c.write('bb')
+    c.expectsNothing()
+    c.write(octets(998))
+    c.expects({ seq: ISS + 2, length: 1000 })
+    c.write('d')
+    c.expectsNothing()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1002, flags: ACK })
+    c.expects({ text: 'd' })
+    c.c.sender.noDelay = true
+    c.write('e')
+    c.expects({ text: 'e' })
+    t.end()
+  },
+)
 
-t.test('T2: sender-side silly window: half of the largest window is worth a segment (MUST-38)', (t) => {
-  const c = established(t, { mss: 1000, wnd: 600 })
-  c.write(octets(5000))
-  c.expects({ seq: ISS + 1, length: 600 })
-  c.peerSends({ seq: IRS + 1, ack: ISS + 601, flags: ACK, wnd: 200 })
-  c.expectsNothing()
-  c.peerSends({ seq: IRS + 1, ack: ISS + 601, flags: ACK, wnd: 300 })
-  c.expects({ seq: ISS + 601, length: 300 })
-  t.end()
-})
+t.test(
+  'T2: sender-side silly window: half of the largest window is worth a segment (MUST-38)',
+  (t) => {
+    const c = established(t, { mss: 1000, wnd: 600 })
+    c.write(octets(5000))
+    c.expects({ seq: ISS + 1, length: 600 })
+    c.peerSends({ seq: IRS + 1, ack: ISS + 601, flags: ACK, wnd: 200 })
+    c.expectsNothing()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 601, flags: ACK, wnd: 300 })
+    c.expects({ seq: ISS + 601, length: 300 })
+    t.end()
+  },
+)
 
 t.test('T2: the largest window is the largest ever offered, not that of the SYN', (t) => {
   const c = established(t, { mss: 1000, wnd: 600 })
@@ -214,17 +244,20 @@ t.test('T2: the largest window is the largest ever offered, not that of the SYN'
   t.end()
 })
 
-t.test('T2: writes are cut at the send buffer, and the application hears when there is room', (t) => {
-  const c = established(t, { sendLimit: 4000, wnd: 1000 })
-  t.equal(c.write(octets(10_000)), 4000)
-  t.equal(c.write('x'), 0)
-  c.ignores()
-  c.c.events = 0
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1001, flags: ACK, wnd: 1000 })
-  t.ok(c.hears(4), 'WRITABLE')
-  t.equal(c.write('xyz'), 3)
-  t.end()
-})
+t.test(
+  'T2: writes are cut at the send buffer, and the application hears when there is room',
+  (t) => {
+    const c = established(t, { sendLimit: 4000, wnd: 1000 })
+    t.equal(c.write(octets(10_000)), 4000)
+    t.equal(c.write('x'), 0)
+    c.ignores()
+    c.c.events = 0
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1001, flags: ACK, wnd: 1000 })
+    t.ok(c.hears(4), 'WRITABLE')
+    t.equal(c.write('xyz'), 3)
+    t.end()
+  },
+)
 
 t.test('T2: both directions at once; the text carries the ACK', (t) => {
   const c = established(t)
@@ -236,12 +269,15 @@ t.test('T2: both directions at once; the text carries the ACK', (t) => {
   t.end()
 })
 
-t.test('T2: each datagram has an Identification of its own, a retransmission too (RFC 6864)', (t) => {
-  const c = established(t)
-  c.write('abc')
-  const first = c.expects({ text: 'abc' })
-  c.advance(1000)
-  const again = c.expects({ text: 'abc' })
-  t.not(first.ident, again.ident)
-  t.end()
-})
+t.test(
+  'T2: each datagram has an Identification of its own, a retransmission too (RFC 6864)',
+  (t) => {
+    const c = established(t)
+    c.write('abc')
+    const first = c.expects({ text: 'abc' })
+    c.advance(1000)
+    const again = c.expects({ text: 'abc' })
+    t.not(first.ident, again.ident)
+    t.end()
+  },
+)

@@ -4,23 +4,64 @@
  */
 import t from 'tap'
 import { ConnectionEvent, parseIpv4Address } from '../../stack/index.js'
-import { type ArpFields, decodeArp, decodeIp, encodeArp, encodeEthernet, encodeIcmp, encodeIp, encodeTcp, PROTOCOL } from './codec.js'
-import { ACK, BROADCAST, established, IRS, ISS, LOCAL, LOCAL_MAC, LOCAL_PORT, PEER, PEER_MAC, PEER_PORT, RST, Script, SYN } from './peer.js'
+import {
+  type ArpFields,
+  decodeArp,
+  decodeIp,
+  encodeArp,
+  encodeEthernet,
+  encodeIcmp,
+  encodeIp,
+  encodeTcp,
+  PROTOCOL,
+} from './codec.js'
+import {
+  ACK,
+  BROADCAST,
+  established,
+  IRS,
+  ISS,
+  LOCAL,
+  LOCAL_MAC,
+  LOCAL_PORT,
+  PEER,
+  PEER_MAC,
+  PEER_PORT,
+  RST,
+  Script,
+  SYN,
+} from './peer.js'
 
 const VIP = parseIpv4Address('10.0.0.100')
 const OTHER_MAC = 0x02_00_00_00_00_09
 
 function asks(c: Script, targetIp: number, fields: Partial<ArpFields> = {}): void {
-  const arp = { operation: 1, senderMac: PEER_MAC, senderIp: PEER, targetMac: 0, targetIp, ...fields }
+  const arp = {
+    operation: 1,
+    senderMac: PEER_MAC,
+    senderIp: PEER,
+    targetMac: 0,
+    targetIp,
+    ...fields,
+  }
   c.deliver(encodeEthernet(BROADCAST, arp.senderMac, 0x0806, encodeArp(arp)))
   c.drain()
 }
 
 function arps(c: Script): ArpFields[] {
-  return c.others.splice(0).filter((f) => f.etherType === 0x0806).map((f) => decodeArp(f.payload))
+  return c.others
+    .splice(0)
+    .filter((f) => f.etherType === 0x0806)
+    .map((f) => decodeArp(f.payload))
 }
 
-function sends(c: Script, protocol: number, payload: Buffer, dst: number = LOCAL, src: number = PEER): void {
+function sends(
+  c: Script,
+  protocol: number,
+  payload: Buffer,
+  dst: number = LOCAL,
+  src: number = PEER,
+): void {
   c.deliver(encodeEthernet(LOCAL_MAC, PEER_MAC, 0x0800, encodeIp(src, dst, protocol, payload)))
   c.drain()
 }
@@ -28,7 +69,9 @@ function sends(c: Script, protocol: number, payload: Buffer, dst: number = LOCAL
 t.test('P13: ARP is answered for an assigned address, and for no other', (t) => {
   const c = new Script(t)
   asks(c, LOCAL)
-  t.match(arps(c), [{ operation: 2, senderMac: LOCAL_MAC, senderIp: LOCAL, targetMac: PEER_MAC, targetIp: PEER }])
+  t.match(arps(c), [
+    { operation: 2, senderMac: LOCAL_MAC, senderIp: LOCAL, targetMac: PEER_MAC, targetIp: PEER },
+  ])
   c.nic.setAddress(VIP, 24, 'observed')
   asks(c, VIP)
   asks(c, parseIpv4Address('10.0.0.77'))
@@ -44,13 +87,16 @@ t.test('P13: ARP is answered for an assigned address, and for no other', (t) => 
   t.end()
 })
 
-t.test('P13: an ARP probe for an assigned address is answered, so that nobody else takes it (RFC 5227 §2.1.1)', (t) => {
-  const c = new Script(t)
-  asks(c, LOCAL, { senderIp: 0, senderMac: OTHER_MAC })
-  t.match(arps(c), [{ operation: 2, senderIp: LOCAL, targetMac: OTHER_MAC }])
-  t.equal(c.nic.conflicts, 0)
-  t.end()
-})
+t.test(
+  'P13: an ARP probe for an assigned address is answered, so that nobody else takes it (RFC 5227 §2.1.1)',
+  (t) => {
+    const c = new Script(t)
+    asks(c, LOCAL, { senderIp: 0, senderMac: OTHER_MAC })
+    t.match(arps(c), [{ operation: 2, senderIp: LOCAL, targetMac: OTHER_MAC }])
+    t.equal(c.nic.conflicts, 0)
+    t.end()
+  },
+)
 
 t.test('P13: an address is announced in request form at 0, 0.1, 1 and 5 s (RFC 5227 §2.3)', (t) => {
   const c = new Script(t)
@@ -59,10 +105,18 @@ t.test('P13: an address is announced in request form at 0, 0.1, 1 and 5 s (RFC 5
   c.drain()
   c.advance(60_000)
   const frames = c.others.splice(0)
-  t.strictSame(frames.map((f) => f.at), [0, 100, 1000, 5000])
+  t.strictSame(
+    frames.map((f) => f.at),
+    [0, 100, 1000, 5000],
+  )
   for (const frame of frames) {
     t.equal(frame.dst, BROADCAST)
-    t.match(decodeArp(frame.payload), { operation: 1, senderMac: LOCAL_MAC, senderIp: VIP, targetIp: VIP })
+    t.match(decodeArp(frame.payload), {
+      operation: 1,
+      senderMac: LOCAL_MAC,
+      senderIp: VIP,
+      targetIp: VIP,
+    })
   }
   t.end()
 })
@@ -78,7 +132,7 @@ t.test('P13 D3: an address that is given up is announced no more', (t) => {
   t.end()
 })
 
-t.test('D3: another\'s ARP for our address is noticed, and does not change what we know', (t) => {
+t.test("D3: another's ARP for our address is noticed, and does not change what we know", (t) => {
   const c = new Script(t)
   asks(c, LOCAL, { senderIp: LOCAL, senderMac: OTHER_MAC })
   t.equal(c.nic.conflicts, 1)
@@ -92,7 +146,8 @@ t.test('D3: another\'s ARP for our address is noticed, and does not change what 
 
 t.test('T1: an address is defended by one announcement in ten seconds (RFC 5227 §2.4 c)', (t) => {
   const c = new Script(t)
-  const claim = (): void => asks(c, parseIpv4Address('10.0.0.9'), { senderIp: LOCAL, senderMac: OTHER_MAC })
+  const claim = (): void =>
+    asks(c, parseIpv4Address('10.0.0.9'), { senderIp: LOCAL, senderMac: OTHER_MAC })
   claim()
   t.match(arps(c), [{ operation: 1, senderMac: LOCAL_MAC, senderIp: LOCAL, targetIp: LOCAL }])
   c.advance(9999)
@@ -151,28 +206,43 @@ t.test('T1: a neighbour that is not known is asked for, what waits for it is sen
   c.expectsNothing()
   t.match(arps(c), [{ operation: 1, senderIp: LOCAL, targetIp: far }])
   asks(c, LOCAL, { operation: 2, senderIp: far, senderMac: OTHER_MAC })
-  t.strictSame(c.ignores().map((s) => s.dstPort).sort(), [80, 81])
+  t.strictSame(
+    c
+      .ignores()
+      .map((s) => s.dstPort)
+      .sort(),
+    [80, 81],
+  )
   t.end()
 })
 
-t.test('T1: a neighbour that never answers ends the opening of connections by way of it, and of no others', (t) => {
-  const c = established(t)
-  const far = parseIpv4Address('10.0.0.50')
-  const beyond = parseIpv4Address('192.0.2.1')
-  c.nic.routes.addGateway(far)
-  const opening = [c.stack.connect(far, 80, c.now), c.stack.connect(beyond, 80, c.now)]
-  c.drain()
-  c.advance(2999)
-  t.ok(opening.every((o) => o.error === ''))
-  c.advance(1)
-  t.strictSame(opening.map((o) => o.error), ['EHOSTUNREACH', 'EHOSTUNREACH'])
-  t.ok(opening.every((o) => (o.events & ConnectionEvent.CLOSED) !== 0), 'their sockets are told')
-  t.equal(c.state, 'ESTABLISHED')
-  t.equal(c.drops('neighbor-unresolved') >= 2, true, 'what waited is dropped')
-  c.advance(60_000)
-  t.equal(c.stack.tcp.demux.size, 1)
-  t.end()
-})
+t.test(
+  'T1: a neighbour that never answers ends the opening of connections by way of it, and of no others',
+  (t) => {
+    const c = established(t)
+    const far = parseIpv4Address('10.0.0.50')
+    const beyond = parseIpv4Address('192.0.2.1')
+    c.nic.routes.addGateway(far)
+    const opening = [c.stack.connect(far, 80, c.now), c.stack.connect(beyond, 80, c.now)]
+    c.drain()
+    c.advance(2999)
+    t.ok(opening.every((o) => o.error === ''))
+    c.advance(1)
+    t.strictSame(
+      opening.map((o) => o.error),
+      ['EHOSTUNREACH', 'EHOSTUNREACH'],
+    )
+    t.ok(
+      opening.every((o) => (o.events & ConnectionEvent.CLOSED) !== 0),
+      'their sockets are told',
+    )
+    t.equal(c.state, 'ESTABLISHED')
+    t.equal(c.drops('neighbor-unresolved') >= 2, true, 'what waited is dropped')
+    c.advance(60_000)
+    t.equal(c.stack.tcp.demux.size, 1)
+    t.end()
+  },
+)
 
 t.test('T1: a known neighbour that falls silent does not end connections', (t) => {
   const c = established(t)
@@ -199,7 +269,10 @@ t.test('T1: a neighbour that never answers is asked three times; what waits is b
   asks(c, LOCAL, { operation: 2, senderIp: far, senderMac: OTHER_MAC })
   const late = c.ignores()
   t.ok(late.length <= 64, `${late.length} segments waited`)
-  t.ok(late.every((s) => s.flags === SYN), 'each of them whole')
+  t.ok(
+    late.every((s) => s.flags === SYN),
+    'each of them whole',
+  )
   t.end()
 })
 
@@ -212,70 +285,97 @@ t.test('T1: an echo request is answered with its data (RFC 1122 §3.2.2.6)', (t)
   t.end()
 })
 
-t.test('T1: an echo request with a bad checksum, to another, or from a broadcast address is not answered', (t) => {
-  const c = new Script(t)
-  const bad = encodeIcmp(8, 0, 1, Buffer.from('hello'))
-  bad[3] = (bad[3] as number) ^ 1
-  sends(c, PROTOCOL.ICMP, bad)
-  const good = encodeIcmp(8, 0, 1, Buffer.from('hello'))
-  sends(c, PROTOCOL.ICMP, good, parseIpv4Address('10.0.0.255'))
-  sends(c, PROTOCOL.ICMP, good, VIP)
-  sends(c, PROTOCOL.ICMP, good, LOCAL, parseIpv4Address('10.0.0.255'))
-  sends(c, PROTOCOL.ICMP, good, LOCAL, parseIpv4Address('224.0.0.1'))
-  sends(c, PROTOCOL.ICMP, good, LOCAL, LOCAL)
-  t.strictSame(c.others, [])
-  t.match(c.stack.drops.toJSON(), { 'icmp-bad-checksum': 1, 'ipv4-not-ours': 2, 'ipv4-bad-source': 3 })
-  t.end()
-})
+t.test(
+  'T1: an echo request with a bad checksum, to another, or from a broadcast address is not answered',
+  (t) => {
+    const c = new Script(t)
+    const bad = encodeIcmp(8, 0, 1, Buffer.from('hello'))
+    bad[3] = (bad[3] as number) ^ 1
+    sends(c, PROTOCOL.ICMP, bad)
+    const good = encodeIcmp(8, 0, 1, Buffer.from('hello'))
+    sends(c, PROTOCOL.ICMP, good, parseIpv4Address('10.0.0.255'))
+    sends(c, PROTOCOL.ICMP, good, VIP)
+    sends(c, PROTOCOL.ICMP, good, LOCAL, parseIpv4Address('10.0.0.255'))
+    sends(c, PROTOCOL.ICMP, good, LOCAL, parseIpv4Address('224.0.0.1'))
+    sends(c, PROTOCOL.ICMP, good, LOCAL, LOCAL)
+    t.strictSame(c.others, [])
+    t.match(c.stack.drops.toJSON(), {
+      'icmp-bad-checksum': 1,
+      'ipv4-not-ours': 2,
+      'ipv4-bad-source': 3,
+    })
+    t.end()
+  },
+)
 
-t.test('T1: a datagram to a port or protocol that nobody serves is reported, not too often (RFC 1122 §3.2.2.1)', (t) => {
-  const c = new Script(t)
-  sends(c, PROTOCOL.UDP, Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4]))
-  const port = decodeIp(c.others[0]?.payload as Buffer).payload
-  t.strictSame([port[0], port[1]], [3, 3])
-  t.equal(port[8], 0x45, 'the datagram is quoted')
-  sends(c, 132, Buffer.alloc(8))
-  t.strictSame([...decodeIp(c.others[1]?.payload as Buffer).payload.subarray(0, 2)], [3, 2])
-  const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
-  for (let i = 0; i < 500; i++) sends(c, PROTOCOL.UDP, nobodys)
-  t.ok(c.others.length <= 20, `${c.others.length} reports`)
-  t.ok(c.drops('icmp-rate-limited') >= 480)
-  t.end()
-})
+t.test(
+  'T1: a datagram to a port or protocol that nobody serves is reported, not too often (RFC 1122 §3.2.2.1)',
+  (t) => {
+    const c = new Script(t)
+    sends(c, PROTOCOL.UDP, Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4]))
+    const port = decodeIp(c.others[0]?.payload as Buffer).payload
+    t.strictSame([port[0], port[1]], [3, 3])
+    t.equal(port[8], 0x45, 'the datagram is quoted')
+    sends(c, 132, Buffer.alloc(8))
+    t.strictSame([...decodeIp(c.others[1]?.payload as Buffer).payload.subarray(0, 2)], [3, 2])
+    const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
+    for (let i = 0; i < 500; i++) sends(c, PROTOCOL.UDP, nobodys)
+    t.ok(c.others.length <= 20, `${c.others.length} reports`)
+    t.ok(c.drops('icmp-rate-limited') >= 480)
+    t.end()
+  },
+)
 
-t.test('T6: errors are never answered by errors, nor are datagrams to a group (RFC 1122 §3.2.2)', (t) => {
-  const c = new Script(t)
-  const quote = encodeIp(LOCAL, PEER, PROTOCOL.UDP, Buffer.alloc(8))
-  sends(c, PROTOCOL.ICMP, encodeIcmp(3, 3, 0, quote))
-  const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
-  const datagram = encodeIp(PEER, LOCAL, PROTOCOL.UDP, nobodys)
-  c.deliver(encodeEthernet(BROADCAST, PEER_MAC, 0x0800, datagram))
-  c.drain()
-  t.strictSame(c.others, [])
-  t.end()
-})
+t.test(
+  'T6: errors are never answered by errors, nor are datagrams to a group (RFC 1122 §3.2.2)',
+  (t) => {
+    const c = new Script(t)
+    const quote = encodeIp(LOCAL, PEER, PROTOCOL.UDP, Buffer.alloc(8))
+    sends(c, PROTOCOL.ICMP, encodeIcmp(3, 3, 0, quote))
+    const nobodys = Buffer.from([0, 7, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4])
+    const datagram = encodeIp(PEER, LOCAL, PROTOCOL.UDP, nobodys)
+    c.deliver(encodeEthernet(BROADCAST, PEER_MAC, 0x0800, datagram))
+    c.drain()
+    t.strictSame(c.others, [])
+    t.end()
+  },
+)
 
 function unreachable(c: Script, code: number, seq: number): void {
-  const tcp = { srcPort: LOCAL_PORT, dstPort: PEER_PORT, seq, ack: 0, flags: SYN, wnd: 0, text: Buffer.alloc(0) }
+  const tcp = {
+    srcPort: LOCAL_PORT,
+    dstPort: PEER_PORT,
+    seq,
+    ack: 0,
+    flags: SYN,
+    wnd: 0,
+    text: Buffer.alloc(0),
+  }
   const quote = encodeIp(LOCAL, PEER, PROTOCOL.TCP, encodeTcp(tcp, LOCAL, PEER))
   sends(c, PROTOCOL.ICMP, encodeIcmp(3, code, 0, quote.subarray(0, 28)))
 }
 
-t.test('T2: ICMP unreachable ends an open at once, if it quotes our SYN (RFC 1122 §4.2.3.9, RFC 5927 §4)', (t) => {
-  for (const [code, error] of [[1, 'EHOSTUNREACH'], [3, 'ECONNREFUSED']] as const) {
-    const c = new Script(t)
-    c.connects()
-    c.ignores()
-    unreachable(c, code, c.iss + 1)
-    t.equal(c.state, 'SYN_SENT', 'a guess is not believed')
-    unreachable(c, code, c.iss)
-    t.equal(c.c.error, error)
-    t.ok(c.closed)
-    t.equal(c.stack.tcp.demux.size, 0)
-    c.expectsNothing()
-  }
-  t.end()
-})
+t.test(
+  'T2: ICMP unreachable ends an open at once, if it quotes our SYN (RFC 1122 §4.2.3.9, RFC 5927 §4)',
+  (t) => {
+    for (const [code, error] of [
+      [1, 'EHOSTUNREACH'],
+      [3, 'ECONNREFUSED'],
+    ] as const) {
+      const c = new Script(t)
+      c.connects()
+      c.ignores()
+      unreachable(c, code, c.iss + 1)
+      t.equal(c.state, 'SYN_SENT', 'a guess is not believed')
+      unreachable(c, code, c.iss)
+      t.equal(c.c.error, error)
+      t.ok(c.closed)
+      t.equal(c.stack.tcp.demux.size, 0)
+      c.expectsNothing()
+    }
+    t.end()
+  },
+)
 
 t.test('T7: "fragmentation needed" ends no open', (t) => {
   const c = new Script(t)
@@ -296,41 +396,63 @@ t.test('T6: ICMP unreachable changes nothing in ESTABLISHED (RFC 5461)', (t) => 
   t.end()
 })
 
-t.test('T1: bad checksums, lengths and flags are dropped, counted, and not answered (MUST-2, MUST-3)', (t) => {
-  const c = established(t)
-  const segment = { seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc' }
-  c.peerSends({ ...segment, spoil: 50 }, { ...segment, spoil: 14 + 10 }, { ...segment, spoil: 14 })
-  const short = c.frameOf(segment)
-  for (const length of [0, 13, 14, 20, 33, 40, 50]) c.deliver(short.subarray(0, length))
-  c.drain()
-  c.expectsNothing()
-  t.match(c.stack.drops.toJSON(), { 'tcp-bad-checksum': 1, 'ipv4-bad-checksum': 1, 'ipv4-bad-version': 1, 'ethernet-truncated': 2 })
-  const dropped = Object.values(c.stack.drops.toJSON()).reduce((a, b) => a + b, 0)
-  t.equal(dropped, 10, 'each is counted once')
-  const padded = Buffer.concat([c.frameOf(segment), Buffer.from('padding')])
-  c.deliver(padded)
-  c.drain()
-  t.equal(c.read(), 'abc', 'the padding of a short frame is no text')
-  t.end()
-})
+t.test(
+  'T1: bad checksums, lengths and flags are dropped, counted, and not answered (MUST-2, MUST-3)',
+  (t) => {
+    const c = established(t)
+    const segment = { seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc' }
+    c.peerSends(
+      { ...segment, spoil: 50 },
+      { ...segment, spoil: 14 + 10 },
+      { ...segment, spoil: 14 },
+    )
+    const short = c.frameOf(segment)
+    for (const length of [0, 13, 14, 20, 33, 40, 50]) c.deliver(short.subarray(0, length))
+    c.drain()
+    c.expectsNothing()
+    t.match(c.stack.drops.toJSON(), {
+      'tcp-bad-checksum': 1,
+      'ipv4-bad-checksum': 1,
+      'ipv4-bad-version': 1,
+      'ethernet-truncated': 2,
+    })
+    const dropped = Object.values(c.stack.drops.toJSON()).reduce((a, b) => a + b, 0)
+    t.equal(dropped, 10, 'each is counted once')
+    const padded = Buffer.concat([c.frameOf(segment), Buffer.from('padding')])
+    c.deliver(padded)
+    c.drain()
+    t.equal(c.read(), 'abc', 'the padding of a short frame is no text')
+    t.end()
+  },
+)
 
-t.test('T6: a segment to a group, by Ethernet or IP address, is dropped in silence (MUST-57)', (t) => {
-  const c = new Script(t)
-  c.listens()
-  c.peerSends({ flags: SYN, dstMac: BROADCAST })
-  c.peerSends({ flags: SYN, dstMac: BROADCAST, dstPort: 9 })
-  c.peerSends({ flags: SYN, dstIp: parseIpv4Address('10.0.0.255') })
-  c.peerSends({ flags: SYN, dstIp: parseIpv4Address('224.0.0.1') })
-  c.peerSends({ flags: SYN, dstMac: OTHER_MAC })
-  c.expectsNothing()
-  t.match(c.stack.drops.toJSON(), { 'tcp-not-unicast': 2, 'ipv4-not-ours': 2, 'ethernet-other-mac': 1 })
-  t.end()
-})
+t.test(
+  'T6: a segment to a group, by Ethernet or IP address, is dropped in silence (MUST-57)',
+  (t) => {
+    const c = new Script(t)
+    c.listens()
+    c.peerSends({ flags: SYN, dstMac: BROADCAST })
+    c.peerSends({ flags: SYN, dstMac: BROADCAST, dstPort: 9 })
+    c.peerSends({ flags: SYN, dstIp: parseIpv4Address('10.0.0.255') })
+    c.peerSends({ flags: SYN, dstIp: parseIpv4Address('224.0.0.1') })
+    c.peerSends({ flags: SYN, dstMac: OTHER_MAC })
+    c.expectsNothing()
+    t.match(c.stack.drops.toJSON(), {
+      'tcp-not-unicast': 2,
+      'ipv4-not-ours': 2,
+      'ethernet-other-mac': 1,
+    })
+    t.end()
+  },
+)
 
 t.test('P9: while an address is quiet, strays are absorbed, known connections go on', (t) => {
   const c = established(t)
   c.stack.setQuiet(LOCAL, true)
-  c.peerSends({ seq: IRS, ack: 5, flags: ACK, srcPort: 999 }, { seq: IRS, flags: SYN, srcPort: 998 })
+  c.peerSends(
+    { seq: IRS, ack: 5, flags: ACK, srcPort: 999 },
+    { seq: IRS, flags: SYN, srcPort: 998 },
+  )
   c.expectsNothing()
   t.equal(c.drops('tcp-quiet'), 2)
   c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc' })

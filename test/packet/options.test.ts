@@ -46,23 +46,26 @@ t.test('T3: an active open uses only what the SYN-ACK agrees to', (t) => {
   t.end()
 })
 
-t.test('T3: MSS: the peer is never sent more; without the option it is 536 (MUST-14, MUST-15, MUST-16)', (t) => {
-  const cases = [
-    { mss: 1000, wanted: 1000 },
-    { mss: null, wanted: 536 },
-    { mss: 0, wanted: 536 },
-    { mss: 1, wanted: 88 },
-    { mss: 9000, wanted: 1460 },
-  ]
-  for (const { mss, wanted } of cases) {
-    for (const open of [established, connected]) {
-      const c = open(t, { mss })
-      c.write(octets(3000))
-      c.expects({ seq: ISS + 1, length: wanted }, `MSS ${mss}`)
+t.test(
+  'T3: MSS: the peer is never sent more; without the option it is 536 (MUST-14, MUST-15, MUST-16)',
+  (t) => {
+    const cases = [
+      { mss: 1000, wanted: 1000 },
+      { mss: null, wanted: 536 },
+      { mss: 0, wanted: 536 },
+      { mss: 1, wanted: 88 },
+      { mss: 9000, wanted: 1460 },
+    ]
+    for (const { mss, wanted } of cases) {
+      for (const open of [established, connected]) {
+        const c = open(t, { mss })
+        c.write(octets(3000))
+        c.expects({ seq: ISS + 1, length: wanted }, `MSS ${mss}`)
+      }
     }
-  }
-  t.end()
-})
+    t.end()
+  },
+)
 
 t.test('T3: the octets of the timestamps come off the text (RFC 6691, RFC 9293 §3.7.1)', (t) => {
   const c = established(t, { mss: 1000, timestamps: true })
@@ -102,41 +105,50 @@ t.test('T3: our own windows are scaled by what our SYN said', (t) => {
   t.end()
 })
 
-t.test('T3: a large buffer without window scale: 65535 are offered, and no update follows the other', (t) => {
-  const c = established(t, { windowScale: null, receiveLimit: 1 << 20 })
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(1000) })
-  c.expects({ ack: IRS + 1001, wnd: 64_535 })
-  c.expectsNothing()
-  t.equal(c.read(), octets(1000))
-  c.expectsNothing()
-  t.end()
-})
+t.test(
+  'T3: a large buffer without window scale: 65535 are offered, and no update follows the other',
+  (t) => {
+    const c = established(t, { windowScale: null, receiveLimit: 1 << 20 })
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(1000) })
+    c.expects({ ack: IRS + 1001, wnd: 64_535 })
+    c.expectsNothing()
+    t.equal(c.read(), octets(1000))
+    c.expectsNothing()
+    t.end()
+  },
+)
 
-t.test('T3: timestamps echo the last in-order TSval; TSval follows the clock (RFC 7323 §4.3)', (t) => {
-  const c = established(t, { ...ALL, mss: 1460 })
-  c.advance(100)
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(100), ts: [9000, 0] })
-  const first = c.expects({ ack: IRS + 101 })
-  t.equal(first.ts?.[1], 9000)
-  c.advance(50)
-  c.peerSends({ seq: IRS + 201, ack: ISS + 1, flags: ACK, text: octets(100), ts: [9050, 0] })
-  const second = c.expects({ ack: IRS + 101 })
-  t.equal(second.ts?.[1], 9000, 'text out of order does not move TS.Recent')
-  t.equal(((second.ts?.[0] ?? 0) - (first.ts?.[0] ?? 0)) | 0, 50)
-  t.end()
-})
+t.test(
+  'T3: timestamps echo the last in-order TSval; TSval follows the clock (RFC 7323 §4.3)',
+  (t) => {
+    const c = established(t, { ...ALL, mss: 1460 })
+    c.advance(100)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(100), ts: [9000, 0] })
+    const first = c.expects({ ack: IRS + 101 })
+    t.equal(first.ts?.[1], 9000)
+    c.advance(50)
+    c.peerSends({ seq: IRS + 201, ack: ISS + 1, flags: ACK, text: octets(100), ts: [9050, 0] })
+    const second = c.expects({ ack: IRS + 101 })
+    t.equal(second.ts?.[1], 9000, 'text out of order does not move TS.Recent')
+    t.equal(((second.ts?.[0] ?? 0) - (first.ts?.[0] ?? 0)) | 0, 50)
+    t.end()
+  },
+)
 
-t.test('T3: PAWS: an old timestamp is acknowledged and dropped; RST is exempt (RFC 7323 §5.3)', (t) => {
-  const c = established(t, ALL)
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc', ts: [8000, 0] })
-  c.ignores()
-  c.peerSends({ seq: IRS + 4, ack: ISS + 1, flags: ACK, text: 'old', ts: [7999, 0] })
-  c.expects({ ack: IRS + 4, flags: ACK })
-  t.equal(c.read(), 'abc')
-  c.peerSends({ seq: IRS + 4, flags: RST, ts: [1, 0] })
-  t.equal(c.c.error, 'ECONNRESET')
-  t.end()
-})
+t.test(
+  'T3: PAWS: an old timestamp is acknowledged and dropped; RST is exempt (RFC 7323 §5.3)',
+  (t) => {
+    const c = established(t, ALL)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc', ts: [8000, 0] })
+    c.ignores()
+    c.peerSends({ seq: IRS + 4, ack: ISS + 1, flags: ACK, text: 'old', ts: [7999, 0] })
+    c.expects({ ack: IRS + 4, flags: ACK })
+    t.equal(c.read(), 'abc')
+    c.peerSends({ seq: IRS + 4, flags: RST, ts: [1, 0] })
+    t.equal(c.c.error, 'ECONNRESET')
+    t.end()
+  },
+)
 
 t.test('T3: TSval may wrap; and TS.Recent is no evidence after 24 days (RFC 7323 §5.5)', (t) => {
   const c = established(t, { timestamps: true })
@@ -150,39 +162,52 @@ t.test('T3: TSval may wrap; and TS.Recent is no evidence after 24 days (RFC 7323
   t.end()
 })
 
-t.test('T3: a segment without the agreed timestamps is dropped, but RST and SYN are looked at (RFC 7323 §3.2)', (t) => {
-  const c = established(t, { timestamps: true })
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc', ts: null })
-  c.expectsNothing()
-  t.equal(c.read(), '')
-  c.peerSends({ seq: IRS + 1, flags: SYN, ts: null })
-  c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
-  c.peerSends({ seq: IRS + 1, flags: RST, ts: null })
-  t.equal(c.c.error, 'ECONNRESET')
-  t.end()
-})
+t.test(
+  'T3: a segment without the agreed timestamps is dropped, but RST and SYN are looked at (RFC 7323 §3.2)',
+  (t) => {
+    const c = established(t, { timestamps: true })
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc', ts: null })
+    c.expectsNothing()
+    t.equal(c.read(), '')
+    c.peerSends({ seq: IRS + 1, flags: SYN, ts: null })
+    c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+    c.peerSends({ seq: IRS + 1, flags: RST, ts: null })
+    t.equal(c.c.error, 'ECONNRESET')
+    t.end()
+  },
+)
 
-t.test('T3: options that are unknown, empty, too long, or cut off do no harm (MUST-5, MUST-6, MUST-7)', (t) => {
-  const oddities: number[][] = [
+t.test(
+  'T3: options that are unknown, empty, too long, or cut off do no harm (MUST-5, MUST-6, MUST-7)',
+  (t) => {
+    const oddities: number[][] = [
     [254, 4, 0, 0], [2, 4, 5, 0xb4, 77, 3, 9], [0, 2, 4, 1], [2, 0, 0, 0], [2, 1, 0, 0], [2, 40, 5, 5],
     [3, 4, 7, 0], [8, 9, 1, 1, 1, 1, 1, 1, 1], [5, 9, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 2], [4], [5, 2],
   ] // biome-ignore format: a list is read as a list
-  for (const rawOptions of oddities) {
-    const c = new Script(t)
-    c.listens()
-    c.peerSends({ seq: IRS, flags: SYN, rawOptions })
-    c.expects({ flags: SYN | ACK }, `SYN with options ${rawOptions}`)
-    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK })
-    c.ignores()
-    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, rawOptions, text: 'x' })
-    c.expects({ ack: IRS + 2, flags: ACK })
-  }
-  t.end()
-})
+    for (const rawOptions of oddities) {
+      const c = new Script(t)
+      c.listens()
+      c.peerSends({ seq: IRS, flags: SYN, rawOptions })
+      c.expects({ flags: SYN | ACK }, `SYN with options ${rawOptions}`)
+      c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK })
+      c.ignores()
+      c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, rawOptions, text: 'x' })
+      c.expects({ ack: IRS + 2, flags: ACK })
+    }
+    t.end()
+  },
+)
 
 t.test('T3: options of a SYN are ignored in later segments', (t) => {
   const c = established(t, { windowScale: 2, mss: 1000, wnd: 1000 })
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, mss: 50, windowScale: 9, sackPermitted: true })
+  c.peerSends({
+    seq: IRS + 1,
+    ack: ISS + 1,
+    flags: ACK,
+    mss: 50,
+    windowScale: 9,
+    sackPermitted: true,
+  })
   t.equal(c.c.tcb.sndMss, 1000)
   t.equal(c.c.tcb.sndScale, 2)
   t.notOk(c.c.tcb.sackOk)
@@ -192,7 +217,10 @@ t.test('T3: options of a SYN are ignored in later segments', (t) => {
 t.test('T2: PSH marks the last segment of a write (RFC 9293 §3.9.1.2)', (t) => {
   const c = established(t, { mss: 1000 })
   c.write(octets(2500))
-  t.strictSame(c.ignores().map((s) => (s.flags & PSH) !== 0), [false, false])
+  t.strictSame(
+    c.ignores().map((s) => (s.flags & PSH) !== 0),
+    [false, false],
+  )
   c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK })
   c.expects({ length: 500, flags: ACK | PSH })
   t.end()

@@ -4,8 +4,34 @@
  * peer's 20000, whatever they are on the wire, so that a script reads the same near the wrap of sequence space.
  */
 import type { Test } from 'tap'
-import { Connection, ConnectionEvent, Frame, type Millis, NEVER, Nic, parseIpv4Address, Stack, type TcpListener, TcpState } from '../../stack/index.js'
-import { ACK, type ArpFields, decodeArp, decodeEthernet, decodeIp, decodeTcp, encodeArp, encodeEthernet, encodeIp, encodeTcp, PROTOCOL, PSH, SYN, type TcpFields } from './codec.js'
+import {
+  type Connection,
+  ConnectionEvent,
+  Frame,
+  type Millis,
+  NEVER,
+  type Nic,
+  parseIpv4Address,
+  Stack,
+  type TcpListener,
+  TcpState,
+} from '../../stack/index.js'
+import {
+  ACK,
+  type ArpFields,
+  decodeArp,
+  decodeEthernet,
+  decodeIp,
+  decodeTcp,
+  encodeArp,
+  encodeEthernet,
+  encodeIp,
+  encodeTcp,
+  PROTOCOL,
+  PSH,
+  SYN,
+  type TcpFields,
+} from './codec.js'
 
 export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from './codec.js'
 
@@ -185,7 +211,8 @@ export class Script {
       sack: segment.sack?.map(([l, r]) => [this.iss + (l - ISS), this.iss + (r - ISS)] as const),
     }
     if (segment.ts !== undefined && segment.ts !== null) tcp.ts = segment.ts
-    else if (segment.ts === undefined && this.#timestamps) tcp.ts = [this.peerClock(), this.#lastTsVal]
+    else if (segment.ts === undefined && this.#timestamps)
+      tcp.ts = [this.peerClock(), this.#lastTsVal]
     const ip = encodeIp(PEER, dst, PROTOCOL.TCP, encodeTcp(tcp, PEER, dst), segment.ecn)
     const frame = encodeEthernet(segment.dstMac ?? LOCAL_MAC, PEER_MAC, 0x0800, ip)
     if (segment.spoil !== undefined) frame[segment.spoil] = (frame[segment.spoil] as number) ^ 0xff
@@ -228,7 +255,10 @@ export class Script {
     const ethernet = decodeEthernet(bytes)
     if (ethernet.etherType === 0x0806) {
       const arp = decodeArp(ethernet.payload)
-      if (arp.operation === 1 && arp.targetIp === PEER) return this.#answerArp(arp)
+      if (arp.operation === 1 && arp.targetIp === PEER) {
+        this.#answerArp(arp)
+        return
+      }
     }
     const ip = ethernet.etherType === 0x0800 ? decodeIp(ethernet.payload) : null
     if (ip === null || ip.protocol !== PROTOCOL.TCP) {
@@ -270,7 +300,13 @@ export class Script {
   }
 
   #answerArp(request: ArpFields): void {
-    const reply = { operation: 2, senderMac: PEER_MAC, senderIp: PEER, targetMac: LOCAL_MAC, targetIp: request.senderIp }
+    const reply = {
+      operation: 2,
+      senderMac: PEER_MAC,
+      senderIp: PEER,
+      targetMac: LOCAL_MAC,
+      targetIp: request.senderIp,
+    }
     this.deliver(encodeEthernet(LOCAL_MAC, PEER_MAC, 0x0806, encodeArp(reply)))
   }
 
@@ -284,13 +320,21 @@ export class Script {
     const flags = wanted.flags === undefined ? {} : { flags: wanted.flags }
     const seen = { ...found }
     if (wanted.flags !== undefined && (wanted.flags & PSH) === 0) seen.flags &= ~PSH
-    this.t.match(seen, { ...wanted, ...flags }, message || `the stack sends ${JSON.stringify(wanted)}`)
+    this.t.match(
+      seen,
+      { ...wanted, ...flags },
+      message || `the stack sends ${JSON.stringify(wanted)}`,
+    )
     return found
   }
 
   /** Checks that the stack has nothing more to say. */
   expectsNothing(message = 'the stack sends nothing'): void {
-    this.t.equal(this.sent.length, 0, `${message}${this.sent.length > 0 ? `: ${JSON.stringify(this.sent[0])}` : ''}`)
+    this.t.equal(
+      this.sent.length,
+      0,
+      `${message}${this.sent.length > 0 ? `: ${JSON.stringify(this.sent[0])}` : ''}`,
+    )
     this.sent.length = 0
   }
 
@@ -321,7 +365,10 @@ export class Script {
 
   get state(): keyof typeof TcpState {
     const state = this.c.state
-    return (Object.keys(TcpState) as (keyof typeof TcpState)[]).find((k) => TcpState[k] === state) ?? 'CLOSED'
+    return (
+      (Object.keys(TcpState) as (keyof typeof TcpState)[]).find((k) => TcpState[k] === state) ??
+      'CLOSED'
+    )
   }
 
   /** True when the application has been told of these ConnectionEvent bits. */
@@ -409,4 +456,3 @@ function startFor(t: Checks, options: ScriptOptions): Millis {
   const ahead = (options.iss - probe.iss) >>> 0
   return 1_000_000 + Math.ceil(ahead / 250)
 }
-

@@ -6,7 +6,12 @@ import t from 'tap'
 import { ACK, established, IRS, ISS, octets, type Script } from './peer.js'
 
 function acks(c: Script, ack: number, wnd?: number): void {
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1 + ack, flags: ACK, ...(wnd === undefined ? {} : { wnd }) })
+  c.peerSends({
+    seq: IRS + 1,
+    ack: ISS + 1 + ack,
+    flags: ACK,
+    ...(wnd === undefined ? {} : { wnd }),
+  })
 }
 
 function offsets(c: Script): number[] {
@@ -14,24 +19,31 @@ function offsets(c: Script): number[] {
 }
 
 /** 10 segments of 1000 octets are in flight, more is waiting. */
-function flying(t: Parameters<typeof established>[0], waiting = 20_000, congestion: 'cubic' | 'reno' = 'reno'): Script {
+function flying(
+  t: Parameters<typeof established>[0],
+  waiting = 20_000,
+  congestion: 'cubic' | 'reno' = 'reno',
+): Script {
   const c = established(t, { mss: 1000, congestion })
   c.write(octets(10_000 + waiting))
   t.equal(c.ignores().length, 10, 'the initial window is ten segments (RFC 6928)')
   return c
 }
 
-t.test('T4: three duplicate ACKs: fast retransmit; two: limited transmit of new text (RFC 5681 §3.2, RFC 3042)', (t) => {
-  const c = flying(t)
-  acks(c, 0)
-  t.strictSame(offsets(c), [10_000])
-  acks(c, 0)
-  t.strictSame(offsets(c), [11_000])
-  acks(c, 0)
-  t.equal(offsets(c)[0], 0, 'what is missing is sent again')
-  t.equal(c.c.sender.retransmissions, 1)
-  t.end()
-})
+t.test(
+  'T4: three duplicate ACKs: fast retransmit; two: limited transmit of new text (RFC 5681 §3.2, RFC 3042)',
+  (t) => {
+    const c = flying(t)
+    acks(c, 0)
+    t.strictSame(offsets(c), [10_000])
+    acks(c, 0)
+    t.strictSame(offsets(c), [11_000])
+    acks(c, 0)
+    t.equal(offsets(c)[0], 0, 'what is missing is sent again')
+    t.equal(c.c.sender.retransmissions, 1)
+    t.end()
+  },
+)
 
 t.test('T4: the window is halved once, and is back to ssthresh when all is acknowledged', (t) => {
   const c = flying(t, 0)
@@ -58,33 +70,39 @@ t.test('T4: NewReno: a partial ACK shows the next loss at once (RFC 6582 §3.2)'
   t.end()
 })
 
-t.test('T4: not duplicates: an ACK with text, with another window, or with nothing in flight (RFC 5681 §2)', (t) => {
-  const c = flying(t, 0)
-  for (let i = 0; i < 5; i++) {
-    c.peerSends({ seq: IRS + 1 + i, ack: ISS + 1, flags: ACK, text: 'x' })
-    c.peerSends({ seq: IRS + 2 + i, ack: ISS + 1, flags: ACK, wnd: 30_000 + i })
-  }
-  t.ok(c.ignores().every((s) => s.length === 0))
-  for (let i = 0; i < 6; i++) c.peerSends({ seq: IRS + 6, ack: ISS + 10_001, flags: ACK })
-  c.expectsNothing()
-  t.equal(c.c.sender.retransmissions, 0)
-  t.end()
-})
+t.test(
+  'T4: not duplicates: an ACK with text, with another window, or with nothing in flight (RFC 5681 §2)',
+  (t) => {
+    const c = flying(t, 0)
+    for (let i = 0; i < 5; i++) {
+      c.peerSends({ seq: IRS + 1 + i, ack: ISS + 1, flags: ACK, text: 'x' })
+      c.peerSends({ seq: IRS + 2 + i, ack: ISS + 1, flags: ACK, wnd: 30_000 + i })
+    }
+    t.ok(c.ignores().every((s) => s.length === 0))
+    for (let i = 0; i < 6; i++) c.peerSends({ seq: IRS + 6, ack: ISS + 10_001, flags: ACK })
+    c.expectsNothing()
+    t.equal(c.c.sender.retransmissions, 0)
+    t.end()
+  },
+)
 
-t.test('T4: after a time-out one segment leaves, and slow start goes on from there (RFC 5681 §3.1)', (t) => {
-  const c = flying(t, 0)
-  c.advance(250)
-  t.strictSame(offsets(c), [0])
-  t.equal(c.c.sender.congestion.cwnd, 1000)
-  acks(c, 1000)
-  t.strictSame(offsets(c), [1000, 2000])
-  acks(c, 3000)
-  t.equal(offsets(c)[0], 3000)
-  acks(c, 10_000)
-  c.advance(10_000)
-  c.expectsNothing()
-  t.end()
-})
+t.test(
+  'T4: after a time-out one segment leaves, and slow start goes on from there (RFC 5681 §3.1)',
+  (t) => {
+    const c = flying(t, 0)
+    c.advance(250)
+    t.strictSame(offsets(c), [0])
+    t.equal(c.c.sender.congestion.cwnd, 1000)
+    acks(c, 1000)
+    t.strictSame(offsets(c), [1000, 2000])
+    acks(c, 3000)
+    t.equal(offsets(c)[0], 3000)
+    acks(c, 10_000)
+    c.advance(10_000)
+    c.expectsNothing()
+    t.end()
+  },
+)
 
 t.test('T4: Karn: a fast retransmission ends the timing of what it repeats', (t) => {
   const c = flying(t, 0)
@@ -96,17 +114,20 @@ t.test('T4: Karn: a fast retransmission ends the timing of what it repeats', (t)
   t.end()
 })
 
-t.test('T5: slow start doubles the window in a round trip; above ssthresh it grows by a segment', (t) => {
-  const c = flying(t, 180_000)
-  acks(c, 1000)
-  t.strictSame(offsets(c), [10_000, 11_000])
-  const { congestion } = c.c.sender
-  congestion.ssthresh = congestion.cwnd
-  const before = congestion.cwnd
-  for (let at = 2000; at <= 12_000; at += 1000) acks(c, at)
-  t.equal(congestion.cwnd, before + 1000)
-  t.end()
-})
+t.test(
+  'T5: slow start doubles the window in a round trip; above ssthresh it grows by a segment',
+  (t) => {
+    const c = flying(t, 180_000)
+    acks(c, 1000)
+    t.strictSame(offsets(c), [10_000, 11_000])
+    const { congestion } = c.c.sender
+    congestion.ssthresh = congestion.cwnd
+    const before = congestion.cwnd
+    for (let at = 2000; at <= 12_000; at += 1000) acks(c, at)
+    t.equal(congestion.cwnd, before + 1000)
+    t.end()
+  },
+)
 
 t.test('T5: after an idle time the window is that of a start (RFC 5681 §4.1)', (t) => {
   const c = established(t, { mss: 1000 })
@@ -131,14 +152,17 @@ t.test('T4: text that was lost twice is found by the timer; the stream goes on',
   t.end()
 })
 
-t.test('T4: retransmission at a window that shrank is still allowed (RFC 9293 §3.8.6, SHLD-16)', (t) => {
-  const c = flying(t)
-  acks(c, 2000, 100)
-  c.ignores()
-  c.advance(400)
-  t.equal(offsets(c)[0], 2000)
-  t.end()
-})
+t.test(
+  'T4: retransmission at a window that shrank is still allowed (RFC 9293 §3.8.6, SHLD-16)',
+  (t) => {
+    const c = flying(t)
+    acks(c, 2000, 100)
+    c.ignores()
+    c.advance(400)
+    t.equal(offsets(c)[0], 2000)
+    t.end()
+  },
+)
 
 t.test('T2: retransmission across the wrap of sequence space', (t) => {
   const c = established(t, { mss: 1000, iss: 0xffff_f000 })

@@ -50,39 +50,48 @@ t.test('S3: RST with exactly RCV.NXT resets, in each state (RFC 5961 §3.2)', (t
   t.end()
 })
 
-t.test('S3 T6: RST elsewhere in the window is challenged, outside of it dropped, in each state', (t) => {
-  for (const [name, { c, rcvNxt, sndNxt }] of Object.entries(inEachState(t))) {
-    c.peerSends({ seq: rcvNxt + 1, flags: RST })
-    c.expects({ seq: sndNxt, ack: rcvNxt, flags: ACK }, `${name}: challenge ACK`)
-    c.peerSends({ seq: rcvNxt - 1, flags: RST }, { seq: rcvNxt + 1_000_000, flags: RST })
-    c.expectsNothing()
-    t.equal(c.state, name)
-  }
-  t.end()
-})
-
-t.test('S3 T6: SYN is challenged in each synchronized state, wherever it points (RFC 5961 §4)', (t) => {
-  for (const [name, { c, rcvNxt, sndNxt }] of Object.entries(inEachState(t))) {
-    for (const seq of [rcvNxt, rcvNxt + 5, rcvNxt - 300, rcvNxt + 1_000_000]) {
-      c.peerSends({ seq, flags: SYN })
-      c.expects({ seq: sndNxt, ack: rcvNxt, flags: ACK }, `${name}: SYN at ${seq - rcvNxt}`)
+t.test(
+  'S3 T6: RST elsewhere in the window is challenged, outside of it dropped, in each state',
+  (t) => {
+    for (const [name, { c, rcvNxt, sndNxt }] of Object.entries(inEachState(t))) {
+      c.peerSends({ seq: rcvNxt + 1, flags: RST })
+      c.expects({ seq: sndNxt, ack: rcvNxt, flags: ACK }, `${name}: challenge ACK`)
+      c.peerSends({ seq: rcvNxt - 1, flags: RST }, { seq: rcvNxt + 1_000_000, flags: RST })
+      c.expectsNothing()
+      t.equal(c.state, name)
     }
-    c.expectsNothing()
-    t.equal(c.state, name)
-  }
-  t.end()
-})
+    t.end()
+  },
+)
 
-t.test('S3: a peer that lost its memory is let in: SYN, challenge ACK, RST, SYN (RFC 5961 §4)', (t) => {
-  const c = established(t)
-  c.peerSends({ seq: IRS + 90_000, flags: SYN })
-  c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
-  c.peerSends({ seq: IRS + 1, flags: RST })
-  t.equal(c.state, 'CLOSED')
-  c.peerSends({ seq: IRS + 90_000, flags: SYN })
-  c.expects({ ack: IRS + 90_001, flags: SYN | ACK })
-  t.end()
-})
+t.test(
+  'S3 T6: SYN is challenged in each synchronized state, wherever it points (RFC 5961 §4)',
+  (t) => {
+    for (const [name, { c, rcvNxt, sndNxt }] of Object.entries(inEachState(t))) {
+      for (const seq of [rcvNxt, rcvNxt + 5, rcvNxt - 300, rcvNxt + 1_000_000]) {
+        c.peerSends({ seq, flags: SYN })
+        c.expects({ seq: sndNxt, ack: rcvNxt, flags: ACK }, `${name}: SYN at ${seq - rcvNxt}`)
+      }
+      c.expectsNothing()
+      t.equal(c.state, name)
+    }
+    t.end()
+  },
+)
+
+t.test(
+  'S3: a peer that lost its memory is let in: SYN, challenge ACK, RST, SYN (RFC 5961 §4)',
+  (t) => {
+    const c = established(t)
+    c.peerSends({ seq: IRS + 90_000, flags: SYN })
+    c.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+    c.peerSends({ seq: IRS + 1, flags: RST })
+    t.equal(c.state, 'CLOSED')
+    c.peerSends({ seq: IRS + 90_000, flags: SYN })
+    c.expects({ ack: IRS + 90_001, flags: SYN | ACK })
+    t.end()
+  },
+)
 
 t.test('T6: challenge ACKs are rationed; repeated text is always answered (RFC 5961 §7)', (t) => {
   const c = established(t)
@@ -92,21 +101,25 @@ t.test('T6: challenge ACKs are rationed; repeated text is always answered (RFC 5
   c.advance(10_000)
   for (let i = 0; i < 200; i++) c.peerSends({ seq: IRS + 50, flags: RST })
   t.equal(c.ignores().length, 10)
-  for (let i = 0; i < 50; i++) c.peerSends({ seq: IRS - 9, ack: ISS + 1, flags: ACK, text: '0123456789' })
+  for (let i = 0; i < 50; i++)
+    c.peerSends({ seq: IRS - 9, ack: ISS + 1, flags: ACK, text: '0123456789' })
   t.equal(c.ignores().length, 50, 'else a peer whose ACKs got lost would never come on')
   t.end()
 })
 
-t.test('T6: two ends that disagree about the sequence numbers do not answer each other for ever', (t) => {
-  const c = established(t)
-  let sent = 0
-  for (let i = 0; i < 1000; i++) {
-    c.peerSends({ seq: IRS + 700_000, ack: ISS + 1, flags: ACK })
-    sent += c.ignores().length
-  }
-  t.ok(sent <= 10, `${sent} answers to 1000 stray ACKs`)
-  t.end()
-})
+t.test(
+  'T6: two ends that disagree about the sequence numbers do not answer each other for ever',
+  (t) => {
+    const c = established(t)
+    let sent = 0
+    for (let i = 0; i < 1000; i++) {
+      c.peerSends({ seq: IRS + 700_000, ack: ISS + 1, flags: ACK })
+      sent += c.ignores().length
+    }
+    t.ok(sent <= 10, `${sent} answers to 1000 stray ACKs`)
+    t.end()
+  },
+)
 
 t.test('S3: RST with text, and RST with ACK, count by their sequence number alone', (t) => {
   const c = established(t)

@@ -13,7 +13,10 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [272, 'input that nobody here had heard was waited for without end'],
   [437, 'a SYN-ACK was repeated to a peer that was long established'],
   [1280, 'a connection of which only the SYN-ACK was heard went on as an active open'],
-  [1398, 'a claimant that yielded had drawn the client to its Ethernet address, and nobody drew it back'],
+  [
+    1398,
+    'a claimant that yielded had drawn the client to its Ethernet address, and nobody drew it back',
+  ],
   [2061, 'a sender went beyond the right edge behind a retransmission that opened nothing'],
   [2658, 'two nodes claimed at once, as they did not agree on who was in line'],
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],

@@ -2,7 +2,16 @@
  * Two whole stacks on one lossy link: a stream in each direction arrives whole and in order.
  */
 import t from 'tap'
-import { Connection, ConnectionEvent, Frame, type Millis, NEVER, Nic, parseIpv4Address, Stack } from '../../../stack/index.js'
+import {
+  type Connection,
+  ConnectionEvent,
+  Frame,
+  type Millis,
+  NEVER,
+  type Nic,
+  parseIpv4Address,
+  Stack,
+} from '../../../stack/index.js'
 
 const CLIENT = parseIpv4Address('10.0.0.1')
 const SERVER = parseIpv4Address('10.0.0.2')
@@ -30,7 +39,12 @@ function host(address: typeof CLIENT, mac: number, random: () => number): Host {
 }
 
 /** Runs both ends until the streams are done; returns what the server and the client received. */
-function exchange(seed: number, loss: number, up: Uint8Array, down: Uint8Array): [Buffer, Buffer, Millis] {
+function exchange(
+  seed: number,
+  loss: number,
+  up: Uint8Array,
+  down: Uint8Array,
+): [Buffer, Buffer, Millis] {
   const random = mulberry(seed)
   const a = host(CLIENT, 0x020000000001, random)
   const b = host(SERVER, 0x020000000002, random)
@@ -67,11 +81,16 @@ function exchange(seed: number, loss: number, up: Uint8Array, down: Uint8Array):
       }
       for (let c = h.stack.pollReady(); c !== null; c = h.stack.pollReady()) c.events = 0
     }
-    for (let l = b.stack.pollAccept(); l !== null; l = b.stack.pollAccept()) server = l.accept() ?? server
+    for (let l = b.stack.pollAccept(); l !== null; l = b.stack.pollAccept())
+      server = l.accept() ?? server
     if (client.events & ConnectionEvent.CLOSED || client.closed) break
     if (got[0].length === up.length && got[1].length === down.length) break
     events.sort((x, y) => x.at - y.at)
-    const deadline = Math.min(a.stack.nextDeadline(), b.stack.nextDeadline(), events[0]?.at ?? NEVER)
+    const deadline = Math.min(
+      a.stack.nextDeadline(),
+      b.stack.nextDeadline(),
+      events[0]?.at ?? NEVER,
+    )
     if (deadline === NEVER) break
     now = Math.max(now, deadline)
     while (events.length > 0 && events[0]!.at <= now) {
@@ -98,8 +117,14 @@ for (const loss of [0, 0.01, 0.05, 0.2]) {
       const up = bytes(200_000, seed)
       const down = bytes(300_000, seed + 1000)
       const [atServer, atClient, took] = exchange(seed, loss, up, down)
-      t.ok(atServer.equals(up), `seed ${seed}: the server has ${atServer.length} of ${up.length} octets after ${took} ms`)
-      t.ok(atClient.equals(down), `seed ${seed}: the client has ${atClient.length} of ${down.length} octets`)
+      t.ok(
+        atServer.equals(up),
+        `seed ${seed}: the server has ${atServer.length} of ${up.length} octets after ${took} ms`,
+      )
+      t.ok(
+        atClient.equals(down),
+        `seed ${seed}: the client has ${atClient.length} of ${down.length} octets`,
+      )
     }
     t.end()
   })

@@ -1,0 +1,67 @@
+/**
+ * Herald: makes this node's ownership declarations (P3) and counts them, so that an old one cannot be played again.
+ */
+import { BROADCAST_MAC, EtherType, type Ipv4Address, type Nic } from '../stack/index.js'
+import type { Authenticator } from './authenticator.js'
+import type { NodeId } from './binding.js'
+import {
+  ConnectionPolicy,
+  clusterHash,
+  type DeclarationKind,
+  DoubtfulData,
+  encodeDeclaration,
+} from './declaration.js'
+import type { NodeOptions } from './node-options.js'
+
+export class Herald {
+  readonly #options: NodeOptions
+  readonly #nic: Nic
+  readonly #authenticator: Authenticator
+  readonly #cluster: number
+  #sequence = 0
+
+  constructor(options: NodeOptions, nic: Nic, authenticator: Authenticator) {
+    this.#options = options
+    this.#nic = nic
+    this.#authenticator = authenticator
+    this.#cluster = clusterHash(options.cluster)
+  }
+
+  /**
+   * Declares on the link that `owner` owns the binding as of `epoch`. Returns the declaration for the control channels, where a
+   * fenced or deaf node may still hear it; it is the caller's.
+   */
+  declare(kind: DeclarationKind, solicit: boolean, epoch: number, owner: NodeId): Uint8Array {
+    const options = this.#options
+    const { binding } = options
+    const bytes = encodeDeclaration(
+      {
+        kind,
+        solicit,
+        node: options.id,
+        incarnation: options.incarnation,
+        sequence: ++this.#sequence,
+        binding: binding.id,
+        epoch,
+        owner,
+        address: binding.address,
+        prefix: binding.prefix,
+        firstPort: binding.firstPort,
+        lastPort: binding.lastPort,
+        mac: this.#nic.mac,
+        connectionPolicy: ConnectionPolicy.SMALLEST_ID,
+        arpPolicy: ConnectionPolicy.SMALLEST_ID,
+        doubtfulData: DoubtfulData.DELIVER,
+        controlAddress: options.controlAddress as Ipv4Address,
+        controlPort: options.controlPort,
+        heartbeatPort: options.heartbeatPort,
+        fence: options.fence,
+        application: options.application,
+      },
+      this.#cluster,
+      this.#authenticator,
+    )
+    this.#nic.sendLinkMessage(BROADCAST_MAC, EtherType.EXPERIMENTAL, bytes)
+    return bytes
+  }
+}
