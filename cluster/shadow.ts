@@ -247,6 +247,7 @@ function copySegment(seg: Segment): Segment {
   copy.ack = seg.ack
   copy.flags = seg.flags
   copy.wnd = seg.wnd
+  copy.ecn = seg.ecn
   copy.mss = seg.mss
   copy.windowScale = seg.windowScale
   copy.sackPermitted = seg.sackPermitted

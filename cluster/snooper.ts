@@ -78,6 +78,7 @@ export class Snooper {
     const ip = this.#ip
     const seg = this.#seg
     if (parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd) !== DropReason.NONE) return false
+    seg.ecn = ip.ecn
     const port = inbound ? seg.dstPort : seg.srcPort
     if (!bindingCovers(this.binding, this.binding.address, port)) return false
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {

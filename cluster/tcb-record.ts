@@ -11,7 +11,7 @@ import { Parser } from 'binary-parser'
 import { TCB_DOUBLE_FIELDS, TCB_FIELDS, TCB_INT_FIELDS, Tcb } from '../stack/index.js'
 
 /** Changes whenever the meaning or the order of a field does. */
-export const TCB_RECORD_VERSION = 1
+export const TCB_RECORD_VERSION = 2
 
 const MAGIC = 0x5553
 const HEADER_LENGTH = 16
@@ -22,7 +22,7 @@ export const TCB_RECORD_LENGTH =
 
 const HIGHEST_STATE = 10
 const HIGHEST_SCALE = 14
-const HIGHEST_OFFERS = 15
+const HIGHEST_OFFERS = 31
 
 /** A record as decoded; the Tcb is new and belongs to the caller. */
 export interface TcbRecord {
@@ -98,6 +98,7 @@ function isPlausible(fields: DecodedRecord): boolean {
     within(fields.rcvScale, HIGHEST_SCALE) &&
     within(fields.ownOffers, HIGHEST_OFFERS) &&
     within(fields.peerOffers, HIGHEST_OFFERS) &&
+    within(fields.ecnEcho, 1) &&
     within(fields.sndMss, 0xffff) &&
     within(fields.rcvMss, 0xffff) &&
     Number.isFinite(fields.stamp) &&

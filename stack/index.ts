@@ -29,8 +29,10 @@ export { createNet, type Net } from './socket/net.js'
 export type { Server } from './socket/server.js'
 export type { Socket } from './socket/socket.js'
 export { type Endpoints, Stack, type StackOptions } from './stack.js'
+export type { CongestionAlgorithm } from './tcp/congestion/congestion-control.js'
 export { Connection, ConnectionEvent } from './tcp/connection.js'
 export { Effect, type EffectSet } from './tcp/effects.js'
+export type { EcnUse } from './tcp/handshake.js'
 export { TcpListener } from './tcp/listener.js'
 export { arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
 export { departedUnseen, segmentDeparts } from './tcp/segment-departs.js'
@@ -66,4 +68,4 @@ export {
   parseIpv4,
   parseIpv4Address,
 } from './wire/ipv4.js'
-export { ACK, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'
+export { ACK, CWR, ECE, Ecn, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'

@@ -101,6 +101,7 @@ export class IpInput {
     if (ethernet.dst !== nic.mac || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
     const reason = parseTcp(this.#segment, frame, ip.payloadStart, ip.payloadEnd)
     if (reason !== DropReason.NONE) return reason
+    this.#segment.ecn = ip.ecn
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
       return DropReason.TCP_BAD_CHECKSUM
     }

@@ -13,7 +13,9 @@ import { Ipv4Output } from './net/ipv4.js'
 import { Nic, type NicConfig } from './net/nic.js'
 import { MAX_UDP_DATA, Udp, type UdpSocket } from './net/udp.js'
 import { departureTo, UdpOutput } from './net/udp-output.js'
+import type { CongestionAlgorithm } from './tcp/congestion/congestion-control.js'
 import type { Connection } from './tcp/connection.js'
+import type { EcnUse } from './tcp/handshake.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
 import { TcpState } from './tcp/state.js'
@@ -41,6 +43,10 @@ export interface StackOptions {
   /** Octets that may wait to be acknowledged, per connection. */
   readonly sendLimit?: number
   readonly maxConnections?: number
+  /** CUBIC (RFC 9438) unless told otherwise. */
+  readonly congestion?: CongestionAlgorithm
+  /** Explicit congestion notification (RFC 3168): agreed to when a peer offers it, unless told otherwise. */
+  readonly ecn?: EcnUse
 }
 
 /** Both ends of a connection, local first. */
@@ -74,6 +80,8 @@ export class Stack {
         receiveLimit: options.receiveLimit ?? DEFAULT_RECEIVE_LIMIT,
         sendLimit: options.sendLimit ?? DEFAULT_SEND_LIMIT,
         maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+        congestion: options.congestion ?? 'cubic',
+        ecn: options.ecn ?? 'accept',
         secret: options.secret,
       },
       options.rng,
@@ -150,7 +158,7 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
-      this.#ipOut.emit(tx, src, dst, IpProtocol.TCP)
+      this.#ipOut.emit(tx, src, dst, IpProtocol.TCP, seg.ecn)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx

@@ -10,16 +10,17 @@
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
-import { ACK, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
+import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
+import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
 import { fillSyn, type SynTerms } from './handshake.js'
 import { Output } from './output.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { segmentDeparts } from './segment-departs.js'
-import { effectiveMss, Sender } from './sender.js'
+import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
@@ -50,12 +51,13 @@ const MAX_TIMEOUTS = 15
 export interface ConnectionOptions extends SynTerms {
   /** Octets that may wait to be acknowledged. */
   readonly sendLimit: number
+  readonly congestion: CongestionAlgorithm
 }
 
 export class Connection {
   readonly tcb: Tcb
   readonly buffers: Buffers
-  readonly sender = new Sender()
+  readonly sender: Sender
   readonly receiver: Receiver
   readonly output: Output
   localAddress = 0
@@ -96,6 +98,7 @@ export class Connection {
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
     this.tcb = parts.tcb
     this.buffers = parts.buffers
+    this.sender = new Sender(options.congestion)
     this.receiver = new Receiver(options.receiveLimit)
     this.output = new Output(parts.buffers.sent)
     this.#options = options
@@ -146,7 +149,7 @@ export class Connection {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.#settleMss()
+    this.sender.settleMss(this.tcb, this.#options.linkMss)
     // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
     const unread = buffers.received.contiguousEnd - inputOffset
     this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
@@ -158,7 +161,7 @@ export class Connection {
     this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = true
-      this.sender.resendAll(tcb)
+      this.sender.recovery.resendAll(tcb, now)
       this.sender.congestion.restart()
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
@@ -192,7 +195,7 @@ export class Connection {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.#settleMss()
+      this.sender.settleMss(this.tcb, this.#options.linkMss)
       this.events |= ConnectionEvent.CONNECTED
     }
     if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
@@ -259,6 +262,7 @@ export class Connection {
       frame.end = HEADROOM + plan.length
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
+      if (tcb.ecnOk) sender.markEcn(tcb, seg)
       this.#depart(seg, frame, now)
       sender.departed(tcb, nxtBefore, now)
       return true
@@ -288,7 +292,7 @@ export class Connection {
   // Completes a segment of a synchronized connection and commits it.
   #depart(seg: Segment, frame: Frame, now: Millis): void {
     const { tcb, receiver } = this
-    seg.flags |= ACK
+    seg.flags |= tcb.ecnOk && tcb.ecnEcho !== 0 ? ACK | ECE : ACK
     seg.ack = tcb.rcvNxt
     seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
     this.#stampTime(seg, now)
@@ -333,10 +337,6 @@ export class Connection {
     return true
   }
 
-  #settleMss(): void {
-    this.sender.setMss(effectiveMss(this.tcb, this.#options.linkMss))
-  }
-
   nextDeadline(): Millis {
     if (this.closed) return NEVER
     return Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
@@ -372,7 +372,7 @@ export class Connection {
       this.abort()
       return taken
     }
-    if (this.output.refilledFrom >= 0) this.sender.refilled(this.output.refilledFrom)
+    if (this.output.refilledFrom >= 0) this.sender.recovery.refilled(this.output.refilledFrom)
     if (taken < to - from) this.#writeBlocked = true
     this.#touched.push(this)
     return taken

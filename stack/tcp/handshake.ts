@@ -5,9 +5,12 @@
  */
 import type { Seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
-import { ACK, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, CWR, ECE, type Segment, SYN } from '../wire/tcp.js'
 import { TcpState } from './state.js'
 import { Offer, type Tcb } from './tcb.js'
+
+/** Explicit congestion notification: never, when the peer offers it, or offered by us too. */
+export type EcnUse = 'off' | 'accept' | 'offer'
 
 /** What a first SYN is made with. */
 export interface SynTerms {
@@ -19,6 +22,7 @@ export interface SynTerms {
   readonly iss: Seq
   /** Where TSval starts, so that it tells nothing about the host's uptime. */
   readonly tsOffset: number
+  readonly ecn: EcnUse
 }
 
 /** Fills `seg` with our SYN: with ACK once the peer's SYN is here. */
@@ -35,11 +39,18 @@ export function fillSyn(seg: Segment, tcb: Tcb, terms: SynTerms, now: Millis): v
   if ((offers & Offer.SCALE) !== 0) {
     seg.windowScale = again ? tcb.rcvScale : scaleFor(terms.receiveLimit)
   }
+  if ((offers & Offer.ECN) !== 0) seg.flags |= ecnFlags(terms.ecn, answers, again)
   seg.sackPermitted = (offers & Offer.SACK) !== 0
   if ((offers & Offer.TIMESTAMPS) === 0) return
   seg.hasTimestamps = true
   seg.tsVal = (Math.floor(now) + (again ? tcb.tsOffset : terms.tsOffset)) | 0
   seg.tsEcr = answers ? tcb.tsRecent : 0
+}
+
+// RFC 3168 §6.1.1; §6.1.1.1: a SYN that got no answer is sent again without, lest something on the way dislikes it.
+function ecnFlags(use: EcnUse, answers: boolean, again: boolean): number {
+  if (answers) return use === 'off' ? 0 : ECE
+  return use === 'offer' && !again ? ECE | CWR : 0
 }
 
 // The smallest shift by which the whole receive buffer can be offered (RFC 7323 §2.2).

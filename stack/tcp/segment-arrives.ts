@@ -8,7 +8,7 @@
  */
 import { add, diff, ge, gt, le, lt, type Seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
-import { ABSENT, ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ABSENT, ACK, CWR, ECE, Ecn, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import { isAcceptable } from './acceptability.js'
 import { Effect, type EffectSet } from './effects.js'
 import { isSynchronized, nextState, TcpEvent, TcpState } from './state.js'
@@ -84,6 +84,8 @@ function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
   if (seg.windowScale !== ABSENT) tcb.peerOffers |= Offer.SCALE
   if (seg.sackPermitted) tcb.peerOffers |= Offer.SACK
   if (seg.hasTimestamps) tcb.peerOffers |= Offer.TIMESTAMPS
+  if (offersEcn(seg)) tcb.peerOffers |= Offer.ECN
+  tcb.ecnEcho = 0
   tcb.sndScale = seg.windowScale === ABSENT ? 0 : seg.windowScale
   if (seg.hasTimestamps) {
     tcb.tsRecent = seg.tsVal
@@ -96,6 +98,11 @@ function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
   tcb.sndWl2 = seg.has(ACK) ? seg.ack : tcb.iss
   settleOffers(tcb)
   tcb.state = nextState(tcb.state, TcpEvent.SYN_RCVD)
+}
+
+/** True when the SYN `seg` offers explicit congestion notification (RFC 3168 §6.1.1). */
+export function offersEcn(seg: Segment): boolean {
+  return seg.has(ECE) && seg.has(CWR) !== seg.has(ACK)
 }
 
 /** Settles the options when both SYNs have been seen: what either side left out is off (P16, RFC 7323 §1.3). */
@@ -121,6 +128,7 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   if (!seg.has(ACK)) return Effect.DROPPED // Fifth.
   let effects = checkAck(tcb, seg)
   if ((effects & (Effect.DROPPED | Effect.CLOSED)) !== 0) return effects
+  if (tcb.ecnOk) takeCongestion(tcb, seg)
   // Sixth: urgent data is read in line, its pointer is not used (RFC 6093; MUST-31 by the socket face).
   effects |= takeText(tcb, buffers, seg)
   effects |= checkFin(tcb, buffers, seg)
@@ -186,6 +194,12 @@ function arrivesLateInTimeWait(tcb: Tcb, seg: Segment): EffectSet {
   }
   if (seg.has(FIN)) return Effect.DROPPED | Effect.ACK_NOW | Effect.TIME_WAIT
   return Effect.DROPPED | Effect.ACK_NOW
+}
+
+// RFC 3168 §6.1.3: CE is echoed until the peer says that it has reduced its window.
+function takeCongestion(tcb: Tcb, seg: Segment): void {
+  if (seg.has(CWR)) tcb.ecnEcho = 0
+  if (seg.ecn === Ecn.CE) tcb.ecnEcho = 1
 }
 
 // RFC 7323 §4.3 (2).

@@ -9,7 +9,7 @@
 import { add, diff, ge, gt, max, type Seq, seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
-import { settleOffers } from './segment-arrives.js'
+import { offersEcn, settleOffers } from './segment-arrives.js'
 import { nextState, TcpEvent, TcpState } from './state.js'
 import { type Buffers, DEFAULT_MSS, Offer, type Tcb } from './tcb.js'
 
@@ -58,6 +58,7 @@ function departsSyn(tcb: Tcb, seg: Segment): void {
   if (seg.windowScale !== ABSENT) tcb.ownOffers |= Offer.SCALE
   if (seg.sackPermitted) tcb.ownOffers |= Offer.SACK
   if (seg.hasTimestamps) tcb.ownOffers |= Offer.TIMESTAMPS
+  if (offersEcn(seg)) tcb.ownOffers |= Offer.ECN
   settleOffers(tcb)
   tcb.state = nextState(tcb.state, TcpEvent.SYN_SENT)
 }

@@ -1,46 +1,28 @@
 // hot path: no allocation per frame
 /**
  * Sender: what to send next, if anything. It reads the Tcb and the buffers and writes neither; what it decides is committed
- * by segmentDeparts. Its own state (timers, congestion window, scoreboard) is private to an owner and starts afresh at a
- * take-over. Loss recovery: RFC 6675 with SACK, RFC 6582 (NewReno) without, RFC 6298 for the timer.
- *
- *      una              highRxt           lostEdge                nxt            sent.end
- *       |--- resent -------|---- lost -------|----- in flight -----|--- unsent ------|
- *
- * All positions are stream offsets.
+ * by segmentDeparts. Here are new text, FIN, Nagle's algorithm, zero windows and the timers (RFC 9293 §3.8, RFC 6298); what
+ * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../base/time.js'
-import type { Segment } from '../wire/tcp.js'
-import { type CongestionControl, Reno } from './congestion/reno.js'
+import { CWR, Ecn, type Segment } from '../wire/tcp.js'
+import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
+import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
-import { DUP_THRESH, Scoreboard } from './recovery/scoreboard.js'
+import type { Scoreboard } from './recovery/scoreboard.js'
 import { type Buffers, DEFAULT_MSS, type Tcb } from './tcb.js'
 
-/** How the sender is doing. */
-export const SenderMode = {
-  /** Nothing is known to be lost. */
-  OPEN: 0,
-  /** Fast recovery: loss found by acknowledgements. */
-  RECOVERY: 1,
-  /** The timer expired, or the connection was just taken over: all of the flight is to be sent again. */
-  LOSS: 2,
-} as const
-export type SenderMode = (typeof SenderMode)[keyof typeof SenderMode]
-
-/** What `next` decided: the stream offset and length of the text, and whether FIN goes with it. */
-export interface SendPlan {
-  offset: number
-  length: number
-  fin: boolean
-  push: boolean
-}
+/** RFC 8985 §7.2: until there is a round-trip time. */
+const UNKNOWN_TAIL_MS = 1000
+/** Below it a peer's timers, not losses, would be probed. */
+const MIN_TAIL_MS = 10
+/** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
+const PEER_ACK_DELAY_MS = 200
 
 export class Sender {
   readonly rtt = new RttEstimator()
-  readonly scoreboard = new Scoreboard()
-  congestion: CongestionControl
-  mode: SenderMode = SenderMode.OPEN
+  readonly recovery: Recovery
   /** The application has ended its side: FIN goes behind the last octet. */
   finQueued = false
   /** Nagle's algorithm is off. */
@@ -51,19 +33,17 @@ export class Sender {
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
   persistAt: Millis = NEVER
+  /** When a tail loss probe leaves (RFC 8985 §7). */
+  tailAt: Millis = NEVER
   /** Time-outs in a row without an acknowledgement. */
   timeouts = 0
   /** Segments sent again. */
   retransmissions = 0
   /** The decision of the last `next` that returned true. Reused. */
   readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
-  #dupAcks = 0
-  #highRxt = 0
-  #newRenoEdge = 0
-  #recoveryPoint = -1
-  // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
-  #force = false
   #probe = false
+  #tailDue = false
+  #synLost = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   // The refused octet of a probe is sent again as part of a full segment, not alone.
@@ -71,14 +51,24 @@ export class Sender {
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
 
-  constructor() {
-    this.congestion = new Reno(this.#mss)
+  constructor(algorithm: CongestionAlgorithm) {
+    this.recovery = new Recovery(algorithm, this.rtt)
+  }
+
+  get congestion(): CongestionControl {
+    return this.recovery.congestion
+  }
+
+  get scoreboard(): Scoreboard {
+    return this.recovery.scoreboard
   }
 
   /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  setMss(mss: number): void {
-    this.#mss = mss
-    this.congestion = new Reno(mss)
+  settleMss(tcb: Tcb, linkMss: number): void {
+    this.#mss = effectiveMss(tcb, linkMss)
+    this.recovery.setMss(this.#mss)
+    // RFC 5681 §3.1: one segment to start with.
+    if (this.#synLost) this.congestion.startSmall()
   }
 
   get mss(): number {
@@ -86,40 +76,24 @@ export class Sender {
   }
 
   nextDeadline(): Millis {
-    return Math.min(this.rtoAt, this.persistAt)
-  }
-
-  /** Everything in flight is to be sent again from SND.UNA, at once: the first act of a promoted connection. */
-  resendAll(tcb: Tcb): void {
-    if (tcb.flightSize === 0) return
-    this.mode = SenderMode.LOSS
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = tcb.sndUnaOffset
-    this.#force = true
-  }
-
-  /** Text that was absent in [from, ...) has been regenerated: it may be sent again. */
-  refilled(from: number): void {
-    if (from < this.#highRxt) this.#highRxt = from
-    this.#force = true
+    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
   handleAck(tcb: Tcb, seg: Segment, effects: EffectSet, unaBefore: number, now: Millis): void {
-    const una = tcb.sndUnaOffset
-    const nxt = tcb.sndNxtOffset
-    const acked = una - unaBefore
-    let news = false
-    if (tcb.sackOk && seg.sackCount > 0) news = this.#takeSack(tcb, seg, una, nxt)
+    const acked = tcb.sndUnaOffset - unaBefore
+    if (acked > 0) {
+      this.rtt.acked(tcb.sndUnaOffset, now)
+      if (unaBefore < 0) this.rtt.settle()
+      this.rtt.resetBackoff()
+      this.timeouts = 0
+    }
+    this.recovery.handleAck(tcb, seg, effects, acked, now)
+    // RFC 6298 (5.2), (5.3)
+    if (acked > 0) this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
     if ((effects & Effect.WINDOW) !== 0 && tcb.sndWnd > 0) this.#handleOpenWindow(tcb, acked, now)
     if (tcb.sndWnd === 0) this.timeouts = 0
-    if (acked > 0) {
-      this.#handleNewAck(tcb, una, acked, now)
-    } else if ((effects & Effect.DUP_ACK) !== 0) {
-      this.#dupAcks++
-      news = true
-    }
-    if (news && this.mode === SenderMode.OPEN) this.#considerLoss(tcb, una, now)
+    this.#armTail(tcb, now)
   }
 
   // A window that opens is no time to wait for a timer that the probes have backed off to a minute.
@@ -129,59 +103,9 @@ export class Sender {
     this.#probed = false
     if (acked > 0 || tcb.flightSize === 0) return
     this.rtt.resetBackoff()
-    this.resendAll(tcb)
+    this.recovery.resendAll(tcb, now)
     this.#beyondProbe = true
     this.rtoAt = now + this.rtt.rtoMs
-  }
-
-  #takeSack(tcb: Tcb, seg: Segment, una: number, nxt: number): boolean {
-    let news = false
-    for (let i = 0; i < seg.sackCount; i++) {
-      const left = nxt + (((seg.sackEdges[2 * i] as number) - tcb.sndNxt) | 0)
-      const right = nxt + (((seg.sackEdges[2 * i + 1] as number) - tcb.sndNxt) | 0)
-      if (left < una || right > nxt || left >= right) continue
-      if (this.scoreboard.add(left, right)) news = true
-    }
-    return news
-  }
-
-  #handleNewAck(tcb: Tcb, una: number, acked: number, now: Millis): void {
-    this.rtt.acked(una, now)
-    if (una - acked < 0) this.rtt.settle()
-    this.rtt.resetBackoff()
-    this.timeouts = 0
-    this.#dupAcks = 0
-    this.scoreboard.trim(una)
-    if (this.#highRxt < una) this.#highRxt = una
-    if (this.mode === SenderMode.OPEN) {
-      this.congestion.handleAck(acked, now)
-    } else if (una >= this.#recoveryPoint) {
-      if (this.mode === SenderMode.RECOVERY) this.congestion.handleRecovered()
-      else this.congestion.handleAck(acked, now)
-      this.mode = SenderMode.OPEN
-      this.#force = false
-    } else if (this.mode === SenderMode.LOSS) {
-      this.congestion.handleAck(acked, now)
-    } else if (!tcb.sackOk) {
-      // RFC 6582 §3.2 step 4: a partial acknowledgement shows the next loss.
-      this.#newRenoEdge = una + this.#mss
-      this.#highRxt = una
-      this.#force = true
-    }
-    // RFC 6298 (5.2), (5.3)
-    this.rtoAt = tcb.flightSize === 0 ? NEVER : now + this.rtt.rtoMs
-  }
-
-  #considerLoss(tcb: Tcb, una: number, now: Millis): void {
-    const evidence = this.#dupAcks >= DUP_THRESH || this.scoreboard.lostEdge(this.#mss) > una
-    // RFC 6582 §3.2 step 2: data sent before the last recovery's end proves nothing new.
-    if (!evidence || una < this.#recoveryPoint) return
-    this.mode = SenderMode.RECOVERY
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = una
-    this.#newRenoEdge = una + this.#mss
-    this.#force = true
-    this.congestion.handleLoss(tcb.flightSize, now)
   }
 
   /** Acts on the timers that are due. True when the peer has not answered for too long. */
@@ -190,21 +114,23 @@ export class Sender {
       this.persistAt = NEVER
       this.#probe = true
     }
+    if (now >= this.recovery.wakeAt) this.recovery.wake(tcb, now)
+    if (now >= this.tailAt) {
+      this.tailAt = NEVER
+      if (tcb.flightSize > 0 && this.recovery.mayProbe) {
+        this.#tailDue = true
+        this.rtoAt = now + this.rtt.rtoMs
+      }
+    }
     if (now < this.rtoAt) return false
     this.rtoAt = NEVER
+    this.tailAt = NEVER
     if (tcb.flightSize === 0) return false
     this.timeouts++
+    if (tcb.sndUnaOffset < 0) this.#synLost = true
     if (this.timeouts > maxTimeouts) return true
     this.rtt.backOff()
-    // A closed window is not congestion.
-    if (tcb.sndWnd > 0) this.congestion.handleTimeout(tcb.flightSize, this.timeouts === 1, now)
-    // RFC 2018 §8: after a time-out the reports are no longer trusted.
-    this.scoreboard.clear()
-    this.#dupAcks = 0
-    this.mode = SenderMode.LOSS
-    this.#recoveryPoint = tcb.sndNxtOffset
-    this.#highRxt = tcb.sndUnaOffset
-    this.#force = true
+    this.recovery.handleTimeout(tcb, this.timeouts === 1, now)
     return false
   }
 
@@ -214,62 +140,45 @@ export class Sender {
    * none but the last of them short.
    */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    if (tcb.flightSize > 0 && this.#nextLost(tcb, buffers, maxLength)) return true
-    return this.#nextNew(tcb, buffers, maxLength, now)
-  }
-
-  // Octets below this offset, from highRxt on, are to be sent again.
-  #lostEdge(tcb: Tcb): number {
-    if (this.mode === SenderMode.OPEN) return -1
-    if (this.mode === SenderMode.LOSS) return this.#recoveryPoint
-    if (!tcb.sackOk) return this.#newRenoEdge
-    return Math.max(this.scoreboard.lostEdge(this.#mss), this.#force ? this.#newRenoEdge : -1)
-  }
-
-  // RFC 6675 §4 SetPipe(): octets believed to be under way.
-  #pipe(tcb: Tcb): number {
-    const una = tcb.sndUnaOffset
-    const nxt = tcb.sndNxtOffset
-    if (this.mode === SenderMode.OPEN) {
-      // RFC 3042 Limited Transmit: each duplicate ACK tells of a segment that has left the network.
-      const left = tcb.sackOk ? this.scoreboard.sackedLength : this.#dupAcks * this.#mss
-      return nxt - una - left
+    const recovery = this.recovery
+    const { plan } = this
+    // A probe is one segment.
+    const one = Math.min(maxLength, this.#mss)
+    if (tcb.flightSize > 0) {
+      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
+      if (recovery.nextLost(tcb, buffers, maxLength, edge, plan)) return true
     }
-    const lostFrom = Math.max(this.#lostEdge(tcb), this.#highRxt)
-    const resent = this.scoreboard.unsacked(una, Math.min(this.#highRxt, nxt))
-    const flying = this.scoreboard.unsacked(lostFrom, nxt)
-    const left = tcb.sackOk ? 0 : this.#dupAcks * this.#mss
-    return Math.max(resent + flying - left, 0)
+    if (this.#tailDue && this.#nextTail(tcb, buffers, one, now)) return true
+    if (this.#nextNew(tcb, buffers, maxLength, now, false)) return true
+    return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, one, plan)
   }
 
-  #nextLost(tcb: Tcb, buffers: Buffers, maxLength: number): boolean {
-    const lostEdge = Math.min(this.#lostEdge(tcb), tcb.sndNxtOffset)
-    const textEnd = tcb.sndFinSent !== 0 ? tcb.sndNxtOffset - 1 : tcb.sndNxtOffset
-    for (;;) {
-      const offset = this.scoreboard.skip(Math.max(this.#highRxt, tcb.sndUnaOffset))
-      if (offset >= lostEdge) return false
-      if (!this.#force && this.#pipe(tcb) + this.#mss > this.congestion.cwnd) return false
-      const plan = this.plan
-      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : textEnd
-      const limit = Math.min(this.scoreboard.holeEnd(offset, edge), edge)
-      let length = 0
-      if (offset < limit) {
-        const most =
-          maxLength > this.#mss ? this.#lostRun(tcb, offset, lostEdge, maxLength) : maxLength
-        const present = buffers.sent.presentFrom(offset, Math.min(limit, offset + most))
-        if (present < 0) {
-          // Text that this node never had: the application regenerates it, or the peer has it already.
-          this.#highRxt = offset - present
-          continue
-        }
-        length = present
-      }
-      plan.offset = offset
-      plan.length = length
-      plan.fin = tcb.sndFinSent !== 0 && offset + length === textEnd
-      plan.push = true
+  // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.
+  #nextTail(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
+    this.#tailDue = false
+    const nxt = tcb.sndNxtOffset
+    const { plan, recovery } = this
+    if (tcb.flightSize === 0 || !recovery.mayProbe) return false
+    if (this.#nextNew(tcb, buffers, maxLength, now, true)) {
+      recovery.probed(nxt + plan.length + (plan.fin ? 1 : 0), false)
       return true
     }
+    if (!recovery.planTail(tcb, buffers, maxLength, plan)) return false
+    recovery.probed(plan.offset + plan.length + (plan.fin ? 1 : 0), true)
+    return true
+  }
+
+  // RFC 8985 §7.2: a tail loss probe comes before the retransmission timer, which a probe starts anew.
+  #armTail(tcb: Tcb, now: Millis): void {
+    this.tailAt = NEVER
+    if (!tcb.sackOk || tcb.flightSize === 0 || this.timeouts > 0) return
+    // What probes a closed window has a clock of its own.
+    if (tcb.sndWnd === 0) return
+    if (!this.recovery.mayProbe || this.rtoAt === NEVER) return
+    const { srttMs } = this.rtt
+    let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
+    if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
+    this.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
   // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
@@ -279,18 +188,7 @@ export class Sender {
     return Math.max(inWindow, tcb.sndNxtOffset)
   }
 
-  // How many octets from `offset` on may be sent again in one piece: an MSS, or whole ones within the windows.
-  #lostRun(tcb: Tcb, offset: number, lostEdge: number, maxLength: number): number {
-    const room = Math.min(
-      maxLength,
-      this.congestion.cwnd - this.#pipe(tcb),
-      tcb.sndUnaOffset + tcb.sndWnd - offset,
-      lostEdge - offset,
-    )
-    return Math.max(room - (room % this.#mss), this.#mss)
-  }
-
-  #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
+  #nextNew(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis, tail: boolean): boolean {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
     const unsent = buffers.sent.contiguousEnd - nxt
@@ -309,8 +207,8 @@ export class Sender {
       this.#armPersist(tcb, now)
       return false
     }
-    const room = this.congestion.cwnd - this.#pipe(tcb)
-    if (!this.#probe && room < Math.min(length, this.#mss)) {
+    const room = this.congestion.cwnd - this.recovery.pipe(tcb)
+    if (!this.#probe && !tail && room < Math.min(length, this.#mss)) {
       if (tcb.flightSize > 0) return false
     }
     if (!fin && !this.#worthSending(tcb, length, unsent)) {
@@ -329,7 +227,7 @@ export class Sender {
   // last segment only where Nagle's algorithm, which sees full ones in flight before it, lets it go.
   #wholeSegments(tcb: Tcb, length: number, unsent: number): number {
     const mss = this.#mss
-    const room = this.#probe ? mss : this.congestion.cwnd - this.#pipe(tcb)
+    const room = this.#probe ? mss : this.congestion.cwnd - this.recovery.pipe(tcb)
     if (room < length) return Math.max(room - (room % mss), mss)
     const ends = length === unsent && (this.finQueued || (this.noDelay && !this.corked))
     return ends ? length : length - (length % mss)
@@ -350,17 +248,29 @@ export class Sender {
     this.persistAt = now + this.rtt.rtoMs
   }
 
+  /**
+   * Marks a segment of a connection with ECN that carries `plan`: new text is ECN-capable, what is sent again and what
+   * probes a window is not (RFC 3168 §6.1.5, §6.1.6), and the first new text behind a reduction says so (§6.1.2).
+   */
+  markEcn(tcb: Tcb, seg: Segment): void {
+    if (this.plan.offset < tcb.sndNxtOffset || this.plan.length === 0 || this.#probe) return
+    seg.ecn = Ecn.ECT_0
+    if (!this.recovery.reduced) return
+    this.recovery.reduced = false
+    seg.flags |= CWR
+  }
+
   /** Notes that `plan` has departed. `nxtBefore` is the stream offset of SND.NXT before it. */
   departed(tcb: Tcb, nxtBefore: number, now: Millis): void {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
     this.#lastSentAt = now
     this.#probe = false
-    if (plan.offset < nxtBefore) {
+    const again = plan.offset < nxtBefore
+    this.recovery.departed(tcb, plan.offset, end, again, now)
+    if (again) {
       this.retransmissions++
-      this.#force = false
       this.#beyondProbe = false
-      if (end > this.#highRxt) this.#highRxt = end
       this.rtt.discard()
     } else {
       this.rtt.start(end, now)
@@ -368,6 +278,7 @@ export class Sender {
     // RFC 6298 (5.1)
     if (this.rtoAt === NEVER && tcb.flightSize > 0) this.rtoAt = now + this.rtt.rtoMs
     this.persistAt = NEVER
+    this.#armTail(tcb, now)
   }
 }
 

@@ -17,6 +17,8 @@ export const Offer = {
   SCALE: 2,
   SACK: 4,
   TIMESTAMPS: 8,
+  /** Explicit congestion notification (RFC 3168 §6.1.1): ECE and CWR on a SYN, ECE alone on a SYN-ACK. */
+  ECN: 16,
 } as const
 
 /** The MSS of a peer that sends no MSS option (RFC 9293 §3.7.1, MUST-15). */
@@ -73,6 +75,8 @@ export class Tcb {
   tsOffset = 0
   /** When TS.Recent was written; it is no evidence any more after 24 days (RFC 7323 §5.5). */
   tsRecentAt: Millis = 0
+  /** 1 from CE on an arrived segment until the peer's CWR: ACKs carry ECE meanwhile (RFC 3168 §6.1.3). */
+  ecnEcho = 0
   /** Stream offset of SND.NXT: octets of sequence space behind the SYN, not modulo anything. */
   sndNxtOffset = 0
   /** Stream offset of RCV.NXT. */
@@ -86,6 +90,11 @@ export class Tcb {
   /** True when both SYNs carried timestamps. */
   get tsOk(): boolean {
     return (this.ownOffers & this.peerOffers & Offer.TIMESTAMPS) !== 0
+  }
+
+  /** True when both SYNs offered explicit congestion notification. */
+  get ecnOk(): boolean {
+    return (this.ownOffers & this.peerOffers & Offer.ECN) !== 0
   }
 
   /** RCV.WND as advertised: octets from RCV.NXT to the right edge. */
@@ -129,6 +138,7 @@ export const TCB_INT_FIELDS = [
   'state', 'iss', 'irs', 'sndUna', 'sndNxt', 'sndWnd', 'sndWl1', 'sndWl2', 'sndWndMax', 'sndFin',
   'sndFinSent', 'rcvNxt', 'rcvAdv', 'lastAckSent', 'rcvFin', 'rcvFinSeen', 'sndMss', 'rcvMss',
   'sndScale', 'rcvScale', 'ownOffers', 'peerOffers', 'tsRecent', 'tsOffset',
+  'ecnEcho',
 ] as const // biome-ignore format: a list is read as a list
 
 /** Fields of 64 bits, in the order of the record. */
@@ -141,6 +151,7 @@ export type TcbField = (typeof TCB_FIELDS)[number]
 type ReadonlyKeys =
   | 'sackOk'
   | 'tsOk'
+  | 'ecnOk'
   | 'rcvWnd'
   | 'flightSize'
   | 'sndUnaOffset'

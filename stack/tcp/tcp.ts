@@ -13,9 +13,11 @@ import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
+import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Connection, ConnectionEvent, type ConnectionOptions } from './connection.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
+import type { EcnUse } from './handshake.js'
 import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
 import { ResetQueue } from './reset-queue.js'
@@ -37,6 +39,8 @@ export interface TcpOptions {
   /** Octets that may wait to be acknowledged, per connection. */
   readonly sendLimit: number
   readonly maxConnections: number
+  readonly congestion: CongestionAlgorithm
+  readonly ecn: EcnUse
   /** Shared by all nodes of a cluster. */
   readonly secret: SipKey
 }
@@ -413,12 +417,14 @@ export class Tcp {
     linkMss: number,
     now: Millis,
   ): ConnectionOptions {
-    const { receiveLimit, sendLimit, secret } = this.#options
+    const { receiveLimit, sendLimit, congestion, ecn, secret } = this.#options
     // allocates: once per connection
     return {
       linkMss,
       receiveLimit,
       sendLimit,
+      congestion,
+      ecn,
       iss: initialSequenceNumber(secret, local, localPort, remote, remotePort, now),
       tsOffset: initialTimestampOffset(secret, local, localPort, remote, remotePort),
     }

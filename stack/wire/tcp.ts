@@ -18,6 +18,9 @@ export const URG = 0x20
 export const ECE = 0x40
 export const CWR = 0x80
 
+/** Values of the ECN field in the IP header (RFC 3168 §5). */
+export const Ecn = { NOT_ECT: 0, ECT_1: 1, ECT_0: 2, CE: 3 } as const
+
 /** No such option in the segment. */
 export const ABSENT = -1
 
@@ -47,6 +50,8 @@ export class Segment {
   /** SEG.WND as on the wire, not scaled. */
   wnd = 0
   urgentPointer = 0
+  /** The ECN field of the IP header that the segment came or goes with (RFC 3168 §5): one of {@link Ecn}. */
+  ecn = 0
   /** The MSS option, or ABSENT. */
   mss = ABSENT
   /** The window scale option (already at most 14, RFC 7323 §2.3), or ABSENT. */
@@ -85,6 +90,7 @@ export class Segment {
     this.flags = 0
     this.wnd = 0
     this.urgentPointer = 0
+    this.ecn = 0
     this.clearOptions()
     this.text = EMPTY
     this.textStart = 0
@@ -112,7 +118,8 @@ export class Segment {
 
 /**
  * Decodes the segment in `frame.bytes[start, end)` into `seg`. Returns NONE or the reason to drop it. Unknown options
- * are skipped (MUST-6); an option with an impossible length ends the options, as the rest cannot be read (MUST-7).
+ * are skipped (MUST-6); an option with an impossible length ends the options, as the rest cannot be read (MUST-7). The ECN
+ * field is for the caller to fill in, who has the IP header.
  */
 export function parseTcp(seg: Segment, frame: Frame, start: number, end: number): DropReason {
   if (end - start < MIN_HEADER_LENGTH) return DropReason.TCP_TRUNCATED
@@ -128,6 +135,7 @@ export function parseTcp(seg: Segment, frame: Frame, start: number, end: number)
   seg.flags = word & 0xff
   seg.wnd = view.getUint16(start + 14)
   seg.urgentPointer = view.getUint16(start + 18)
+  seg.ecn = Ecn.NOT_ECT
   seg.clearOptions()
   if (headerLength > MIN_HEADER_LENGTH) {
     parseOptions(seg, view, start + MIN_HEADER_LENGTH, start + headerLength)

@@ -162,6 +162,7 @@ function readTransport(
 /** What RFC 9293, 7323 and 2018 make of a list of options; later ones win. */
 function knownOptions(raw: Uint8Array, syn: boolean): Json {
   const known = {
+    ecn: 0,
     mss: ABSENT,
     windowScale: ABSENT,
     sackPermitted: false,

@@ -15,6 +15,7 @@ import {
   Segment,
   Stack,
 } from '../../stack/index.js'
+import { internetChecksum } from '../../stack/wire/checksum.js'
 import { EthernetHeader, EtherType, parseEthernet } from '../../stack/wire/ethernet.js'
 import { HEADROOM } from '../../stack/wire/frame.js'
 import type { Random } from './random.js'
@@ -29,6 +30,8 @@ export interface Faults {
   readonly loss: number
   readonly duplicate: number
   readonly jitterMs: number
+  /** How often a frame that is ECN-capable gets the mark of congestion (RFC 3168). */
+  readonly mark?: number
 }
 
 export interface Limits {
@@ -53,7 +56,12 @@ export function newHost(
   random: Random,
   limits: Limits,
 ): [Stack, Nic] {
-  const stack = new Stack({ rng: random, secret: new Int32Array([1, 2, 3, 4]), ...limits })
+  const stack = new Stack({
+    rng: random,
+    secret: new Int32Array([1, 2, 3, 4]),
+    ecn: 'offer',
+    ...limits,
+  })
   const offload = limits.offload === true
   const nic = stack.addNic({
     mac,
@@ -122,11 +130,12 @@ export class Link {
   }
 
   #fly(frame: Frame, toOwner: boolean): void {
-    const { loss, duplicate, jitterMs } = this.faults
+    const { loss, duplicate, jitterMs, mark = 0 } = this.faults
     const copies = this.random.chance(loss) ? 0 : this.random.chance(duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
       const copy = new Frame(HEADROOM + Math.max(frame.length, 2048))
       copy.copyFrom(frame)
+      if (this.random.chance(mark)) experienceCongestion(copy)
       this.#flights.push({
         at: this.now + 0.2 + (this.random.below(1000) / 1000) * jitterMs,
         toOwner,
@@ -142,6 +151,7 @@ export class Link {
     if (this.#ethernet.etherType !== EtherType.IPV4) return
     parseIpv4(this.#ip, view, this.#ethernet.payloadStart, this.#ethernet.payloadEnd)
     parseTcp(this.#seg, frame, this.#ip.payloadStart, this.#ip.payloadEnd)
+    this.#seg.ecn = this.#ip.ecn
     this.watch(this.#seg, direction, this.now)
   }
 
@@ -163,6 +173,15 @@ export class Link {
     this.exchange()
     return true
   }
+}
+
+// A router that is congested: ECT becomes CE, other frames stay as they are.
+function experienceCongestion(frame: Frame): void {
+  const { view, start } = frame
+  if (view.getUint16(start + 12) !== EtherType.IPV4 || (view.getUint8(start + 15) & 3) === 0) return
+  view.setUint8(start + 15, view.getUint8(start + 15) | 3)
+  view.setUint16(start + 24, 0)
+  view.setUint16(start + 24, internetChecksum(view, start + 14, start + 34))
 }
 
 /** One end of a connection: writes what it is given, reads all it gets, ends its side when `ends` says so. */

@@ -8,6 +8,8 @@ export const RST = 0x04
 export const PSH = 0x08
 export const ACK = 0x10
 export const URG = 0x20
+export const ECE = 0x40
+export const CWR = 0x80
 
 export const PROTOCOL = { ICMP: 1, TCP: 6, UDP: 17 } as const
 
@@ -86,9 +88,16 @@ export function encodeIcmp(type: number, code: number, rest: number, data: Buffe
   return bytes
 }
 
-export function encodeIp(src: number, dst: number, protocol: number, payload: Buffer): Buffer {
+export function encodeIp(
+  src: number,
+  dst: number,
+  protocol: number,
+  payload: Buffer,
+  ecn = 0,
+): Buffer {
   const head = Buffer.alloc(20)
   head.writeUInt8(0x45, 0)
+  head.writeUInt8(ecn, 1)
   head.writeUInt16BE(20 + payload.length, 2)
   head.writeUInt16BE(0x4000, 6)
   head.writeUInt8(64, 8)
@@ -160,6 +169,7 @@ export interface IpFields {
   dst: number
   protocol: number
   ident: number
+  ecn: number
   payload: Buffer
 }
 
@@ -171,6 +181,7 @@ export function decodeIp(bytes: Buffer): IpFields {
     dst: bytes.readInt32BE(16),
     protocol: bytes.readUInt8(9),
     ident: bytes.readUInt16BE(4),
+    ecn: bytes.readUInt8(1) & 3,
     payload: bytes.subarray(20, bytes.readUInt16BE(2)),
   }
 }

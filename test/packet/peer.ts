@@ -33,7 +33,7 @@ import {
   type TcpFields,
 } from './codec.js'
 
-export { ACK, FIN, PSH, RST, SYN, URG } from './codec.js'
+export { ACK, CWR, ECE, FIN, PSH, RST, SYN, URG } from './codec.js'
 
 export const LOCAL = parseIpv4Address('10.0.0.2')
 export const PEER = parseIpv4Address('10.0.0.1')
@@ -54,6 +54,8 @@ export interface ScriptOptions {
   readonly sendLimit?: number
   readonly maxConnections?: number
   readonly backlog?: number
+  readonly congestion?: 'cubic' | 'reno'
+  readonly ecn?: 'off' | 'accept' | 'offer'
   readonly mtu?: number
   /** Real sequence numbers behind 10000 and 20000. */
   readonly iss?: number
@@ -85,6 +87,8 @@ export interface PeerSegment {
   readonly dstPort?: number
   readonly dstMac?: number
   readonly dstIp?: number
+  /** The ECN field of the IP header. */
+  readonly ecn?: number
   /** Octet of the frame to invert, to spoil a checksum. */
   readonly spoil?: number
 }
@@ -99,6 +103,7 @@ export interface StackSegment {
   length: number
   at: Millis
   ident: number
+  ecn: number
   mss: number | undefined
   windowScale: number | undefined
   sackPermitted: boolean
@@ -151,6 +156,8 @@ export class Script {
       receiveLimit: options.receiveLimit ?? 60_000,
       sendLimit: options.sendLimit ?? 200_000,
       maxConnections: options.maxConnections ?? 1000,
+      congestion: options.congestion ?? 'cubic',
+      ...(options.ecn === undefined ? {} : { ecn: options.ecn }),
     })
     this.nic = this.stack.addNic({ mac: LOCAL_MAC, mtu: options.mtu ?? 1500 })
     this.nic.setAddress(LOCAL, 24, 'assigned')
@@ -206,7 +213,7 @@ export class Script {
     if (segment.ts !== undefined && segment.ts !== null) tcp.ts = segment.ts
     else if (segment.ts === undefined && this.#timestamps)
       tcp.ts = [this.peerClock(), this.#lastTsVal]
-    const ip = encodeIp(PEER, dst, PROTOCOL.TCP, encodeTcp(tcp, PEER, dst))
+    const ip = encodeIp(PEER, dst, PROTOCOL.TCP, encodeTcp(tcp, PEER, dst), segment.ecn)
     const frame = encodeEthernet(segment.dstMac ?? LOCAL_MAC, PEER_MAC, 0x0800, ip)
     if (segment.spoil !== undefined) frame[segment.spoil] = (frame[segment.spoil] as number) ^ 0xff
     return frame
@@ -267,10 +274,10 @@ export class Script {
       this.#lastTsVal = tcp.ts[0]
       if ((tcp.flags & SYN) !== 0) this.#timestamps = this.options.timestamps === true
     }
-    this.sent.push(this.#scripted(tcp, ip.ident))
+    this.sent.push(this.#scripted(tcp, ip.ident, ip.ecn))
   }
 
-  #scripted(tcp: TcpFields, ident: number): StackSegment {
+  #scripted(tcp: TcpFields, ident: number, ecn: number): StackSegment {
     const theirs = (n: number): number => ((n - this.irs) | 0) + IRS
     return {
       seq: tcp.seq === 0 && tcp.flags === 0x14 ? 0 : ((tcp.seq - this.iss) | 0) + ISS,
@@ -281,6 +288,7 @@ export class Script {
       length: tcp.text.length,
       at: this.now - this.start,
       ident,
+      ecn,
       mss: tcp.mss,
       windowScale: tcp.windowScale,
       sackPermitted: tcp.sackPermitted ?? false,

@@ -1,5 +1,6 @@
 /**
  * Loss recovery and congestion control: RFC 5681, RFC 6582 (NewReno), RFC 6675, RFC 3042, RFC 6928.
+ * The scripts that count segments ask for Reno; those of CUBIC are in congestion.test.ts.
  */
 import t from 'tap'
 import { ACK, established, IRS, ISS, octets, type Script } from './peer.js'
@@ -18,8 +19,12 @@ function offsets(c: Script): number[] {
 }
 
 /** 10 segments of 1000 octets are in flight, more is waiting. */
-function flying(t: Parameters<typeof established>[0], waiting = 20_000): Script {
-  const c = established(t, { mss: 1000 })
+function flying(
+  t: Parameters<typeof established>[0],
+  waiting = 20_000,
+  congestion: 'cubic' | 'reno' = 'reno',
+): Script {
+  const c = established(t, { mss: 1000, congestion })
   c.write(octets(10_000 + waiting))
   t.equal(c.ignores().length, 10, 'the initial window is ten segments (RFC 6928)')
   return c

@@ -145,10 +145,107 @@ t.test('T4: after a time-out the reports are no longer trusted (RFC 2018 §8)', 
   c.write(octets(3000))
   c.ignores()
   acks(c, 0, [1000, 2000])
-  c.ignores()
   c.advance(250)
-  c.expects({ seq: ISS + 1, length: 1000 })
+  t.ok(
+    c.ignores().every((s) => s.seq !== ISS + 1001),
+    'until the timer expires they are',
+  )
+  t.equal(c.c.sender.timeouts, 1)
   acks(c, 1000)
   t.equal(c.ignores()[0]?.seq, ISS + 1001, 'what was reported is sent again')
   t.end()
 })
+
+t.test(
+  'T3: D-SACK: text that comes twice is reported in the first block, below the ACK (RFC 2883 §4.1)',
+  (t) => {
+    const c = established(t, OPTIONS)
+    gives(c, 0)
+    gives(c, 100)
+    c.ignores()
+    gives(c, 0)
+    t.strictSame(c.expects({ ack: IRS + 201 }).sack, [block(0, 100)])
+    gives(c, 150)
+    t.strictSame(c.expects({ ack: IRS + 251 }).sack, [block(150, 200)], 'the part that is old')
+    gives(c, 250)
+    t.strictSame(c.expects({ ack: IRS + 351 }).sack, [], 'once is enough')
+    t.end()
+  },
+)
+
+t.test(
+  'T3: D-SACK behind a hole: the second block is the one that holds it (RFC 2883 §4.2)',
+  (t) => {
+    const c = established(t, OPTIONS)
+    gives(c, 500)
+    gives(c, 200)
+    gives(c, 300)
+    c.ignores()
+    gives(c, 200)
+    t.strictSame(c.expects({ ack: IRS + 1 }).sack, [
+      block(200, 300),
+      block(200, 400),
+      block(500, 600),
+    ])
+    t.end()
+  },
+)
+
+t.test('T3: D-SACK is sent without text of ours, and not at all without SACK-permitted', (t) => {
+  const c = established(t, OPTIONS)
+  gives(c, 0)
+  c.write(octets(20_000))
+  c.ignores()
+  gives(c, 0)
+  t.strictSame(c.expects({ length: 0 }).sack, [block(0, 100)])
+  const d = established(t, { mss: 1000 })
+  gives(d, 0)
+  d.ignores()
+  gives(d, 0)
+  t.strictSame(d.expects({ ack: IRS + 101 }).sack, [])
+  t.end()
+})
+
+t.test(
+  'T4: PRR: the rate comes down evenly, a segment for what ssthresh makes of each delivered (RFC 6937 §3)',
+  (t) => {
+    const c = established(t, { ...OPTIONS, congestion: 'reno' })
+    c.write(octets(40_000))
+    t.equal(c.ignores().length, 10)
+    const sent: number[] = []
+    for (let i = 2; i <= 10; i++) {
+      acks(c, 0, [1000, 1000 * i])
+      sent.push(c.ignores().length)
+    }
+    t.strictSame(sent.slice(0, 2), [1, 1], 'limited transmit')
+    const total = sent.slice(2).reduce((a, b) => a + b, 0)
+    t.ok(
+      total >= 4 && total <= 6,
+      `${total} segments for nine delivered: half, and the first at once`,
+    )
+    t.ok(
+      sent.slice(3).every((n) => n <= 1),
+      `never a burst: ${sent}`,
+    )
+    t.equal(c.c.sender.congestion.ssthresh, 6000, 'half of the twelve in flight')
+    acks(c, 40_000)
+    t.end()
+  },
+)
+
+t.test(
+  'T4: rescue: in recovery, with nothing else to send, the tail leaves once more (RFC 6675 §4 NextSeg 4)',
+  (t) => {
+    const c = established(t, OPTIONS)
+    c.write(octets(10_000))
+    c.ignores()
+    acks(c, 0, [1000, 7000])
+    const seqs = c.ignores().map((s) => s.seq - ISS - 1)
+    t.strictSame(seqs, [0, 9000])
+    acks(c, 7000)
+    t.ok(c.ignores().length <= 1)
+    acks(c, 10_000)
+    t.equal(c.c.tcb.flightSize, 0)
+    t.end()
+  },
+)

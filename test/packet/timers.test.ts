@@ -64,6 +64,33 @@ t.test('T4: the first RTO is 1 s, and it follows the round-trip time (RFC 6298 �
   t.end()
 })
 
+t.test(
+  'T4: after a lost SYN data begins with an RTO of 3 s and a window of one segment (RFC 6298 §5.7, RFC 5681 §3.1)',
+  (t) => {
+    const c = new Peer(t)
+    c.connects()
+    c.advance(1200)
+    c.peerSends({ seq: IRS, ack: ISS + 1, flags: SYN | ACK, mss: 1000 })
+    t.equal(c.c.sender.rtt.rtoMs, 3000)
+    c.ignores()
+    c.write(octets(10_000))
+    t.equal(c.ignores().length, 1)
+    c.advance(2900)
+    c.expectsNothing()
+    c.advance(200)
+    t.equal(c.ignores().length, 1)
+    const d = new Peer(t)
+    d.listens()
+    d.peerSends({ seq: IRS, flags: SYN, mss: 1000 })
+    d.advance(1200)
+    t.equal(d.ignores().length, 2, 'SYN-ACK, and again')
+    d.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK })
+    d.write(octets(10_000))
+    t.equal(d.ignores().length, 1, 'so for the other side')
+    t.end()
+  },
+)
+
 t.test('T4: Karn: what was sent twice is not measured; a new ACK ends the back-off', (t) => {
   const c = established(t)
   measured(c)

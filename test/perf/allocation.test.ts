@@ -1,7 +1,7 @@
 /**
  * The way of a frame through a stack allocates nothing but the views by which text is copied natively: one where it leaves the
  * sender's buffer and one where it enters the receiver's; a super-frame's length of text is also written and read by one each.
- * Asked of the heap, not of the clock, so that a busy machine changes nothing.
+ * Loss recovery keeps times and offsets in doubles, a few of which the engine boxes. Asked of the heap, not of the clock, so that a busy machine changes nothing.
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ for (const [mode, copies] of [
   ['offload', 4.4],
 ] as const) {
   t.test(
-    `T8: a million frames (${mode}) leave views on the heap, and less than an octet each besides`,
+    `T8: a million frames (${mode}) leave views on the heap, and at most six boxed numbers each besides`,
     (t) => {
       const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512']
       const said = execFileSync(process.execPath, [...flags, PROGRAM, '1000000', mode], {
@@ -25,7 +25,8 @@ for (const [mode, copies] of [
       t.ok(frames >= 1_000_000, `${frames} frames, ${received} octets`)
       const sorted = [...growth].sort((a, b) => a - b)
       // The engine's own work, such as a late compilation, shows in a slice or two.
-      const budget = copies * share * view + 1
+      // Numbers that are no small integers are boxed by the engine when they leave a function: sixteen octets each.
+      const budget = copies * share * view + 96
       const median = sorted[growth.length >> 1]
       t.ok(median < budget, `${median} octets per frame; the views take ${budget} (${view} each)`)
       t.end()

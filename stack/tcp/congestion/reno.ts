@@ -2,35 +2,17 @@
 /**
  * Reno congestion control (RFC 5681) with the initial window of RFC 6928 and appropriate byte counting (RFC 3465, L = 2).
  */
-import type { Millis } from '../../base/time.js'
-
-/** What a sender asks of a congestion control. All sizes are in octets. */
-export interface CongestionControl {
-  cwnd: number
-  ssthresh: number
-  /** `acked` octets of new data were acknowledged outside of recovery, with the window in use. */
-  handleAck(acked: number, now: Millis): void
-  /** Loss was found by duplicate or selective acknowledgements. */
-  handleLoss(flightSize: number, now: Millis): void
-  /** The retransmission timer expired; `first` is false for a repeated time-out of the same data. */
-  handleTimeout(flightSize: number, first: boolean, now: Millis): void
-  /** Recovery has ended. */
-  handleRecovered(): void
-  /** Idle for longer than an RTO, or the path is new to us after a take-over: the restart window (RFC 5681 §4.1). */
-  restart(): void
-}
-
-/** RFC 6928: min(10 MSS, max(2 MSS, 14600)). */
-export function initialWindow(mss: number): number {
-  return Math.min(10 * mss, Math.max(2 * mss, 14_600))
-}
+import type { CongestionControl } from './congestion-control.js'
+import { initialWindow, NO_THRESHOLD } from './window.js'
 
 /** Slow start and congestion avoidance; `ssthresh` is without limit until the first loss. */
 export class Reno implements CongestionControl {
   cwnd: number
-  ssthresh = 0x7fff_ffff
+  ssthresh = NO_THRESHOLD
   readonly #mss: number
   #ackedInRound = 0
+  #cwndBefore = 0
+  #ssthreshBefore = 0
 
   constructor(mss: number) {
     this.#mss = mss
@@ -49,14 +31,19 @@ export class Reno implements CongestionControl {
   }
 
   handleLoss(flightSize: number): void {
-    this.ssthresh = Math.max(flightSize / 2, 2 * this.#mss)
+    this.#reduce(flightSize)
     this.cwnd = this.ssthresh
-    this.#ackedInRound = 0
   }
 
   handleTimeout(flightSize: number, first: boolean): void {
-    if (first) this.ssthresh = Math.max(flightSize / 2, 2 * this.#mss)
+    if (first) this.#reduce(flightSize)
     this.cwnd = this.#mss
+  }
+
+  #reduce(flightSize: number): void {
+    this.#cwndBefore = this.cwnd
+    this.#ssthreshBefore = this.ssthresh
+    this.ssthresh = Math.max(Math.floor(flightSize / 2), 2 * this.#mss)
     this.#ackedInRound = 0
   }
 
@@ -64,7 +51,16 @@ export class Reno implements CongestionControl {
     this.cwnd = this.ssthresh
   }
 
+  undo(): void {
+    this.cwnd = Math.max(this.cwnd, this.#cwndBefore)
+    this.ssthresh = Math.max(this.ssthresh, this.#ssthreshBefore)
+  }
+
   restart(): void {
     this.cwnd = Math.min(this.cwnd, initialWindow(this.#mss))
+  }
+
+  startSmall(): void {
+    this.cwnd = this.#mss
   }
 }

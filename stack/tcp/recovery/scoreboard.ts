@@ -93,6 +93,20 @@ export class Scoreboard {
     return limit
   }
 
+  /** One behind the highest octet below `nxt` that is not reported. */
+  lastHoleEnd(nxt: number): number {
+    return this.highest === nxt ? (this.#edges[2 * this.#count - 2] as number) : nxt
+  }
+
+  /** One behind the highest octet reported below `offset`, or -1. */
+  reportedBelow(offset: number): number {
+    for (let i = this.#count - 1; i >= 0; i--) {
+      const right = this.#edges[2 * i + 1] as number
+      if (right <= offset) return right
+    }
+    return -1
+  }
+
   /** How many octets of [from, to) are not reported. */
   unsacked(from: number, to: number): number {
     if (to <= from) return 0

@@ -1,0 +1,249 @@
+// hot path: no allocation per frame
+/**
+ * What is in flight, as ranges of the stream that were sent at about the same time and share the same marks. Loss detection
+ * marks ranges as lost; whoever sends takes the lost ones first, and a range sent again is no longer lost.
+ *
+ * The table is bounded: neighbours that left within `resolutionMs` of each other are one range, and when it is full all the
+ * same neighbours are joined. A range knows when its first and its last octet left; whatever is judged by it errs towards
+ * patience. Private to an owner. All positions are stream offsets; ranges have no gaps between them.
+ */
+import type { Millis } from '../../base/time.js'
+import type { Scoreboard } from './scoreboard.js'
+
+export const MAX_SENT_RANGES = 256
+
+/** Bits of `mark`. */
+export const Mark = {
+  /** Taken as lost, and not sent again since. */
+  LOST: 1,
+  /** Sent more than once. */
+  RESENT: 2,
+  /** Sent by somebody else, or a SYN: nobody here knows when. */
+  UNSEEN: 4,
+} as const
+
+export class SentRanges {
+  /** Neighbours that left within this time are one range. */
+  resolutionMs = 0
+  /** Ranges. */
+  count = 0
+  #start = 0
+  #ends: Float64Array = NONE
+  #firstAt: Float64Array = NONE
+  #lastAt: Float64Array = NONE
+  #marks: Float64Array = NONE
+
+  /** Where range `index` begins. */
+  left(index: number): number {
+    return index === 0 ? this.#start : (this.#ends[index - 1] as number)
+  }
+
+  right(index: number): number {
+    return this.#ends[index] as number
+  }
+
+  /** When the first octet of the range left, for the last time. */
+  firstAt(index: number): Millis {
+    return this.#firstAt[index] as number
+  }
+
+  /** When the last octet of the range left. */
+  lastAt(index: number): Millis {
+    return this.#lastAt[index] as number
+  }
+
+  has(index: number, mark: number): boolean {
+    return ((this.#marks[index] as number) & mark) !== 0
+  }
+
+  /** One behind the last octet known to have been sent. */
+  get end(): number {
+    return this.count === 0 ? this.#start : (this.#ends[this.count - 1] as number)
+  }
+
+  /** The range that holds `offset`, or `count`. */
+  indexOf(offset: number): number {
+    let low = 0
+    let high = this.count
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#ends[middle] as number) <= offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** Everything below `una` is acknowledged. */
+  trim(una: number): void {
+    if (una <= this.#start) return
+    const gone = this.indexOf(una)
+    this.#start = una
+    if (gone === 0) return
+    this.#close(0, gone)
+  }
+
+  /** Notes that [from, to) was in flight, sent by whomever, unless it is known already. */
+  cover(from: number, to: number, now: Millis): void {
+    if (this.count === 0) this.#start = from
+    if (to <= this.end) return
+    this.#append(to, now, Mark.UNSEEN)
+  }
+
+  /** [from, to) leaves now, for the first time or again. */
+  sent(from: number, to: number, now: Millis): void {
+    if (this.count === 0) this.#start = from
+    if (from > this.end) this.#append(from, now, Mark.UNSEEN)
+    if (from < this.end) this.#resend(from, Math.min(to, this.end), now)
+    if (to > this.end) this.#append(to, now, 0)
+  }
+
+  #append(to: number, now: Millis, marks: number): void {
+    const last = this.count - 1
+    if (last >= 0 && this.#marks[last] === marks && this.#near(last, now)) {
+      this.#ends[last] = to
+      this.#lastAt[last] = now
+      return
+    }
+    if (this.count >= this.#ends.length && !this.#makeRoom()) {
+      this.#ends[this.count - 1] = to
+      this.#lastAt[this.count - 1] = now
+      return
+    }
+    this.#put(this.count++, to, now, now, marks)
+  }
+
+  #near(index: number, now: Millis): boolean {
+    return now - (this.#firstAt[index] as number) <= this.resolutionMs
+  }
+
+  #resend(from: number, to: number, now: Millis): void {
+    this.#split(from)
+    this.#split(to)
+    const first = this.indexOf(from)
+    const last = this.indexOf(to - 1)
+    for (let i = first; i <= last; i++) {
+      this.#firstAt[i] = now
+      this.#lastAt[i] = now
+      this.#marks[i] = Mark.RESENT
+    }
+    this.#close(first, last)
+    if (first === 0 || this.#marks[first - 1] !== Mark.RESENT || !this.#near(first - 1, now)) return
+    if ((this.#lastAt[first - 1] as number) > now) return
+    this.#firstAt[first] = this.#firstAt[first - 1] as number
+    this.#close(first - 1, first)
+  }
+
+  /** Takes [from, to) as lost, without what was sent again when `onceSent`. True when something new is lost. */
+  markLost(from: number, to: number, onceSent: boolean): boolean {
+    if (to <= from || this.count === 0) return false
+    this.#split(from)
+    this.#split(to)
+    let news = false
+    for (let i = this.indexOf(from); i < this.count && this.left(i) < to; i++) {
+      const marks = this.#marks[i] as number
+      if ((marks & Mark.LOST) !== 0 || (onceSent && (marks & Mark.RESENT) !== 0)) continue
+      this.#marks[i] = marks | Mark.LOST
+      news = true
+    }
+    return news
+  }
+
+  /** Takes [from, to) as not lost. */
+  clearLost(from: number, to: number): void {
+    if (to <= from || this.count === 0) return
+    this.#split(from)
+    this.#split(to)
+    for (let i = this.indexOf(from); i < this.count && this.left(i) < to; i++) {
+      this.#marks[i] = (this.#marks[i] as number) & ~Mark.LOST
+    }
+  }
+
+  /** The first octet that is lost and not reported by the peer, or -1. */
+  firstLost(scoreboard: Scoreboard): number {
+    for (let i = 0; i < this.count; i++) {
+      if (!this.has(i, Mark.LOST)) continue
+      const offset = scoreboard.skip(this.left(i))
+      if (offset < this.right(i)) return offset
+    }
+    return -1
+  }
+
+  /** Where the lost octets from `offset` on end. */
+  lostEnd(offset: number): number {
+    let i = this.indexOf(offset)
+    while (i < this.count && this.has(i, Mark.LOST)) i++
+    return i === 0 ? this.#start : this.right(i - 1)
+  }
+
+  /** Octets that are lost and not reported. */
+  lostLength(scoreboard: Scoreboard): number {
+    let length = 0
+    for (let i = 0; i < this.count; i++) {
+      if (this.has(i, Mark.LOST)) length += scoreboard.unsacked(this.left(i), this.right(i))
+    }
+    return length
+  }
+
+  // Makes `at` an edge between two ranges. A table too full for it stays as it is.
+  #split(at: number): void {
+    if (at <= this.#start || at >= this.end) return
+    let index = this.indexOf(at)
+    if (this.left(index) === at) return
+    if (this.count >= this.#ends.length) {
+      if (!this.#makeRoom()) return
+      index = this.indexOf(at)
+    }
+    this.#ends.copyWithin(index + 1, index, this.count)
+    this.#firstAt.copyWithin(index + 1, index, this.count)
+    this.#lastAt.copyWithin(index + 1, index, this.count)
+    this.#marks.copyWithin(index + 1, index, this.count)
+    this.#ends[index] = at
+    this.count++
+  }
+
+  // Takes ranges [from, to) out of the table; what follows begins where they began.
+  #close(from: number, to: number): void {
+    if (to <= from) return
+    this.#ends.copyWithin(from, to, this.count)
+    this.#firstAt.copyWithin(from, to, this.count)
+    this.#lastAt.copyWithin(from, to, this.count)
+    this.#marks.copyWithin(from, to, this.count)
+    this.count -= to - from
+  }
+
+  #put(index: number, end: number, firstAt: Millis, lastAt: Millis, marks: number): void {
+    this.#ends[index] = end
+    this.#firstAt[index] = firstAt
+    this.#lastAt[index] = lastAt
+    this.#marks[index] = marks
+  }
+
+  // A larger table while it may grow, then one with every second edge between equals taken out. False when none are equal.
+  #makeRoom(): boolean {
+    if (this.#ends.length < MAX_SENT_RANGES) {
+      const length = Math.max(2 * this.#ends.length, 16)
+      this.#ends = grown(this.#ends, length)
+      this.#firstAt = grown(this.#firstAt, length)
+      this.#lastAt = grown(this.#lastAt, length)
+      this.#marks = grown(this.#marks, length)
+      return true
+    }
+    const before = this.count
+    for (let i = this.count - 2; i >= 0; i -= 2) {
+      if (this.#marks[i] !== this.#marks[i + 1]) continue
+      this.#firstAt[i + 1] = Math.min(this.#firstAt[i] as number, this.#firstAt[i + 1] as number)
+      this.#lastAt[i + 1] = Math.max(this.#lastAt[i] as number, this.#lastAt[i + 1] as number)
+      this.#close(i, i + 1)
+    }
+    return this.count < before
+  }
+}
+
+const NONE = new Float64Array(0)
+
+// allocates: a few times per connection, up to MAX_SENT_RANGES
+function grown(from: Float64Array, length: number): Float64Array {
+  const table = new Float64Array(length)
+  table.set(from)
+  return table
+}
