@@ -17,6 +17,7 @@ import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Effect, type EffectSet } from './effects.js'
 import { fillSyn, type SynTerms } from './handshake.js'
 import { Output } from './output.js'
+import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { segmentDeparts } from './segment-departs.js'
@@ -38,14 +39,6 @@ export const ConnectionEvent = {
   /** The connection is gone; `error` tells why, or is empty after an orderly close. */
   CLOSED: 16,
 } as const
-
-/** Maximum segment lifetime; TIME-WAIT lasts twice as long (RFC 9293 §3.4.2). */
-export const MSL_MS = 30_000
-/** How long an orphan waits for the peer's FIN. */
-export const FIN_WAIT_2_MS = 60_000
-// About five minutes for a SYN (MUST-23 asks for three), about fifteen for data (SHLD-11 asks for 100 s).
-const MAX_SYN_TIMEOUTS = 8
-const MAX_TIMEOUTS = 15
 
 /** What a connection is made with. */
 export interface ConnectionOptions extends SynTerms {
