@@ -9,7 +9,7 @@
  *   connection cannot be saved, and its peer must not wait for ever (S2).
  */
 import { diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
-import type { Millis } from '../base/time.js'
+import { type Millis, NEVER } from '../base/time.js'
 import { ACK, RST, type Segment } from '../wire/tcp.js'
 import { departedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
@@ -20,6 +20,11 @@ export const ADOPTION_GRACE_MS = 30_000
 /** How often the same text must come above RCV.NXT, each time behind a pause that no duplication on the way explains. */
 export const LOSS_REPEATS = 4
 const REPEAT_MS = 150
+/**
+ * How long what a peer has sent, as its own sequence number tells, may stay away. A peer that still has it sends it again much
+ * sooner; one whose FIN or text the last owner acknowledged never does, and would wait for ever.
+ */
+export const LOSS_WAIT_MS: Millis = 15_000
 
 export class Adoption {
   #until: Millis = -1
@@ -28,6 +33,8 @@ export class Adoption {
   #lowest: Seq = ZERO
   #repeats = 0
   #repeatedAt: Millis = 0
+  /** When it is certain that the peer will not send what is missing here; NEVER while nothing is missed. */
+  deadline: Millis = NEVER
 
   /** The connection has been promoted. */
   start(tcb: Tcb, now: Millis): void {
@@ -49,8 +56,12 @@ export class Adoption {
     if (this.#inputFrom < 0) return false
     if (tcb.rcvNxtOffset !== this.#inputFrom) {
       this.#inputFrom = -1
+      this.deadline = NEVER
       return false
     }
+    // Before a closed window the peer may be waiting for us.
+    const missing = gt(seg.seq, tcb.rcvNxt) && tcb.rcvWnd > 0
+    if (missing && this.deadline === NEVER) this.deadline = now + LOSS_WAIT_MS
     if (seg.len === 0 || !gt(seg.seq, tcb.rcvNxt)) return false
     if (this.#repeats === 0 || lt(seg.seq, this.#lowest)) {
       this.#lowest = seg.seq
@@ -61,5 +72,11 @@ export class Adoption {
       this.#repeatedAt = now
     }
     return this.#repeats >= LOSS_REPEATS
+  }
+
+  /** At the deadline: true when nothing has come since the promotion although the peer has sent something. */
+  handleTimeout(tcb: Tcb): boolean {
+    this.deadline = NEVER
+    return this.#inputFrom >= 0 && tcb.rcvNxtOffset === this.#inputFrom
   }
 }

@@ -14,6 +14,7 @@ import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
+import { ConnectionEvent } from './connection-event.js'
 import { Effect, type EffectSet } from './effects.js'
 import { fillSyn, type SynTerms } from './handshake.js'
 import { Output } from './output.js'
@@ -26,19 +27,7 @@ import { isSynchronized, TcpState } from './state.js'
 import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
-/** Bits of `Connection.events`. */
-export const ConnectionEvent = {
-  /** The handshake is complete. */
-  CONNECTED: 1,
-  /** There is something to read. */
-  READABLE: 2,
-  /** There is room to write again after a write that was cut short. */
-  WRITABLE: 4,
-  /** The peer will send no more; what came before may still be unread. */
-  ENDED: 8,
-  /** The connection is gone; `error` tells why, or is empty after an orderly close. */
-  CLOSED: 16,
-} as const
+export { ConnectionEvent } from './connection-event.js'
 
 /** What a connection is made with. */
 export interface ConnectionOptions extends SynTerms {
@@ -332,7 +321,9 @@ export class Connection {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    return Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+    const { sender, receiver } = this
+    const adoptionAt = this.#adoption?.deadline ?? NEVER
+    return Math.min(sender.nextDeadline(), receiver.ackAt, this.#timeWaitAt, adoptionAt)
   }
 
   /** Acts on what is due. */
@@ -345,6 +336,11 @@ export class Connection {
       if (tcb.state === TcpState.TIME_WAIT) timeWaitExpires(tcb)
       else deleteTcb(tcb)
       this.#end('')
+      return
+    }
+    if (now >= (this.#adoption?.deadline ?? NEVER) && this.#adoption?.handleTimeout(tcb) === true) {
+      this.error = 'ERR_INPUT_LOST'
+      this.abort()
       return
     }
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED

@@ -191,3 +191,32 @@ t.test('P9: what is released says nothing any more', (t) => {
   t.equal(stack.tcp.demux.size, 0)
   t.end()
 })
+
+t.test(
+  'S2: a peer whose FIN was acknowledged by a node that is gone is not left waiting for ever',
+  (t) => {
+    const next = handedOver(t, established(t))
+    next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+    // Its own sequence number tells that it has sent an octet; it never sends it again.
+    next.peerSends({ seq: IRS + 2, ack: ISS + 1, flags: ACK })
+    next.advance(14_000)
+    next.expectsNothing()
+    next.advance(2000)
+    next.expects({ seq: ISS + 1, ack: IRS + 1, flags: RST | ACK })
+    t.equal(next.connection?.error, 'ERR_INPUT_LOST')
+    t.end()
+  },
+)
+
+t.test('S1: a peer that sends again what is missing is waited for', (t) => {
+  const next = handedOver(t, established(t))
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+  next.peerSends({ seq: IRS + 11, ack: ISS + 1, flags: ACK })
+  next.advance(5000)
+  next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(10) })
+  next.expects({ seq: ISS + 1, ack: IRS + 11, flags: ACK })
+  next.advance(30_000)
+  next.expectsNothing()
+  t.equal(next.read(), octets(10))
+  t.end()
+})

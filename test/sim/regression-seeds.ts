@@ -21,5 +21,6 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [2061, 'a sender went beyond the right edge behind a retransmission that opened nothing'],
   [2658, 'two nodes claimed at once, as they did not agree on who was in line'],
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
+  [3780, 'a peer waited for ever for an answer to the FIN that only a dead owner had heard'],
   [3934, 'a node that started again did not wait for the lease of a stalled owner'],
 ]
