@@ -1,15 +1,20 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { FenceCommand, LocalFence, readStartTime } from '../../../cluster/io/fence.js'
 
+// A fence does not keep its process alive; a test that waits for one must do so itself.
+const alive = setInterval(() => {}, 1000)
+t.teardown(() => clearInterval(alive))
+
 /** A sysfs with the bridge port tap0, and a command that sets its state as bridge(8) does. */
 function fakeBridge(): { sysfs: string; command: string[]; state: () => string } {
   const sysfs = mkdtempSync(join(tmpdir(), 'understudy-sysfs-'))
+  process.on('exit', () => rmSync(sysfs, { recursive: true, force: true }))
   const port = join(sysfs, 'class/net/tap0/brport')
   mkdirSync(port, { recursive: true })
   writeFileSync(join(port, 'state'), '3\n')

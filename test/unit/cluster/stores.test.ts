@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -16,7 +16,9 @@ import type { MirrorStore, TextSide } from '../../../cluster/mirror-store.js'
 import type { StateTable } from '../../../cluster/state-table.js'
 import type { Ipv4Address } from '../../../stack/index.js'
 
-const directory = () => mkdtempSync(join(tmpdir(), 'understudy-store-'))
+const scratch = mkdtempSync(join(tmpdir(), 'understudy-stores-'))
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+const directory = () => mkdtempSync(join(scratch, 'store-'))
 
 function flow(remotePort: number, binding = 1): FlowKey {
   return {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -6,7 +6,9 @@ import { HmacAuthenticator } from '../../../../cluster/io/authenticator.js'
 import { deriveKey, ensureKeyFile, readKeyFile } from '../../../../cluster/io/key-file.js'
 
 t.test('a key file is made once, private, and read again', async (t) => {
-  const path = join(mkdtempSync(join(tmpdir(), 'understudy-key-')), 'sub', 'key')
+  const folder = mkdtempSync(join(tmpdir(), 'understudy-key-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'sub', 'key')
   t.throws(() => readKeyFile(path), { code: 'ERR_KEY_MISSING', message: path })
   const key = ensureKeyFile(path)
   t.equal(key.length, 32)

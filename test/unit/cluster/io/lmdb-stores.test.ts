@@ -1,6 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +17,9 @@ import { LmdbCheckpointStore } from '../../../../cluster/io/lmdb-checkpoint-stor
 import { LmdbMirrorStore } from '../../../../cluster/io/lmdb-mirror-store.js'
 import type { Ipv4Address } from '../../../../stack/index.js'
 
-const directory = () => mkdtempSync(join(tmpdir(), 'understudy-store-'))
+const scratch = mkdtempSync(join(tmpdir(), 'understudy-lmdb-'))
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+const directory = () => mkdtempSync(join(scratch, 'store-'))
 const mirror = (path: string, node = 1, cluster = 'c') =>
   new LmdbMirrorStore({ path, cluster, node })
 const checkpoints = (path: string, cluster = 'c') => new LmdbCheckpointStore({ path, cluster })
