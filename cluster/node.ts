@@ -344,6 +344,8 @@ export class ClusterNode implements FrameSnoop {
     const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
     this.snooper.active = false
     nic.setAddress(binding.address, binding.prefix, 'assigned')
+    // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
+    nic.otherMacs = this.peers.macsOf(from)
     stack.setQuiet(binding.address, false)
     if (this.owner !== NOBODY) this.#bury(this.owner)
     this.#yieldedBy = NOBODY
@@ -406,6 +408,7 @@ export class ClusterNode implements FrameSnoop {
   #stepDown(now: Millis): void {
     const { stack, nic } = this.#world
     demoteAll(stack, nic, this.options.binding, this.snooper, now)
+    nic.otherMacs = new Set()
     this.snooper.active = true
     this.#renewAt = NEVER
   }

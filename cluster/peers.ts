@@ -51,6 +51,12 @@ export class Peers {
     return this.#byId.values()
   }
 
+  /** The Ethernet address of a node, if it is known: a set of one or none. */
+  macsOf(id: NodeId): ReadonlySet<MacAddress> {
+    const peer = this.#byId.get(id)
+    return new Set(peer === undefined ? [] : [peer.mac])
+  }
+
   /** The nodes that are up, in ascending order, `self` among them. */
   upWith(self: NodeId): NodeId[] {
     const ids = [self]

@@ -49,7 +49,7 @@ export class IpInput {
 
   /** Takes the payload of the frame whose header is `ethernet`. Returns NONE or why it was dropped. */
   receive(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    if (ethernet.dst !== nic.mac && ethernet.dst !== BROADCAST_MAC) {
+    if (!nic.takes(ethernet.dst) && ethernet.dst !== BROADCAST_MAC) {
       return DropReason.ETHERNET_OTHER_MAC
     }
     if (ethernet.etherType === EtherType.ARP) return nic.receiveArp(frame, ethernet, now)
@@ -78,7 +78,7 @@ export class IpInput {
     }
     if (!ip.isFragment) return this.#receivePayload(nic, frame, ethernet, now)
     // RFC 1122 §3.3.6: one host is not spoken to by a broadcast of the link.
-    if (ethernet.dst !== nic.mac && ip.dst === own.address) return DropReason.IPV4_FRAGMENT
+    if (!nic.takes(ethernet.dst) && ip.dst === own.address) return DropReason.IPV4_FRAGMENT
     const whole = this.#fragments.add(ip, frame, now)
     if (whole === null) return DropReason.NONE
     parseIpv4(ip, whole.view, whole.start, whole.end)
@@ -98,7 +98,7 @@ export class IpInput {
   #receiveTcp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
     const ip = this.#ip
     // RFC 9293 §3.9.2.3 (MUST-57): a segment to a group of hosts is dropped in silence.
-    if (ethernet.dst !== nic.mac || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
+    if (!nic.takes(ethernet.dst) || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
     const reason = parseTcp(this.#segment, frame, ip.payloadStart, ip.payloadEnd)
     if (reason !== DropReason.NONE) return reason
     this.#segment.ecn = ip.ecn
@@ -106,7 +106,9 @@ export class IpInput {
       return DropReason.TCP_BAD_CHECKSUM
     }
     this.#tcp.linkMss = nic.linkMss
-    this.#tcp.receive(this.#segment, ip.dst, ip.src, now, this.#quiet.has(ip.dst))
+    // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
+    const quiet = ethernet.dst !== nic.mac || this.#quiet.has(ip.dst)
+    this.#tcp.receive(this.#segment, ip.dst, ip.src, now, quiet)
     return DropReason.NONE
   }
 

@@ -74,6 +74,8 @@ interface Announcement {
   readonly end: number
 }
 
+const NO_MACS: ReadonlySet<MacAddress> = new Set()
+
 export class Nic {
   readonly mac: MacAddress
   /** Tag control information of what leaves, or NO_TAG. */
@@ -84,6 +86,11 @@ export class Nic {
   readonly routes = new RouteTable()
   readonly drops: DropCounters
   snoop: FrameSnoop | null = null
+  /**
+   * Ethernet addresses of others whose frames are taken as if they were for us (P12): after a take-over those of the nodes that
+   * may have owned the address, until the neighbours have learnt better.
+   */
+  otherMacs: ReadonlySet<MacAddress> = NO_MACS
   /** ARP packets of others that claimed an address assigned here: two speakers, or a misconfigured host (RFC 5227 §2.4). */
   conflicts = 0
   /** The Ethernet address of the last of them. */
@@ -112,6 +119,11 @@ export class Nic {
   /** Octets of TCP text per segment without options. */
   get linkMss(): number {
     return this.mtu - 40
+  }
+
+  /** True for a frame to `dst` that is for this NIC alone. */
+  takes(dst: MacAddress): boolean {
+    return dst === this.mac || (this.otherMacs.size > 0 && this.otherMacs.has(dst))
   }
 
   addresses(): Iterable<NicAddress> {

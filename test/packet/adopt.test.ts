@@ -220,3 +220,18 @@ t.test('S1: a peer that sends again what is missing is waited for', (t) => {
   t.equal(next.read(), octets(10))
   t.end()
 })
+
+t.test('P12: segments to the last owner are taken until the neighbours have learnt better', (t) => {
+  const last = 0x02_00_00_00_00_99
+  const next = handedOver(t, established(t))
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+  const late = { seq: IRS + 1, ack: ISS + 1, flags: ACK, text: octets(100), dstMac: last }
+  next.peerSends(late)
+  next.expectsNothing()
+  t.equal(next.drops('ethernet-other-mac'), 1, 'as a rule they are for others')
+  next.nic.otherMacs = new Set([last])
+  next.peerSends(late)
+  next.expects({ seq: ISS + 1, ack: IRS + 101, flags: ACK, text: '' })
+  t.equal(next.read(), octets(100))
+  t.end()
+})

@@ -18,6 +18,7 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
     1398,
     'a claimant that yielded had drawn the client to its Ethernet address, and nobody drew it back',
   ],
+  [1706, 'a stale owner refused what was meant for the true one'],
   [2061, 'a sender went beyond the right edge behind a retransmission that opened nothing'],
   [2658, 'two nodes claimed at once, as they did not agree on who was in line'],
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
