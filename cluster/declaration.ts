@@ -73,9 +73,6 @@ export interface OwnershipDeclaration {
   readonly application: string
 }
 
-/** Longest declaration. */
-export const MAX_DECLARATION_LENGTH = 256
-
 const MAGIC = 0x55445344
 const VERSION = 1
 const PROTOCOL_TCP = 6

@@ -72,9 +72,8 @@ export class Shadow {
   receivedMirrored = 0
   sentDropped = 0
   receivedDropped = 0
-  /** Of an untracked connection: the peer's last SEG.ACK and the end of its last segment, for an exact reset. */
+  /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
   peerAck: Seq = ZERO
-  peerSeq: Seq = ZERO
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
@@ -228,12 +227,11 @@ export class Shadow {
   }
 
   #noteUntracked(seg: Segment, direction: Direction): void {
-    const end = add(seg.seq, seg.len)
     if (direction === 'outbound') {
+      const end = add(seg.seq, seg.len)
       this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)
       return
     }
-    this.peerSeq = end
     if (seg.has(ACK)) this.peerAck = this.peerAck === ZERO ? seg.ack : max(this.peerAck, seg.ack)
   }
 }

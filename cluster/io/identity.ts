@@ -8,7 +8,7 @@ import type { FenceTarget } from '../declaration.js'
 import { readStartTime } from './fence.js'
 
 /** A number for this host, this boot and this network namespace. */
-export function hostIdentity(): number {
+function hostIdentity(): number {
   const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
   const namespace = fs.readlinkSync('/proc/self/ns/net')
   return createHash('sha256').update(`${boot} ${namespace}`).digest().readUInt32BE(0)

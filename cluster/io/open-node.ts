@@ -15,7 +15,7 @@ import type { FenceTarget } from '../declaration.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { LocalFence } from './fence.js'
 import { requireHub } from './hub-check.js'
-import { hostIdentity, ownFenceTarget } from './identity.js'
+import { ownFenceTarget } from './identity.js'
 import { deriveKey, readKeyFile } from './key-file.js'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.js'
 import { LmdbMirrorStore } from './lmdb-mirror-store.js'
@@ -83,7 +83,8 @@ async function openParts(
     cluster,
   })
   opened.push(() => checkpointStore.close())
-  const fence = new HostFence(config.fence, tap.name, checkpointStore)
+  const fenceTarget = ownFenceTarget(tap.name)
+  const fence = new HostFence(config.fence, fenceTarget, checkpointStore)
   opened.push(() => fence.close())
   return {
     stack,
@@ -95,7 +96,7 @@ async function openParts(
     control,
     controlPort,
     fence,
-    fenceTarget: ownFenceTarget(tap.name),
+    fenceTarget,
     mirrorStore,
     checkpointStore,
     authenticator: new HmacAuthenticator(deriveKey(key, 'declaration')),
@@ -132,19 +133,18 @@ function openHeartbeat(
 /** Silences neighbours on this host; of any other node the lease must run out. */
 class HostFence implements Fence {
   readonly #mode: FenceMode
-  readonly #port: string
+  readonly #own: FenceTarget
   readonly #store: LmdbCheckpointStore
   readonly #local = new LocalFence()
-  readonly #host = hostIdentity()
 
-  constructor(mode: FenceMode, port: string, store: LmdbCheckpointStore) {
+  constructor(mode: FenceMode, own: FenceTarget, store: LmdbCheckpointStore) {
     this.#mode = mode
-    this.#port = port
+    this.#own = own
     this.#store = store
   }
 
   async silence(target: FenceTarget): Promise<boolean> {
-    if (target.host !== this.#host) return false
+    if (target.host !== this.#own.host) return false
     const kill = () => this.#local.killProcess(target.pid, target.startTime)
     const killed = this.#mode === 'kill' && (await kill())
     const shut = this.#mode !== 'none' && (await this.#local.fencePort(target.port))
@@ -154,7 +154,7 @@ class HostFence implements Fence {
   }
 
   open(): void {
-    void this.#local.openPort(this.#port)
+    void this.#local.openPort(this.#own.port)
   }
 
   close(): void {

@@ -7,6 +7,8 @@ import { EventEmitter } from 'node:events'
 import {
   createNet,
   DropReason,
+  formatIpv4Address,
+  type Ipv4Address,
   type LinkEndpoint,
   type Millis,
   type Net,
@@ -220,9 +222,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   }
 
   // Something was heard outside of the driver's own events: a turn follows.
-  #stir(): void {
+  #stir(take: (now: Millis) => void): void {
     const now = this.now()
     this.#beginTurn(now)
+    take(now)
     this.#hearHeartbeats()
     this.node.handleTimeout(now)
     this.#act()
@@ -231,23 +234,19 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
 
   /** A peer fell silent or got stuck: looks at once instead of at the next turn. */
   handleSilence(): void {
-    if (!this.#closing) this.#stir()
+    if (!this.#closing) this.#stir(() => {})
   }
 
   /** The control channel to a node is up, or has ended. */
   handleChannel(node: NodeId, up: boolean): void {
     if (this.#closing) return
-    this.#beginTurn(this.now())
-    this.node.handleChannel(node, up, this.now())
-    this.#stir()
+    this.#stir((now) => this.node.handleChannel(node, up, now))
   }
 
   /** A message came over a control channel. `bytes` is borrowed. */
   handleMessage(bytes: Uint8Array): void {
     if (this.#closing) return
-    this.#beginTurn(this.now())
-    this.node.handleDeclaration(bytes, this.now())
-    this.#stir()
+    this.#stir((now) => this.node.handleDeclaration(bytes, now))
   }
 
   #act(): void {
@@ -278,7 +277,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   }
 
   #meet({ node, controlAddress, controlPort, heartbeatPort }: Action & { kind: 'meet' }): void {
-    const host = [24, 16, 8, 0].map((shift) => (controlAddress >>> shift) & 255).join('.')
+    const host = formatIpv4Address(controlAddress as Ipv4Address)
     this.#known.add(node)
     const { control, beats } = this.#parts
     control.addPeer(node, host, controlPort)
@@ -290,8 +289,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     const confirmed = await this.#parts.fence.silence(target)
     await this.#drain()
     if (this.#closing) return
-    this.node.handleFenced(node, confirmed, this.now())
-    this.#stir()
+    this.#stir((now) => this.node.handleFenced(node, confirmed, now))
   }
 
   // What the dead node said last lies in our own queue, and is to be heard before we speak in its place.
@@ -308,8 +306,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   /** Leaves in good order: a peer takes the binding without waiting. */
   async close(): Promise<void> {
     if (this.#closing) return
-    this.node.yield(this.now())
-    this.#stir()
+    this.#stir((now) => this.node.yield(now))
     this.#closing = true
     await new Promise((resolve) => setTimeout(resolve, 20))
     await this.#release()
