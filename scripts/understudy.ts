@@ -12,6 +12,7 @@ const HELP = `Usage: understudy COMMAND [options]
   lab      build nodes, a bridge and a client to put any program on: understudy lab --help
   demo     a download and an upload by curl that outlive their servers: understudy demo --help
   node     run one node: understudy node --config FILE
+  replay   what a pcap or pcapng trace says of each connection: understudy replay --help
   adapter  a stack under a clock of its own, for players of packet scripts: understudy adapter --help
 
 Exit codes: 0 done, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
@@ -29,6 +30,10 @@ async function run(args: readonly string[]): Promise<number | undefined> {
     }
     case 'node':
       return runNode(rest)
+    case 'replay': {
+      const { replayCommand } = await import('./replay/cli.js')
+      return replayCommand(rest)
+    }
     case 'adapter': {
       const { adapterCommand } = await import('./adapter/main.js')
       return adapterCommand(rest)

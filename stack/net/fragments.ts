@@ -140,13 +140,16 @@ class PartialDatagram {
 
 export class Reassembler {
   readonly #drops: DropCounters
+  readonly #takesTiny: boolean
   readonly #free: PartialDatagram[] = []
   // In the order of their deadlines.
   readonly #underWay: PartialDatagram[] = []
   #octets = 0
 
-  constructor(drops: DropCounters) {
+  /** With `takesTiny`, as an observer needs it, a TCP header may be in pieces (RFC 1858 has an endpoint refuse it). */
+  constructor(drops: DropCounters, takesTiny = false) {
     this.#drops = drops
+    this.#takesTiny = takesTiny
   }
 
   /** Datagrams under way, those included that are void. */
@@ -165,7 +168,8 @@ export class Reassembler {
    */
   add(ip: Ipv4Header, frame: Frame, now: Millis): Frame | null {
     const reason = refuse(ip, frame.view)
-    if (reason !== DropReason.NONE) return this.#drop(reason)
+    const excused = this.#takesTiny && reason === DropReason.IPV4_FRAGMENT_TINY
+    if (reason !== DropReason.NONE && !excused) return this.#drop(reason)
     const datagram = this.#find(ip, now) ?? this.#open(ip, now)
     if (datagram.void) return this.#drop(DropReason.IPV4_FRAGMENT_OVERLAP)
     const from = ip.fragmentOffset

@@ -17,6 +17,8 @@ import { type Buffers, DEFAULT_MSS, Offer, type Tcb } from './tcb.js'
 /** The smallest MSS believed, so that a tiny option cannot make us send a header per octet. */
 export const MIN_SEND_MSS = 88
 
+const MAX_WINDOW_SHIFT = 14
+
 // RFC 7323 §5.5: TS.Recent says nothing after 24 days of silence.
 const PAWS_IDLE_MS = 24 * 24 * 3_600_000
 
@@ -86,7 +88,7 @@ function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
   if (seg.hasTimestamps) tcb.peerOffers |= Offer.TIMESTAMPS
   if (offersEcn(seg)) tcb.peerOffers |= Offer.ECN
   tcb.ecnEcho = 0
-  tcb.sndScale = seg.windowScale === ABSENT ? 0 : seg.windowScale
+  tcb.sndScale = shiftOf(seg)
   if (seg.hasTimestamps) {
     tcb.tsRecent = seg.tsVal
     tcb.tsRecentAt = now
@@ -103,6 +105,11 @@ function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
 /** True when the SYN `seg` offers explicit congestion notification (RFC 3168 §6.1.1). */
 export function offersEcn(seg: Segment): boolean {
   return seg.has(ECE) && seg.has(CWR) !== seg.has(ACK)
+}
+
+/** The shift count of a SYN's window scale option; RFC 7323 §2.3: one above 14 counts as 14. */
+export function shiftOf(seg: Segment): number {
+  return seg.windowScale === ABSENT ? 0 : Math.min(seg.windowScale, MAX_WINDOW_SHIFT)
 }
 
 /** Settles the options when both SYNs have been seen: what either side left out is off (P16, RFC 7323 §1.3). */

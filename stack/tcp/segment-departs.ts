@@ -9,7 +9,7 @@
 import { add, diff, ge, gt, max, type Seq, seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
-import { offersEcn, settleOffers } from './segment-arrives.js'
+import { offersEcn, settleOffers, shiftOf } from './segment-arrives.js'
 import { nextState, TcpEvent, TcpState } from './state.js'
 import { type Buffers, DEFAULT_MSS, Offer, type Tcb } from './tcb.js'
 
@@ -53,7 +53,7 @@ function departsSyn(tcb: Tcb, seg: Segment): void {
   tcb.sndNxtOffset = 0
   tcb.sndWl2 = seg.seq
   tcb.rcvMss = seg.mss === ABSENT ? DEFAULT_MSS : seg.mss
-  tcb.rcvScale = seg.windowScale === ABSENT ? 0 : seg.windowScale
+  tcb.rcvScale = shiftOf(seg)
   tcb.ownOffers = Offer.SYN
   if (seg.windowScale !== ABSENT) tcb.ownOffers |= Offer.SCALE
   if (seg.sackPermitted) tcb.ownOffers |= Offer.SACK

@@ -58,13 +58,15 @@ export class Ipv4Header {
 
 /**
  * Decodes the header in `view[start, end)` into `header`, with its checksum verified. Returns NONE or the reason to
- * drop the packet; then `header` is in part old.
+ * drop the packet; then `header` is in part old. With `captured`, what a host leaves to its device and records without is
+ * forgiven: the checksum, and the length of a super-frame, which is 0.
  */
 export function parseIpv4(
   header: Ipv4Header,
   view: DataView,
   start: number,
   end: number,
+  captured = false,
 ): DropReason {
   if (end - start < IPV4_HEADER_LENGTH) return DropReason.IPV4_TRUNCATED
   const first = view.getUint16(start)
@@ -72,10 +74,13 @@ export function parseIpv4(
   const headerLength = (first >> 6) & 0x3c
   if (headerLength < IPV4_HEADER_LENGTH) return DropReason.IPV4_BAD_HEADER_LENGTH
   if (start + headerLength > end) return DropReason.IPV4_TRUNCATED
-  const totalLength = view.getUint16(start + 2)
+  let totalLength = view.getUint16(start + 2)
+  if (captured && totalLength === 0) totalLength = end - start
   if (totalLength < headerLength) return DropReason.IPV4_BAD_TOTAL_LENGTH
   if (start + totalLength > end) return DropReason.IPV4_TRUNCATED
-  if (sumOf(view, start, start + headerLength) !== 0xffff) return DropReason.IPV4_BAD_CHECKSUM
+  if (!captured && sumOf(view, start, start + headerLength) !== 0xffff) {
+    return DropReason.IPV4_BAD_CHECKSUM
+  }
   const ttl = view.getUint8(start + 8)
   // RFC 791 §3.1: "If this field contains the value zero, then the datagram must be destroyed."
   if (ttl === 0) return DropReason.IPV4_TTL_ZERO

@@ -176,7 +176,7 @@ function parseOption(seg: Segment, view: DataView, at: number, kind: number, len
   } else if (kind === OPTION_MSS && length === 4 && syn) {
     seg.mss = view.getUint16(at + 2)
   } else if (kind === OPTION_WINDOW_SCALE && length === 3 && syn) {
-    seg.windowScale = Math.min(view.getUint8(at + 2), 14)
+    seg.windowScale = view.getUint8(at + 2)
   } else if (kind === OPTION_SACK_PERMITTED && length === 2 && syn) {
     seg.sackPermitted = true
   }
