@@ -1,7 +1,7 @@
 /**
  * Binding: the unit of fail-over: one virtual address with a range of ports, and the nodes that may own it.
  */
-import { type Ipv4Address, parseIpv4Address, StackError } from '../stack/index.js'
+import { type IpAddress, parseIpAddress, StackError } from '../stack/index.js'
 
 /** A cluster node's id: 1 .. 2^32 - 1. Ownership belongs to it, not to a NIC (P6). */
 export type NodeId = number
@@ -10,7 +10,7 @@ export type NodeId = number
 export interface Binding {
   /** Names the binding in keys and declarations: 1 .. 65535. */
   readonly id: number
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   /** Length of the subnet's prefix in bits. */
   readonly prefix: number
   readonly firstPort: number
@@ -18,7 +18,7 @@ export interface Binding {
 }
 
 /** True when the local endpoint belongs to the binding. */
-export function bindingCovers(binding: Binding, address: Ipv4Address, port: number): boolean {
+export function bindingCovers(binding: Binding, address: IpAddress, port: number): boolean {
   return binding.address === address && port >= binding.firstPort && port <= binding.lastPort
 }
 
@@ -42,5 +42,5 @@ export function parseBinding(id: number, address: string, ports = '1-65535'): Bi
       `binding.ports: '${ports}' is no range of ports; write 80 or 1-65535`,
     )
   }
-  return { id, address: parseIpv4Address(ip, 'binding.address'), prefix, firstPort, lastPort }
+  return { id, address: parseIpAddress(ip, 'binding.address'), prefix, firstPort, lastPort }
 }

@@ -6,7 +6,7 @@
  * Written by hand with a DataView; read by binary-parser and then checked, as it accepts what is cut short.
  */
 import { Parser } from 'binary-parser'
-import { DropReason, type Ipv4Address, type MacAddress } from '../stack/index.js'
+import { DropReason, type IpAddress, type MacAddress } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { NodeId } from './binding.js'
 
@@ -55,7 +55,7 @@ export interface OwnershipDeclaration {
   readonly epoch: number
   /** The owner as of `epoch`; 0: nobody that the node knows of. */
   readonly owner: NodeId
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   readonly prefix: number
   readonly firstPort: number
   readonly lastPort: number
@@ -65,7 +65,7 @@ export interface OwnershipDeclaration {
   readonly arpPolicy: number
   readonly doubtfulData: number
   /** Where the node's control channel listens. */
-  readonly controlAddress: Ipv4Address
+  readonly controlAddress: IpAddress
   readonly controlPort: number
   readonly heartbeatPort: number
   readonly fence: FenceTarget

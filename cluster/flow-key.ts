@@ -1,14 +1,14 @@
 /**
  * FlowKey: which connection of which binding, as seen from the virtual address.
  */
-import type { Ipv4Address } from '../stack/index.js'
+import type { IpAddress } from '../stack/index.js'
 
 /** One connection, named by its binding and its four-tuple. Local is the side of the virtual address. */
 export interface FlowKey {
   readonly binding: number
-  readonly localAddress: Ipv4Address
+  readonly localAddress: IpAddress
   readonly localPort: number
-  readonly remoteAddress: Ipv4Address
+  readonly remoteAddress: IpAddress
   readonly remotePort: number
 }
 
@@ -32,9 +32,9 @@ export function decodeFlowKey(bytes: Uint8Array): FlowKey {
   const view = new DataView(bytes.buffer, bytes.byteOffset, FLOW_KEY_LENGTH)
   return {
     binding: view.getUint16(0),
-    localAddress: view.getInt32(2) as Ipv4Address,
+    localAddress: view.getInt32(2) as IpAddress,
     localPort: view.getUint16(6),
-    remoteAddress: view.getInt32(8) as Ipv4Address,
+    remoteAddress: view.getInt32(8) as IpAddress,
     remotePort: view.getUint16(12),
   }
 }

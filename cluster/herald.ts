@@ -1,7 +1,7 @@
 /**
  * Herald: makes this node's ownership declarations (P3) and counts them, so that an old one cannot be played again.
  */
-import { BROADCAST_MAC, EtherType, type Ipv4Address, type Nic } from '../stack/index.js'
+import { BROADCAST_MAC, EtherType, type IpAddress, type Nic } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { NodeId } from './binding.js'
 import {
@@ -52,7 +52,7 @@ export class Herald {
         connectionPolicy: ConnectionPolicy.SMALLEST_ID,
         arpPolicy: ConnectionPolicy.SMALLEST_ID,
         doubtfulData: DoubtfulData.DELIVER,
-        controlAddress: options.controlAddress as Ipv4Address,
+        controlAddress: options.controlAddress as IpAddress,
         controlPort: options.controlPort,
         heartbeatPort: options.heartbeatPort,
         fence: options.fence,

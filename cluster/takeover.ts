@@ -6,7 +6,7 @@
  */
 import {
   type Connection,
-  type Ipv4Address,
+  type IpAddress,
   type MacAddress,
   type Millis,
   type Nic,
@@ -80,7 +80,7 @@ function promote(
 export function announce(
   nic: Nic,
   binding: Binding,
-  clients: Iterable<[Ipv4Address, MacAddress]>,
+  clients: Iterable<[IpAddress, MacAddress]>,
   now: Millis,
 ): void {
   nic.announce(binding.address, now)
@@ -92,8 +92,8 @@ export function announce(
 }
 
 /** The clients on the link whose frames were overheard, each once. */
-export function clientsHeard(nic: Nic, snooper: Snooper): Map<Ipv4Address, MacAddress> {
-  const clients = new Map<Ipv4Address, MacAddress>()
+export function clientsHeard(nic: Nic, snooper: Snooper): Map<IpAddress, MacAddress> {
+  const clients = new Map<IpAddress, MacAddress>()
   for (const shadow of snooper.table.shadows()) {
     const hop = nic.routes.nextHop(shadow.key.remoteAddress)
     if (shadow.peerMac !== 0 && hop !== 0) clients.set(hop, shadow.peerMac)
@@ -113,13 +113,13 @@ export function demoteAll(
   nic.setAddress(binding.address, binding.prefix, 'observed')
   const connections: Connection[] = []
   for (const connection of stack.tcp.demux.connections()) {
-    if (bindingCovers(binding, connection.localAddress as Ipv4Address, connection.localPort)) {
+    if (bindingCovers(binding, connection.localAddress as IpAddress, connection.localPort)) {
       connections.push(connection)
     }
   }
   for (const connection of connections) {
     const { localPort, remotePort } = connection
-    const remoteAddress = connection.remoteAddress as Ipv4Address
+    const remoteAddress = connection.remoteAddress as IpAddress
     const parts = stack.release(connection)
     if (parts.tcb.state === TcpState.CLOSED || !parts.tcb.synSent) continue
     const key = {

@@ -59,6 +59,7 @@ export {
   parseMacAddress,
 } from './wire/ethernet.js'
 export { ChecksumState, Frame, HEADROOM } from './wire/frame.js'
+export { formatIpAddress, type IpAddress, isIpv4, parseIpAddress } from './wire/ip-address.js'
 export {
   formatIpv4Address,
   IpProtocol,

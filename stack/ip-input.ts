@@ -24,7 +24,8 @@ import {
   TimeExceededCode,
   UnreachableCode,
 } from './wire/icmpv4.js'
-import { IpProtocol, type Ipv4Address, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
+import type { IpAddress } from './wire/ip-address.js'
+import { IpProtocol, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
 import { parseTcp, Segment } from './wire/tcp.js'
 import { parseUdp, UdpHeader } from './wire/udp.js'
 
@@ -165,7 +166,7 @@ export class IpInput {
   }
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
-  setQuiet(address: Ipv4Address, quiet: boolean): void {
+  setQuiet(address: IpAddress, quiet: boolean): void {
     if (quiet) this.#quiet.add(address)
     else this.#quiet.delete(address)
   }

@@ -24,7 +24,8 @@ import { Tcp } from './tcp/tcp.js'
 import { sealTransport } from './wire/checksum.js'
 import { EthernetHeader, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
-import { IpProtocol, type Ipv4Address, isMulticast, UNSPECIFIED } from './wire/ipv4.js'
+import { type IpAddress, UNSPECIFIED } from './wire/ip-address.js'
+import { IpProtocol, type Ipv4Address, isMulticast } from './wire/ipv4.js'
 import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 
 export const DEFAULT_RECEIVE_LIMIT = 1024 * 1024
@@ -51,9 +52,9 @@ export interface StackOptions {
 
 /** Both ends of a connection, local first. */
 export interface Endpoints {
-  readonly localAddress: Ipv4Address
+  readonly localAddress: IpAddress
   readonly localPort: number
-  readonly remoteAddress: Ipv4Address
+  readonly remoteAddress: IpAddress
   readonly remotePort: number
 }
 
@@ -149,8 +150,8 @@ export class Stack {
   #pollTcp(now: Millis, tx: Frame): Frame | null {
     const seg = this.#out
     while (this.tcp.pollSegment(seg, tx, now)) {
-      const src = this.tcp.outLocal as Ipv4Address
-      const dst = this.tcp.outRemote as Ipv4Address
+      const src = this.tcp.outLocal as IpAddress
+      const dst = this.tcp.outRemote as IpAddress
       const nic = this.#nicFor(src)
       if (nic === null) {
         this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
@@ -158,7 +159,7 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
-      this.#ipOut.emit(tx, src, dst, IpProtocol.TCP, seg.ecn)
+      this.#ipOut.emit(tx, src as Ipv4Address, dst as Ipv4Address, IpProtocol.TCP, seg.ecn)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx
@@ -185,7 +186,7 @@ export class Stack {
   }
 
   // The NIC that has the address; it leaves the stack only where it is assigned.
-  #nicFor(address: Ipv4Address): Nic | null {
+  #nicFor(address: IpAddress): Nic | null {
     for (let i = 0; i < this.#nics.length; i++) {
       const nic = this.#nics[i] as Nic
       if (nic.isAssigned(address)) return nic
@@ -205,8 +206,8 @@ export class Stack {
     for (let hop = nic.pollFailure(now); hop !== UNSPECIFIED; hop = nic.pollFailure(now)) {
       for (const connection of this.tcp.demux.connections()) {
         if (connection.state !== TcpState.SYN_SENT) continue
-        if (!nic.isAssigned(connection.localAddress as Ipv4Address)) continue
-        if (nic.routes.nextHop(connection.remoteAddress as Ipv4Address) !== hop) continue
+        if (!nic.isAssigned(connection.localAddress as IpAddress)) continue
+        if (nic.routes.nextHop(connection.remoteAddress as IpAddress) !== hop) continue
         connection.fail('EHOSTUNREACH')
       }
       const lost = hop
@@ -240,7 +241,7 @@ export class Stack {
   }
 
   /** Passive open on `address`, or on any address of the stack when it is 0. Throws EADDRINUSE. */
-  listen(address: Ipv4Address, port: number, backlog: number = DEFAULT_BACKLOG): TcpListener {
+  listen(address: IpAddress, port: number, backlog: number = DEFAULT_BACKLOG): TcpListener {
     return this.tcp.listen(address, port, backlog)
   }
 
@@ -250,10 +251,10 @@ export class Stack {
 
   /** Active open. Without `localAddress` the first assigned address with a route to the peer is taken. */
   connect(
-    remoteAddress: Ipv4Address,
+    remoteAddress: IpAddress,
     remotePort: number,
     now: Millis,
-    localAddress: Ipv4Address | null = null,
+    localAddress: IpAddress | null = null,
     localPort = 0,
   ): Connection {
     const from = departureTo(this.#nics, remoteAddress, localAddress)
@@ -269,7 +270,7 @@ export class Stack {
    * Sends `data`, which is copied, from a socket of `udp`. A datagram for one of our own addresses is delivered at once. Throws
    * EMSGSIZE, ENETUNREACH, ENOBUFS, and EACCES for a broadcast by a socket that may not.
    */
-  sendDatagram(socket: UdpSocket, data: Uint8Array, address: Ipv4Address, port: number): void {
+  sendDatagram(socket: UdpSocket, data: Uint8Array, address: IpAddress, port: number): void {
     const local = socket.localAddress === UNSPECIFIED ? null : socket.localAddress
     const own = this.#nicFor(address)
     if (own !== null && data.length <= MAX_UDP_DATA) {
@@ -326,7 +327,7 @@ export class Stack {
   }
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
-  setQuiet(address: Ipv4Address, quiet: boolean): void {
+  setQuiet(address: IpAddress, quiet: boolean): void {
     this.#input.setQuiet(address, quiet)
   }
 }

@@ -4,7 +4,7 @@
  */
 import {
   type Connection,
-  type Ipv4Address,
+  type IpAddress,
   type CheckpointPort as Port,
   StackError,
   TcpState,
@@ -38,9 +38,9 @@ export class CheckpointPort implements Port {
     if (key === undefined) {
       key = {
         binding: this.#binding,
-        localAddress: connection.localAddress as Ipv4Address,
+        localAddress: connection.localAddress as IpAddress,
         localPort: connection.localPort,
-        remoteAddress: connection.remoteAddress as Ipv4Address,
+        remoteAddress: connection.remoteAddress as IpAddress,
         remotePort: connection.remotePort,
       }
       this.#committed.set(connection, key)

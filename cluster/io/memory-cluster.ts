@@ -3,7 +3,7 @@
  * first look and for tests of applications. A node that crashes here just falls silent and keeps nothing.
  */
 import { createHash } from 'node:crypto'
-import { createNet, Hub, type Ipv4Address, type Net, type Nic, Stack } from '../../stack/index.js'
+import { createNet, Hub, type IpAddress, type Net, type Nic, Stack } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { systemClock } from '../../stack/io/system-clock.js'
 import { SystemRng } from '../../stack/io/system-rng.js'
@@ -79,7 +79,7 @@ export class MemoryCluster {
   }
 
   /** A client on the hub with an address of its own: its sockets, shaped as `node:net`. */
-  client(address: Ipv4Address, prefix: number): Net {
+  client(address: IpAddress, prefix: number): Net {
     const stack = this.#newStack()
     const driver = new Driver<Nic>(stack, systemClock)
     const port = this.hub.addPort(0x02_63_00_00_00_00 + ++this.#macs)

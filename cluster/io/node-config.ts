@@ -3,12 +3,7 @@
  */
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import {
-  type MacAddress,
-  parseIpv4Address,
-  parseMacAddress,
-  StackError,
-} from '../../stack/index.js'
+import { type MacAddress, parseIpAddress, parseMacAddress, StackError } from '../../stack/index.js'
 import { type Binding, parseBinding } from '../binding.js'
 import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
 
@@ -116,7 +111,7 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
       fail('binding.ports', `${show(ports)} is no range of ports; write "80" or "1-65535"`)
     }
     const host = control.host ?? '127.0.0.1'
-    parseIpv4Address(String(host), 'control.host')
+    parseIpAddress(String(host), 'control.host')
     return {
       id: integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail),
       cluster: text(fields, 'cluster', 'main', fail),

@@ -7,13 +7,13 @@ import { EventEmitter } from 'node:events'
 import {
   createNet,
   DropReason,
-  formatIpv4Address,
-  type Ipv4Address,
+  formatIpAddress,
+  type IpAddress,
   type LinkEndpoint,
   type Millis,
   type Net,
   type Nic,
-  parseIpv4Address,
+  parseIpAddress,
   type Stack,
   StackError,
 } from '../../stack/index.js'
@@ -117,7 +117,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         incarnation: nextIncarnation(parts.mirrorStore, parts.driver.now()),
         cluster: config.cluster,
         binding: config.binding,
-        controlAddress: parseIpv4Address(config.controlHost, 'control.host'),
+        controlAddress: parseIpAddress(config.controlHost, 'control.host'),
         controlPort: parts.controlPort,
         heartbeatPort: parts.beats.port,
         fence: parts.fenceTarget,
@@ -277,7 +277,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   }
 
   #meet({ node, controlAddress, controlPort, heartbeatPort }: Action & { kind: 'meet' }): void {
-    const host = formatIpv4Address(controlAddress as Ipv4Address)
+    const host = formatIpAddress(controlAddress as IpAddress)
     this.#known.add(node)
     const { control, beats } = this.#parts
     control.addPeer(node, host, controlPort)

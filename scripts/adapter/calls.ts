@@ -3,12 +3,7 @@
  * what left meanwhile. The stack is made at the first request that needs it, so that the options that hold for the whole
  * stack can be set before.
  */
-import {
-  type Ipv4Address,
-  parseIpv4Address,
-  StackError,
-  TCP_STATE_NAMES,
-} from '../../stack/index.js'
+import { type IpAddress, parseIpAddress, StackError, TCP_STATE_NAMES } from '../../stack/index.js'
 import { Descriptor, failed, type Result } from './descriptor.js'
 import { type Departure, RawLink } from './raw-link.js'
 import { type StackSettings, setSocketOption, type Unsupported } from './socket-options.js'
@@ -34,8 +29,8 @@ export interface Answer {
 }
 
 interface Network {
-  readonly local: Ipv4Address
-  readonly remote: Ipv4Address
+  readonly local: IpAddress
+  readonly remote: IpAddress
   readonly mtu: number
   readonly seed: number
 }
@@ -75,8 +70,8 @@ export class Calls {
   #init(request: Request): Answer {
     if (this.#network !== null) throw new StackError('EINVAL', 'init comes once, and first')
     this.#network = {
-      local: parseIpv4Address(String(request.local), 'local'),
-      remote: parseIpv4Address(String(request.remote), 'remote'),
+      local: parseIpAddress(String(request.local), 'local'),
+      remote: parseIpAddress(String(request.remote), 'remote'),
       mtu: readInteger(request.mtu ?? 1500, 'mtu', MIN_MTU),
       seed: readInteger(request.seed ?? 1, 'seed', 0),
     }
@@ -131,7 +126,7 @@ export class Calls {
       case 'connect':
         return socket.connect(
           this.#openLink(),
-          parseIpv4Address(String(args[1])),
+          parseIpAddress(String(args[1])),
           readInteger(args[2], 'port', 1, 0xffff),
         )
       case 'read':
@@ -161,7 +156,7 @@ export class Calls {
   }
 
   #bind(socket: Descriptor, text: unknown, port: number): Result {
-    const address = parseIpv4Address(String(text))
+    const address = parseIpAddress(String(text))
     const any = address === 0
     if (!any && address !== this.#network?.local) return failed('EADDRNOTAVAIL')
     for (const other of this.#sockets.values()) {

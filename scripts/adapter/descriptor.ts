@@ -7,7 +7,7 @@
  */
 import {
   type Connection,
-  type Ipv4Address,
+  type IpAddress,
   StackError,
   type TcpListener,
   TcpState,
@@ -26,7 +26,7 @@ export interface Result {
 
 const NOTHING = new Uint8Array(0)
 /** The address of a socket that listens on all of them. */
-const UNSPECIFIED = 0 as Ipv4Address
+const UNSPECIFIED = 0 as IpAddress
 
 export const DONE: Result = { ret: 0 }
 
@@ -43,7 +43,7 @@ export class Descriptor {
   resetsOnClose = false
   /** Octets that may wait to be acknowledged; null: as many as the stack takes. */
   sendLimit: number | null = null
-  localAddress: Ipv4Address | null = null
+  localAddress: IpAddress | null = null
   localPort = 0
   #errorTaken = false
   #connectReported = false
@@ -65,7 +65,7 @@ export class Descriptor {
     return child
   }
 
-  bind(address: Ipv4Address | null, port: number): Result {
+  bind(address: IpAddress | null, port: number): Result {
     if (this.localPort !== 0 || this.connection !== null || this.listener !== null) {
       return failed('EINVAL')
     }
@@ -87,7 +87,7 @@ export class Descriptor {
     }
   }
 
-  connect(link: RawLink, address: Ipv4Address, port: number): Result {
+  connect(link: RawLink, address: IpAddress, port: number): Result {
     if (this.listener !== null) return failed('EISCONN')
     if (this.connection !== null) return this.#connectAgain(this.connection)
     try {

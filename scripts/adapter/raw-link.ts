@@ -3,14 +3,7 @@
  * Ethernet, so each packet gets a header on the way in and loses it on the way out; the one neighbour's address is known
  * from the start and never asked for. Times are whole microseconds of virtual time.
  */
-import {
-  Frame,
-  type Ipv4Address,
-  type Nic,
-  type Rng,
-  Stack,
-  StackError,
-} from '../../stack/index.js'
+import { Frame, type IpAddress, type Nic, type Rng, Stack, StackError } from '../../stack/index.js'
 
 const OWN_MAC = 0x02_00_00_00_00_01
 const PEER_MAC = 0x02_00_00_00_00_02
@@ -24,9 +17,9 @@ const MAX_IDLE_TURNS = 1000
 export type Departure = readonly [number, string]
 
 export interface RawLinkOptions {
-  readonly local: Ipv4Address
+  readonly local: IpAddress
   /** The one host that can be reached. */
-  readonly remote: Ipv4Address
+  readonly remote: IpAddress
   readonly mtu: number
   readonly seed: number
   /** Octets an application may leave unread. */
@@ -36,7 +29,7 @@ export interface RawLinkOptions {
 export class RawLink {
   readonly stack: Stack
   readonly #nic: Nic
-  readonly #remote: Ipv4Address
+  readonly #remote: IpAddress
   readonly #frame: Frame
   readonly #sent: Departure[] = []
   #nowUs: number

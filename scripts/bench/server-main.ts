@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { parseBinding } from '../../cluster/binding.js'
 import { NO_CHECKPOINT, purge } from '../../cluster/retention.js'
 import { Snooper } from '../../cluster/snooper.js'
-import { DropCounters, NEVER, parseIpv4Address, parseMacAddress, Stack } from '../../stack/index.js'
+import { DropCounters, NEVER, parseIpAddress, parseMacAddress, Stack } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { systemClock } from '../../stack/io/system-clock.js'
 import { SystemRng } from '../../stack/io/system-rng.js'
@@ -35,7 +35,7 @@ const stack = new Stack({
 })
 const driver = new Driver<Nic>(stack, systemClock)
 const nic = stack.addNic({ mac: tap.mac, mtu: tap.mtu, offload: tap.offload })
-const local = parseIpv4Address(address)
+const local = parseIpAddress(address)
 if (role === 'serve') serve()
 else snoop()
 driver.attach(nic, tap)

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startApp } from '../../apps/index.js'
 import { checkNodeConfig, MemoryCluster } from '../../cluster/io/index.js'
-import { type Net, parseIpv4Address, StackError } from '../../stack/index.js'
+import { type Net, parseIpAddress, StackError } from '../../stack/index.js'
 import type { Stall } from '../lab/wire-monitor.js'
 import { parseIpv4, WireProgress } from '../lab/wire-progress.js'
 import type { Cause, Failure, NodePhase, Transfer, World, WorldOptions } from './world.js'
@@ -40,7 +40,7 @@ class MemoryWorld implements World {
       onFrame: (f) => this.#progress.observe(f.bytes, f.view, f.start, f.end, performance.now()),
       onBatchEnd: () => {},
     })
-    this.#client = this.#cluster.client(parseIpv4Address(CLIENT), 24)
+    this.#client = this.#cluster.client(parseIpAddress(CLIENT), 24)
   }
 
   async #start(id: number): Promise<void> {

@@ -7,6 +7,7 @@
 import { DropReason } from '../base/counters.js'
 import type { Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
+import type { IpAddress } from '../wire/ip-address.js'
 import {
   DEFAULT_TTL,
   DONT_FRAGMENT,
@@ -39,14 +40,14 @@ export function receiveIpv4(
 }
 
 /** What the destination `dst` is to the host that has the address `local` with a prefix of `prefix` bits. */
-export function destinationKind(dst: Ipv4Address, local: Ipv4Address, prefix: number): Destination {
+export function destinationKind(dst: IpAddress, local: IpAddress, prefix: number): Destination {
   if (dst === local) return Destination.OURS
   if (isMulticast(dst)) return Destination.MULTICAST
   return isBroadcast(dst, local, prefix) ? Destination.BROADCAST : Destination.OTHER
 }
 
 /** True when `address` is a broadcast address of the subnet of `local`: never a source, never a TCP peer. */
-export function isOwnBroadcast(address: Ipv4Address, local: Ipv4Address, prefix: number): boolean {
+export function isOwnBroadcast(address: IpAddress, local: IpAddress, prefix: number): boolean {
   return isBroadcast(address, local, prefix)
 }
 

@@ -12,7 +12,8 @@
 import { type Millis, NEVER } from '../base/time.js'
 import type { ArpPacket } from '../wire/arp.js'
 import { BROADCAST_MAC, isUnicastMac, type MacAddress } from '../wire/ethernet.js'
-import { type Ipv4Address, isUnicast, UNSPECIFIED } from '../wire/ipv4.js'
+import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
+import { isUnicast } from '../wire/ipv4.js'
 
 /** `lookup`'s answer when no address is known. */
 export const UNRESOLVED: MacAddress = -1
@@ -29,7 +30,7 @@ export const REQUEST_INTERVAL_MS: Millis = 1000
 export const MAX_REQUESTS = 3
 
 interface Neighbor {
-  readonly ip: Ipv4Address
+  readonly ip: IpAddress
   /** UNRESOLVED until the first answer. */
   mac: MacAddress
   /** When the mapping was last confirmed. */
@@ -42,7 +43,7 @@ interface Neighbor {
 
 /** A request to send: filled by `pollRequest`, borrowed until the next call. */
 export class ArpRequest {
-  targetIp: Ipv4Address = UNSPECIFIED
+  targetIp: IpAddress = UNSPECIFIED
   /** Where to send the frame: broadcast, or the known address when an old mapping is being confirmed. */
   destination: MacAddress = BROADCAST_MAC
 }
@@ -56,7 +57,7 @@ export class NeighborCache {
   /** Addresses given up after MAX_REQUESTS. */
   failures = 0
   // Those that never answered and that `pollFailure` has not told yet.
-  readonly #failed: Ipv4Address[] = []
+  readonly #failed: IpAddress[] = []
   #failedAt: Millis = NEVER
 
   get size(): number {
@@ -64,13 +65,13 @@ export class NeighborCache {
   }
 
   /** The address of `ip`, or UNRESOLVED. Old mappings count; `solicit` has them confirmed. */
-  lookup(ip: Ipv4Address): MacAddress {
+  lookup(ip: IpAddress): MacAddress {
     const entry = this.#entries.get(ip)
     return entry === undefined ? UNRESOLVED : entry.mac
   }
 
   /** True when `ip` is unknown or its mapping is old: the moment to call `solicit`. */
-  needsRequest(ip: Ipv4Address, now: Millis): boolean {
+  needsRequest(ip: IpAddress, now: Millis): boolean {
     const entry = this.#entries.get(ip)
     if (entry === undefined) return true
     return entry.requestAt === NEVER && now - entry.learnedAt >= REACHABLE_MS
@@ -80,7 +81,7 @@ export class NeighborCache {
    * Starts asking for `ip` unless that goes on already; the first request is due at once. False when too many addresses
    * are being asked for, or `ip` cannot be a host's.
    */
-  solicit(ip: Ipv4Address, now: Millis): boolean {
+  solicit(ip: IpAddress, now: Millis): boolean {
     let entry = this.#entries.get(ip)
     if (entry !== undefined && entry.requestAt !== NEVER) return true
     if (this.#pending.length >= MAX_PENDING_NEIGHBORS || !isUnicast(ip)) return false
@@ -96,13 +97,13 @@ export class NeighborCache {
   }
 
   /** True while the first answer for `ip` is awaited: packets for it may be queued. */
-  isPending(ip: Ipv4Address): boolean {
+  isPending(ip: IpAddress): boolean {
     const entry = this.#entries.get(ip)
     return entry !== undefined && entry.mac === UNRESOLVED
   }
 
   /** Notes that `ip` is at `mac`, whether it was known or not. False when the pair cannot be a host's. */
-  learn(ip: Ipv4Address, mac: MacAddress, now: Millis): boolean {
+  learn(ip: IpAddress, mac: MacAddress, now: Millis): boolean {
     if (!isUnicast(ip) || !isUnicastMac(mac)) return false
     const known = this.#entries.get(ip)
     if (known === undefined && !this.#makeRoom()) return false
@@ -116,7 +117,7 @@ export class NeighborCache {
   }
 
   /** Notes that `ip` is at `mac` if `ip` is in the cache; else nothing. True when the cache took it. */
-  update(ip: Ipv4Address, mac: MacAddress, now: Millis): boolean {
+  update(ip: IpAddress, mac: MacAddress, now: Millis): boolean {
     return this.#entries.has(ip) && this.learn(ip, mac, now)
   }
 
@@ -130,7 +131,7 @@ export class NeighborCache {
       : this.update(packet.senderIp, packet.senderMac, now)
   }
 
-  forget(ip: Ipv4Address): void {
+  forget(ip: IpAddress): void {
     const entry = this.#entries.get(ip)
     if (entry === undefined) return
     this.#entries.delete(ip)
@@ -160,7 +161,7 @@ export class NeighborCache {
    * An address that was given up and was not known before, each time once; or UNSPECIFIED. Whoever waits for it waits in vain
    * (RFC 1122 §2.4). The owner of a mapping that grew old and is forgotten may still answer a new question.
    */
-  pollFailure(now: Millis): Ipv4Address {
+  pollFailure(now: Millis): IpAddress {
     for (let i = this.#pending.length - 1; i >= 0; i--) {
       const entry = this.#pending[i] as Neighbor
       if (entry.requestAt <= now && entry.requests >= MAX_REQUESTS) this.#giveUp(entry)

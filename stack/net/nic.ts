@@ -21,12 +21,12 @@ import {
 } from '../wire/ethernet.js'
 import type { Frame } from '../wire/frame.js'
 import { HEADROOM } from '../wire/frame.js'
+import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 import {
   directedBroadcast,
   type Ipv4Address,
   isMulticast,
   LIMITED_BROADCAST,
-  UNSPECIFIED,
 } from '../wire/ipv4.js'
 import { FrameQueue } from './frame-queue.js'
 import { ArpRequest, NeighborCache, UNRESOLVED } from './neighbor.js'
@@ -37,7 +37,7 @@ export type AddressState = 'assigned' | 'observed'
 
 /** An address of a NIC. */
 export interface NicAddress {
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   readonly prefix: number
   readonly state: AddressState
 }
@@ -67,7 +67,7 @@ const MAX_OUTBOX = 256
 const MAX_UNRESOLVED = 64
 
 interface Announcement {
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   readonly since: Millis
   next: number
   /** Behind the last one to send. */
@@ -101,7 +101,7 @@ export class Nic {
   readonly #addresses = new Map<number, NicAddress>()
   readonly #outbox: FrameQueue
   readonly #unresolved: FrameQueue
-  readonly #unresolvedHops: Ipv4Address[] = []
+  readonly #unresolvedHops: IpAddress[] = []
   #announcements: Announcement[] = []
   readonly #arp = new ArpPacket()
   readonly #request = new ArpRequest()
@@ -130,11 +130,11 @@ export class Nic {
     return this.#addresses.values()
   }
 
-  addressOf(address: Ipv4Address): NicAddress | undefined {
+  addressOf(address: IpAddress): NicAddress | undefined {
     return this.#addresses.get(address)
   }
 
-  isAssigned(address: Ipv4Address): boolean {
+  isAssigned(address: IpAddress): boolean {
     return this.#addresses.get(address)?.state === 'assigned'
   }
 
@@ -145,7 +145,7 @@ export class Nic {
   }
 
   /** The assigned address whose subnet's hosts are all meant by `address`; undefined when it is no broadcast here. */
-  broadcastOf(address: Ipv4Address): NicAddress | undefined {
+  broadcastOf(address: IpAddress): NicAddress | undefined {
     for (const own of this.#addresses.values()) {
       if (own.state !== 'assigned') continue
       if (address === LIMITED_BROADCAST) return own
@@ -155,13 +155,13 @@ export class Nic {
   }
 
   /** True when `dst` means many hosts: they are reached without a neighbour's address. */
-  isGroup(dst: Ipv4Address): boolean {
+  isGroup(dst: IpAddress): boolean {
     return isMulticast(dst) || this.broadcastOf(dst) !== undefined
   }
 
   /** Adds an address, or changes its state. Its prefix becomes a route. */
   // allocates: once per change of an address
-  setAddress(address: Ipv4Address, prefix: number, state: AddressState): void {
+  setAddress(address: IpAddress, prefix: number, state: AddressState): void {
     if (!this.#addresses.has(address)) this.routes.addOnLink(address, prefix)
     this.#addresses.set(address, { address, prefix, state })
     if (state === 'assigned') return
@@ -170,7 +170,7 @@ export class Nic {
   }
 
   // allocates: once per change of an address
-  removeAddress(address: Ipv4Address): void {
+  removeAddress(address: IpAddress): void {
     const known = this.#addresses.get(address)
     if (known === undefined) return
     this.#addresses.delete(address)
@@ -184,7 +184,7 @@ export class Nic {
    * request, because caches that were updated a moment ago ignore replies.
    */
   // allocates: once per announcement
-  announce(address: Ipv4Address, now: Millis): void {
+  announce(address: IpAddress, now: Millis): void {
     this.#announcements = this.#announcements.filter((a) => a.address !== address)
     this.#announcements.push({ address, since: now, next: 0, end: ANNOUNCE_AT_MS.length })
   }
@@ -192,7 +192,7 @@ export class Nic {
   // RFC 5227 §2.4 (c): one announcement, and not again for a while, or two hosts that both defend would never end. It waits
   // for the next poll: the address may be given up until then (D3).
   // allocates: once per defence
-  #defend(address: Ipv4Address, now: Millis): void {
+  #defend(address: IpAddress, now: Millis): void {
     const last = this.#defendedAt.get(address) ?? Number.NEGATIVE_INFINITY
     if (now - last < DEFEND_INTERVAL_MS) return
     this.#defendedAt.set(address, now)
@@ -201,13 +201,13 @@ export class Nic {
   }
 
   /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
-  askUnicast(source: Ipv4Address, target: Ipv4Address, targetMac: MacAddress): void {
+  askUnicast(source: IpAddress, target: IpAddress, targetMac: MacAddress): void {
     const frame = this.#outbox.add()
     if (frame === null) {
       this.drops.count(DropReason.LINK_QUEUE_FULL)
       return
     }
-    emitArp(frame, ArpOperation.REQUEST, this.mac, source, 0, target)
+    this.#emitRequest(frame, source, target)
     this.#seal(frame, targetMac, EtherType.ARP, source)
   }
 
@@ -252,7 +252,7 @@ export class Nic {
    * The end of the way out: finds the next hop of the IP datagram in `frame` and writes the Ethernet header. False: the
    * frame does not leave now, because its source is not assigned or the next hop is being asked for.
    */
-  egress(frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): boolean {
+  egress(frame: Frame, src: IpAddress, dst: IpAddress, now: Millis): boolean {
     if (!this.isAssigned(src)) {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
       return false
@@ -273,7 +273,7 @@ export class Nic {
   }
 
   /** The same for a destination of which `isGroup` is true. */
-  egressGroup(frame: Frame, src: Ipv4Address, dst: Ipv4Address): boolean {
+  egressGroup(frame: Frame, src: IpAddress, dst: IpAddress): boolean {
     if (!this.isAssigned(src)) {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
       return false
@@ -296,7 +296,7 @@ export class Nic {
   }
 
   /** Completes the frame that `newDatagram` gave. */
-  queueDatagram(frame: Frame, src: Ipv4Address, dst: Ipv4Address, now: Millis): void {
+  queueDatagram(frame: Frame, src: IpAddress, dst: IpAddress, now: Millis): void {
     const leaves = this.isGroup(dst)
       ? this.egressGroup(frame, src, dst)
       : this.egress(frame, src, dst, now)
@@ -308,7 +308,7 @@ export class Nic {
   }
 
   /** A neighbour that was given up, or UNSPECIFIED; what waited for it is dropped. */
-  pollFailure(now: Millis): Ipv4Address {
+  pollFailure(now: Millis): IpAddress {
     const hop = this.neighbors.pollFailure(now)
     if (hop !== UNSPECIFIED) this.#resolve()
     return hop
@@ -336,7 +336,7 @@ export class Nic {
         a.next++
         const frame = this.#outbox.add()
         if (frame === null) return
-        emitArp(frame, ArpOperation.REQUEST, this.mac, a.address, 0, a.address)
+        this.#emitRequest(frame, a.address, a.address)
         this.#seal(frame, BROADCAST_MAC, EtherType.ARP, a.address)
       }
       if (a.next >= a.end) this.#announcements.splice(i, 1)
@@ -349,13 +349,18 @@ export class Nic {
       if (own.state !== 'assigned') continue
       const frame = this.#outbox.add()
       if (frame === null) return
-      emitArp(frame, ArpOperation.REQUEST, this.mac, own.address, 0, request.targetIp)
+      this.#emitRequest(frame, own.address, request.targetIp)
       this.#seal(frame, request.destination, EtherType.ARP, own.address)
       return
     }
   }
 
-  #hold(frame: Frame, hop: Ipv4Address): void {
+  #emitRequest(frame: Frame, source: IpAddress, target: IpAddress): void {
+    const operation = ArpOperation.REQUEST
+    emitArp(frame, operation, this.mac, source as Ipv4Address, 0, target as Ipv4Address)
+  }
+
+  #hold(frame: Frame, hop: IpAddress): void {
     if (!this.neighbors.isPending(hop)) {
       this.drops.count(DropReason.NEIGHBOR_UNRESOLVED)
       return
@@ -374,7 +379,7 @@ export class Nic {
   #resolve(): void {
     for (let left = this.#unresolvedHops.length; left > 0; left--) {
       const frame = this.#unresolved.take() as Frame
-      const hop = this.#unresolvedHops.shift() as Ipv4Address
+      const hop = this.#unresolvedHops.shift() as IpAddress
       const mac = this.neighbors.lookup(hop)
       if (mac === UNRESOLVED) {
         this.#hold(frame, hop)
@@ -386,14 +391,14 @@ export class Nic {
         continue
       }
       out.copyFrom(frame)
-      const src = frame.view.getInt32(frame.start + 12) as Ipv4Address
+      const src = frame.view.getInt32(frame.start + 12) as IpAddress
       if (this.isAssigned(src)) this.#seal(out, mac, EtherType.IPV4, src)
       else this.#outbox.cancel()
     }
   }
 
   // The one place where a frame that speaks for an address gets its Ethernet header: the egress guard.
-  #seal(frame: Frame, dst: MacAddress, etherType: number, speaker: Ipv4Address): void {
+  #seal(frame: Frame, dst: MacAddress, etherType: number, speaker: IpAddress): void {
     frame.leased = this.isAssigned(speaker)
     if (!frame.leased) {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)

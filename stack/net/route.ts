@@ -5,34 +5,35 @@
  * up allocates nothing.
  */
 import { StackError } from '../base/errors.js'
-import { formatIpv4Address, type Ipv4Address, inPrefix, UNSPECIFIED } from '../wire/ipv4.js'
+import { formatIpAddress, type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
+import { inPrefix } from '../wire/ipv4.js'
 
 /** `nextHop`'s answer when no route leads there. */
-export const NO_ROUTE: Ipv4Address = UNSPECIFIED
+export const NO_ROUTE: IpAddress = UNSPECIFIED
 
 export const MAX_ROUTES = 64
 
 interface Route {
-  readonly destination: Ipv4Address
+  readonly destination: IpAddress
   readonly prefix: number
   /** UNSPECIFIED: the destination is on the link. */
-  readonly gateway: Ipv4Address
+  readonly gateway: IpAddress
 }
 
 export class RouteTable {
   #routes: readonly Route[] = []
 
   /** Adds the prefix of a link: whoever is in it is a neighbour. */
-  addOnLink(address: Ipv4Address, prefix: number): void {
+  addOnLink(address: IpAddress, prefix: number): void {
     this.#add({ destination: address, prefix, gateway: UNSPECIFIED })
   }
 
   /** Adds a gateway for a prefix, by default for everything; it must be on a link that was added before. */
-  addGateway(gateway: Ipv4Address, destination: Ipv4Address = UNSPECIFIED, prefix = 0): void {
+  addGateway(gateway: IpAddress, destination: IpAddress = UNSPECIFIED, prefix = 0): void {
     if (this.nextHop(gateway) !== gateway) {
       throw new StackError(
         'ERR_GATEWAY_UNREACHABLE',
-        `gateway ${formatIpv4Address(gateway)} is not on a link; give the interface an address in the gateway's subnet first`,
+        `gateway ${formatIpAddress(gateway)} is not on a link; give the interface an address in the gateway's subnet first`,
       )
     }
     this.#add({ destination, prefix, gateway })
@@ -42,7 +43,7 @@ export class RouteTable {
    * Takes away one route: that of the address or destination it was added for. Another address of the same prefix keeps
    * its own.
    */
-  remove(destination: Ipv4Address, prefix: number): void {
+  remove(destination: IpAddress, prefix: number): void {
     const index = this.#routes.findIndex(
       (route) => route.prefix === prefix && route.destination === destination,
     )
@@ -50,7 +51,7 @@ export class RouteTable {
   }
 
   /** The neighbour to whom a datagram for `dst` is handed, or NO_ROUTE. */
-  nextHop(dst: Ipv4Address): Ipv4Address {
+  nextHop(dst: IpAddress): IpAddress {
     const routes = this.#routes
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i]

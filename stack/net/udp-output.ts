@@ -4,6 +4,7 @@
  */
 import type { Millis } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
+import type { IpAddress } from '../wire/ip-address.js'
 import { IPV4_HEADER_LENGTH, IpProtocol, type Ipv4Address } from '../wire/ipv4.js'
 import { emitUdp, UDP_HEADER_LENGTH } from '../wire/udp.js'
 import { queueFragments } from './fragmentation.js'
@@ -15,14 +16,14 @@ import type { OutgoingDatagram } from './udp.js'
 /** Where something leaves the stack: from which address, by which NIC. */
 export interface Departure {
   readonly nic: Nic
-  readonly address: Ipv4Address
+  readonly address: IpAddress
 }
 
 /** The assigned address, `local` or any, from which `remote` is reached; null when there is none. */
 export function departureTo(
   nics: readonly Nic[],
-  remote: Ipv4Address,
-  local: Ipv4Address | null,
+  remote: IpAddress,
+  local: IpAddress | null,
 ): Departure | null {
   for (const nic of nics) {
     const group = nic.isGroup(remote)
@@ -44,7 +45,9 @@ export class UdpOutput {
 
   /** True: `frame` holds the datagram and can leave now. False: it waits in the NIC's queue, as fragments or for a neighbour. */
   depart(datagram: OutgoingDatagram, nic: Nic, frame: Frame, now: Millis): boolean {
-    const { data, src, srcPort, dst, dstPort, ttl } = datagram
+    const { data, srcPort, dstPort, ttl } = datagram
+    const src = datagram.src as Ipv4Address
+    const dst = datagram.dst as Ipv4Address
     const fits = data.length + UDP_HEADER_LENGTH + IPV4_HEADER_LENGTH <= nic.mtu
     frame.reset()
     frame.bytes.set(data, frame.start)

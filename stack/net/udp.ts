@@ -8,14 +8,8 @@ import { DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
 import type { Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import {
-  DEFAULT_TTL,
-  formatIpv4Address,
-  IPV4_HEADER_LENGTH,
-  type Ipv4Address,
-  isMulticast,
-  UNSPECIFIED,
-} from '../wire/ipv4.js'
+import { formatIpAddress, type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
+import { DEFAULT_TTL, IPV4_HEADER_LENGTH, isMulticast } from '../wire/ipv4.js'
 import { UDP_HEADER_LENGTH, type UdpHeader } from '../wire/udp.js'
 
 /** Octets of data in a datagram at most. */
@@ -34,7 +28,7 @@ export const UdpEvent = { READABLE: 1, ERROR: 2 } as const
 /** A datagram that arrived. The data is the reader's. */
 export interface ReceivedDatagram {
   readonly data: Uint8Array
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   readonly port: number
 }
 
@@ -42,9 +36,9 @@ export interface ReceivedDatagram {
 export interface OutgoingDatagram {
   readonly socket: UdpSocket
   readonly data: Uint8Array
-  readonly src: Ipv4Address
+  readonly src: IpAddress
   readonly srcPort: number
-  readonly dst: Ipv4Address
+  readonly dst: IpAddress
   readonly dstPort: number
   readonly ttl: number
 }
@@ -52,11 +46,11 @@ export interface OutgoingDatagram {
 /** One socket. Made by `Udp.bind`, closed by `Udp.close`. */
 export class UdpSocket {
   /** UNSPECIFIED: on every address of the stack. */
-  readonly localAddress: Ipv4Address
+  readonly localAddress: IpAddress
   readonly localPort: number
   readonly reuseAddress: boolean
   /** The only peer, or UNSPECIFIED and 0: anybody. */
-  remoteAddress: Ipv4Address = UNSPECIFIED
+  remoteAddress: IpAddress = UNSPECIFIED
   remotePort = 0
   /** May send to broadcast addresses. */
   broadcast = false
@@ -81,7 +75,7 @@ export class UdpSocket {
   #next = 0
   #cost = 0
 
-  constructor(localAddress: Ipv4Address, localPort: number, reuseAddress: boolean) {
+  constructor(localAddress: IpAddress, localPort: number, reuseAddress: boolean) {
     this.localAddress = localAddress
     this.localPort = localPort
     this.reuseAddress = reuseAddress
@@ -125,7 +119,7 @@ export class Udp {
   }
 
   /** Binds a socket; port 0 asks for an ephemeral one. Throws EADDRINUSE unless all on that port may share it. */
-  bind(address: Ipv4Address, port: number, reuseAddress = false): UdpSocket {
+  bind(address: IpAddress, port: number, reuseAddress = false): UdpSocket {
     const number = port === 0 ? this.#ephemeralPort(address) : port
     if (this.#isTaken(address, number, reuseAddress)) {
       throw new StackError(
@@ -152,13 +146,7 @@ export class Udp {
    * Queues a copy of `data` to be sent from `src`. Throws EMSGSIZE when no datagram can be so long and ENOBUFS when too much
    * waits already.
    */
-  send(
-    socket: UdpSocket,
-    data: Uint8Array,
-    src: Ipv4Address,
-    dst: Ipv4Address,
-    port: number,
-  ): void {
+  send(socket: UdpSocket, data: Uint8Array, src: IpAddress, dst: IpAddress, port: number): void {
     if (data.length > MAX_UDP_DATA) {
       const text = `${data.length} octets are too many for a datagram: send at most ${MAX_UDP_DATA}`
       throw new StackError('EMSGSIZE', text)
@@ -198,8 +186,8 @@ export class Udp {
   receive(
     header: UdpHeader,
     frame: Frame,
-    src: Ipv4Address,
-    dst: Ipv4Address,
+    src: IpAddress,
+    dst: IpAddress,
     group: boolean,
   ): DropReason {
     if (!this.#ports.has(header.dstPort)) return DropReason.UDP_NO_PORT
@@ -210,9 +198,9 @@ export class Udp {
   /** Gives `data` to the socket it is for, or to all when it was sent to many hosts. It is not copied. */
   deliver(
     data: Uint8Array,
-    src: Ipv4Address,
+    src: IpAddress,
     srcPort: number,
-    dst: Ipv4Address,
+    dst: IpAddress,
     dstPort: number,
     group: boolean,
   ): DropReason {
@@ -239,9 +227,9 @@ export class Udp {
 
   /** An ICMP error about a datagram of ours: the connected socket that sent it is told. */
   handleUnreachable(
-    src: Ipv4Address,
+    src: IpAddress,
     srcPort: number,
-    dst: Ipv4Address,
+    dst: IpAddress,
     dstPort: number,
     error: string,
   ): void {
@@ -254,7 +242,7 @@ export class Udp {
   }
 
   /** A neighbour was given up: sockets whose only peer is reached by way of it are told. */
-  handleLostNeighbor(isBehind: (peer: Ipv4Address) => boolean): void {
+  handleLostNeighbor(isBehind: (peer: IpAddress) => boolean): void {
     for (const sockets of this.#ports.values()) {
       for (const socket of sockets) {
         if (!socket.connected || !isBehind(socket.remoteAddress)) continue
@@ -279,7 +267,7 @@ export class Udp {
     this.#ready.push(socket)
   }
 
-  #isTaken(address: Ipv4Address, port: number, reuseAddress: boolean): boolean {
+  #isTaken(address: IpAddress, port: number, reuseAddress: boolean): boolean {
     const sockets = this.#ports.get(port) ?? []
     return sockets.some(
       (other) =>
@@ -291,13 +279,13 @@ export class Udp {
   }
 
   // RFC 6056 §3.3.1, random: tries the whole range once from a random start.
-  #ephemeralPort(address: Ipv4Address): number {
+  #ephemeralPort(address: IpAddress): number {
     const start = this.#rng.u32() % EPHEMERAL_COUNT
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
       const port = FIRST_EPHEMERAL + ((start + i) % EPHEMERAL_COUNT)
       if (!this.#isTaken(address, port, false)) return port
     }
-    const where = address === UNSPECIFIED ? 'this stack' : formatIpv4Address(address)
+    const where = address === UNSPECIFIED ? 'this stack' : formatIpAddress(address)
     throw new StackError('EADDRINUSE', `every ephemeral UDP port of ${where} is in use`)
   }
 }
@@ -305,9 +293,9 @@ export class Udp {
 // How well the socket fits the datagram; 0: it is not for this socket. A datagram to a group has no address of ours.
 function rankOf(
   socket: UdpSocket,
-  src: Ipv4Address,
+  src: IpAddress,
   srcPort: number,
-  dst: Ipv4Address,
+  dst: IpAddress,
   group: boolean,
 ): number {
   if (socket.connected && (socket.remoteAddress !== src || socket.remotePort !== srcPort)) return 0

@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { StackError } from '../base/errors.js'
 import { DEFAULT_UDP_BUFFER, UdpEvent, type UdpSocket } from '../net/udp.js'
-import { type Ipv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 import type { LookupCallback } from './connect-arguments.js'
 import {
   alreadyConnected,
@@ -45,7 +45,7 @@ export interface DgramOptions {
     | undefined
 }
 
-type Resolved = (address: Ipv4Address) => void
+type Resolved = (address: IpAddress) => void
 
 /** A UDP socket. Events: `listening`, `message`, `connect`, `error`, `close`. */
 export class DgramSocket extends DgramSettings {
@@ -154,7 +154,7 @@ export class DgramSocket extends DgramSettings {
     })
   }
 
-  #transmit(socket: UdpSocket, request: SendRequest, address: Ipv4Address, port: number): void {
+  #transmit(socket: UdpSocket, request: SendRequest, address: IpAddress, port: number): void {
     const { data, callback } = request
     if (socket.closed) return
     const host = this.#host()

@@ -6,7 +6,7 @@ import { isIP } from 'node:net'
 import type { Millis } from '../base/time.js'
 import type { Stack } from '../stack.js'
 import type { Connection } from '../tcp/connection.js'
-import { formatIpv4Address, type Ipv4Address, parseIpv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+import { formatIpAddress, type IpAddress, parseIpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 
 /** Takes checkpoints of connections (A2); given by the cluster. */
 export interface CheckpointPort {
@@ -31,9 +31,9 @@ export interface CheckpointPort {
 /** Names of addresses other than their dotted form. */
 export interface AddressNames {
   /** The address that is meant by `host`, or undefined when this is no name of ours. */
-  resolve(host: string): Ipv4Address | undefined
+  resolve(host: string): IpAddress | undefined
   /** How the application sees `address`. */
-  present(address: Ipv4Address): string
+  present(address: IpAddress): string
 }
 
 /** One stack with an event loop. */
@@ -50,14 +50,14 @@ export interface StackHost {
 }
 
 /** The address that `host` means on this stack: a dotted address or one of its names. Undefined: neither. */
-export function resolveHost(host: StackHost, name: string): Ipv4Address | undefined {
+export function resolveHost(host: StackHost, name: string): IpAddress | undefined {
   const own = host.names?.resolve(name)
   if (own !== undefined) return own
   if (name === '' || name === '::') return UNSPECIFIED
-  return isIP(name) === 4 ? parseIpv4Address(name) : undefined
+  return isIP(name) === 4 ? parseIpAddress(name) : undefined
 }
 
 /** How the application sees `address`. */
-export function presentAddress(host: StackHost, address: Ipv4Address): string {
-  return host.names?.present(address) ?? formatIpv4Address(address)
+export function presentAddress(host: StackHost, address: IpAddress): string {
+  return host.names?.present(address) ?? formatIpAddress(address)
 }

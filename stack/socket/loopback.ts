@@ -9,11 +9,11 @@ import { SystemRng } from '../io/system-rng.js'
 import { Hub } from '../link/hub.js'
 import type { Nic } from '../net/nic.js'
 import { Stack } from '../stack.js'
-import { formatIpv4Address, type Ipv4Address, parseIpv4Address } from '../wire/ipv4.js'
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../wire/ip-address.js'
 import type { AddressNames, StackHost } from './host.js'
 
-const SERVER = parseIpv4Address('192.0.2.1')
-const CLIENT = parseIpv4Address('192.0.2.2')
+const SERVER = parseIpAddress('192.0.2.1')
+const CLIENT = parseIpAddress('192.0.2.2')
 const SERVER_MAC = 0x02_00_00_00_00_01
 const CLIENT_MAC = 0x02_00_00_00_00_02
 // Fewer and larger frames, as on a real loopback interface.
@@ -52,7 +52,7 @@ export function newLoopback(mtu: number = MTU): Loopback {
 
 function newEnd(
   hub: Hub,
-  address: Ipv4Address,
+  address: IpAddress,
   mac: number,
   names: AddressNames,
 ): { readonly host: StackHost; readonly driver: Driver<Nic> } {
@@ -82,9 +82,9 @@ function isLocal(host: string): boolean {
   return host === 'localhost' || host.startsWith('127.') || host === '::1'
 }
 
-function present(address: Ipv4Address): string {
+function present(address: IpAddress): string {
   if (address === SERVER || address === CLIENT) return '127.0.0.1'
-  return formatIpv4Address(address)
+  return formatIpAddress(address)
 }
 
 const SERVER_NAMES: AddressNames = {

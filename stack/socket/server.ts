@@ -7,7 +7,7 @@ import type { BlockList } from 'node:net'
 import { StackError } from '../base/errors.js'
 import type { Connection } from '../tcp/connection.js'
 import { DEFAULT_BACKLOG, type TcpListener } from '../tcp/listener.js'
-import { type Ipv4Address, UNSPECIFIED } from '../wire/ipv4.js'
+import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 import { type ListenOptions, listenArguments } from './connect-arguments.js'
 import type { SocketAddress } from './endpoint.js'
 import {
@@ -121,7 +121,7 @@ export class Server extends EventEmitter {
     return null
   }
 
-  #open(host: StackHost, address: Ipv4Address, port: number, backlog: number): TcpListener {
+  #open(host: StackHost, address: IpAddress, port: number, backlog: number): TcpListener {
     if (port !== 0) return host.stack.listen(address, port, backlog)
     const start = Math.floor(Math.random() * PORT_COUNT)
     for (let i = 0; i < PORT_COUNT; i++) {
@@ -166,16 +166,16 @@ export class Server extends EventEmitter {
   #isBlocked(connection: Connection): boolean {
     const { blockList } = this.#options
     if (blockList === undefined) return false
-    return blockList.check(presentAddress(this.#host(), connection.remoteAddress as Ipv4Address))
+    return blockList.check(presentAddress(this.#host(), connection.remoteAddress as IpAddress))
   }
 
   #describe(connection: Connection): DropArgument {
     const host = this.#host()
     return {
-      localAddress: presentAddress(host, connection.localAddress as Ipv4Address),
+      localAddress: presentAddress(host, connection.localAddress as IpAddress),
       localPort: connection.localPort,
       localFamily: 'IPv4',
-      remoteAddress: presentAddress(host, connection.remoteAddress as Ipv4Address),
+      remoteAddress: presentAddress(host, connection.remoteAddress as IpAddress),
       remotePort: connection.remotePort,
       remoteFamily: 'IPv4',
     }
@@ -208,7 +208,7 @@ export class Server extends EventEmitter {
   address(): SocketAddress | null {
     const listener = this.#listener
     if (listener === null) return null
-    const address = presentAddress(this.#host(), listener.address as Ipv4Address)
+    const address = presentAddress(this.#host(), listener.address as IpAddress)
     return { address, family: 'IPv4', port: listener.port }
   }
 

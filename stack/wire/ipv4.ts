@@ -9,9 +9,10 @@ import { DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
 import { internetChecksum, sumOf } from './checksum.js'
 import type { Frame } from './frame.js'
+import type { IpAddress } from './ip-address.js'
 
 /** An IPv4 address as a signed 32-bit integer, 10.0.0.1 being 0x0a000001. */
-export type Ipv4Address = number & { readonly __ipv4: unique symbol }
+export type Ipv4Address = IpAddress & { readonly __ipv4: unique symbol }
 
 export const UNSPECIFIED = 0 as Ipv4Address
 export const LIMITED_BROADCAST = -1 as Ipv4Address
@@ -156,12 +157,12 @@ export function formatIpv4Address(address: Ipv4Address): string {
 }
 
 /** True for 224.0.0.0/4. */
-export function isMulticast(address: Ipv4Address): boolean {
+export function isMulticast(address: IpAddress): boolean {
   return address >>> 28 === 0xe
 }
 
 /** True for 127.0.0.0/8. */
-export function isLoopback(address: Ipv4Address): boolean {
+export function isLoopback(address: IpAddress): boolean {
   return address >>> 24 === 127
 }
 
@@ -171,7 +172,7 @@ export function isReserved(address: Ipv4Address): boolean {
 }
 
 /** True for addresses that one host can have on a link: not in 0/8, 127/8, nor above 223. */
-export function isUnicast(address: Ipv4Address): boolean {
+export function isUnicast(address: IpAddress): boolean {
   const first = address >>> 24
   return first !== 0 && first !== 127 && first < 224
 }
@@ -182,16 +183,16 @@ export function prefixMask(prefix: number): number {
 }
 
 /** True when both addresses share their first `prefix` bits. */
-export function inPrefix(a: Ipv4Address, b: Ipv4Address, prefix: number): boolean {
+export function inPrefix(a: IpAddress, b: IpAddress, prefix: number): boolean {
   return ((a ^ b) & prefixMask(prefix)) === 0
 }
 
 /** The broadcast address of `address`'s subnet; prefixes of 31 and 32 bits have none (RFC 3021) and give the limited one. */
-export function directedBroadcast(address: Ipv4Address, prefix: number): Ipv4Address {
+export function directedBroadcast(address: IpAddress, prefix: number): Ipv4Address {
   return prefix >= 31 ? LIMITED_BROADCAST : ((address | ~prefixMask(prefix)) as Ipv4Address)
 }
 
 /** True for the limited broadcast address and that of `local`'s subnet. */
-export function isBroadcast(address: Ipv4Address, local: Ipv4Address, prefix: number): boolean {
+export function isBroadcast(address: IpAddress, local: IpAddress, prefix: number): boolean {
   return address === LIMITED_BROADCAST || address === directedBroadcast(local, prefix)
 }

@@ -11,7 +11,7 @@ import type { Resumption } from '../../cluster/resume-point.js'
 import {
   type Connection,
   ConnectionEvent,
-  type Ipv4Address,
+  type IpAddress,
   type Millis,
   NEVER,
 } from '../../stack/index.js'
@@ -115,9 +115,9 @@ class Session {
     this.#config = config
     this.#key = {
       binding: BINDING.id,
-      localAddress: c.localAddress as Ipv4Address,
+      localAddress: c.localAddress as IpAddress,
       localPort: c.localPort,
-      remoteAddress: c.remoteAddress as Ipv4Address,
+      remoteAddress: c.remoteAddress as IpAddress,
       remotePort: c.remotePort,
     }
     const resumption = c.resumption as Resumption | null

@@ -3,11 +3,11 @@
  */
 import type { Authenticator } from '../../cluster/authenticator.js'
 import { parseBinding } from '../../cluster/index.js'
-import { parseIpv4Address } from '../../stack/index.js'
+import { parseIpAddress } from '../../stack/index.js'
 import { FNV_BASIS, fnv } from './prng.js'
 
-export const VIRTUAL_ADDRESS = parseIpv4Address('10.0.0.100')
-export const CLIENT_ADDRESS = parseIpv4Address('10.0.0.1')
+export const VIRTUAL_ADDRESS = parseIpAddress('10.0.0.100')
+export const CLIENT_ADDRESS = parseIpAddress('10.0.0.1')
 export const CLIENT_MAC = 0x02000000aa01
 export const BINDING = parseBinding(1, '10.0.0.100/24')
 export const SECRET = Int32Array.from([0x12345678, -2, 77, 4])
