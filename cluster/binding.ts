@@ -22,6 +22,16 @@ export function bindingCovers(binding: Binding, address: IpAddress, port: number
   return binding.address === address && port >= binding.firstPort && port <= binding.lastPort
 }
 
+/** True when `other` describes the same address and ports. */
+export function isSameBinding(binding: Binding, other: Omit<Binding, 'id'>): boolean {
+  return (
+    binding.address === other.address &&
+    binding.prefix === other.prefix &&
+    binding.firstPort === other.firstPort &&
+    binding.lastPort === other.lastPort
+  )
+}
+
 /** Reads `10.77.0.100/24` and `1-65535` or `80`. Throws ERR_INVALID_BINDING naming the field and the fix. */
 export function parseBinding(id: number, address: string, ports = '1-65535'): Binding {
   const [ip = '', prefixText = '24'] = address.split('/')

@@ -48,7 +48,7 @@ export interface OwnershipDeclaration {
   readonly node: NodeId
   /** When the node's process started, in ms since the Unix epoch: larger after each restart. */
   readonly incarnation: number
-  /** Counts the declarations of one incarnation. */
+  /** Counts the declarations that one incarnation makes of one binding. */
   readonly sequence: number
   readonly binding: number
   /** The term of ownership. The greatest (epoch, owner) wins. */

@@ -3,7 +3,7 @@
  */
 import { BROADCAST_MAC, EtherType, type IpAddress, type Nic } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
-import type { NodeId } from './binding.js'
+import type { Binding, NodeId } from './binding.js'
 import {
   ConnectionPolicy,
   clusterHash,
@@ -18,7 +18,8 @@ export class Herald {
   readonly #nic: Nic
   readonly #authenticator: Authenticator
   readonly #cluster: number
-  #sequence = 0
+  // By binding: one way may lose a declaration that the other brings behind a later one of another binding.
+  readonly #sequences = new Map<number, number>()
 
   constructor(options: NodeOptions, nic: Nic, authenticator: Authenticator) {
     this.#options = options
@@ -28,19 +29,26 @@ export class Herald {
   }
 
   /**
-   * Declares on the link that `owner` owns the binding as of `epoch`. Returns the declaration for the control channels, where a
+   * Declares on the link that `owner` owns `binding` as of `epoch`. Returns the declaration for the control channels, where a
    * fenced or deaf node may still hear it; it is the caller's.
    */
-  declare(kind: DeclarationKind, solicit: boolean, epoch: number, owner: NodeId): Uint8Array {
+  declare(
+    kind: DeclarationKind,
+    solicit: boolean,
+    binding: Binding,
+    epoch: number,
+    owner: NodeId,
+  ): Uint8Array {
     const options = this.#options
-    const { binding } = options
+    const sequence = (this.#sequences.get(binding.id) ?? 0) + 1
+    this.#sequences.set(binding.id, sequence)
     const bytes = encodeDeclaration(
       {
         kind,
         solicit,
         node: options.id,
         incarnation: options.incarnation,
-        sequence: ++this.#sequence,
+        sequence,
         binding: binding.id,
         epoch,
         owner,

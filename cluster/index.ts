@@ -3,6 +3,7 @@
  */
 export type { Authenticator } from './authenticator.js'
 export { type Binding, bindingCovers, type NodeId, parseBinding } from './binding.js'
+export { BindingTable } from './binding-table.js'
 export { type Checkpoint, type CheckpointStore, MAX_UNSENT } from './checkpoint.js'
 export {
   decodeDeclaration,
@@ -23,8 +24,11 @@ export {
   type NodeTiming,
   type NodeWorld,
   type OwnershipState,
+  type PermanencySet,
 } from './node.js'
+export { Ownership } from './ownership.js'
 export type { GivenUp, Resumption } from './resume-point.js'
 export { type Direction, Shadow, type Verdict } from './shadow.js'
 export { ShadowTable } from './shadow-table.js'
 export { Snooper } from './snooper.js'
+export { Wiretap } from './wiretap.js'

@@ -22,8 +22,10 @@ export type Action =
       readonly controlPort: number
       readonly heartbeatPort: number
     }
-  /** Send a declaration on every control channel. `bytes` is the receiver's. */
+  /** Send a message on every control channel. `bytes` is the receiver's. */
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
+  /** Send a message to one node. `bytes` is the receiver's. */
+  | { readonly kind: 'tell'; readonly node: NodeId; readonly bytes: Uint8Array }
   /** This node may speak from now on: its lease begins anew. */
   | { readonly kind: 'renew-lease' }
   | { readonly kind: 'report'; readonly report: NodeReport }
@@ -33,17 +35,26 @@ export type NodeReport =
   | { readonly event: 'peer'; readonly node: NodeId }
   | { readonly event: 'peer-down'; readonly node: NodeId; readonly cause: Cause }
   | { readonly event: 'duplicate-id' }
-  | { readonly event: 'suspect'; readonly node: NodeId; readonly cause: Cause }
+  /** Another node means other addresses or ports by the number of this binding: one of the two is configured wrongly. */
+  | { readonly event: 'binding-mismatch'; readonly node: NodeId; readonly binding: number }
+  | {
+      readonly event: 'suspect'
+      readonly node: NodeId
+      readonly cause: Cause
+      readonly binding: number
+    }
   | {
       readonly event: 'standby'
+      readonly binding: number
       readonly owner: NodeId
       readonly epoch: number
       /** True when this node owned the binding until now. */
       readonly yielded: boolean
     }
-  | { readonly event: 'fenced'; readonly epoch: number }
+  | { readonly event: 'fenced'; readonly binding: number; readonly epoch: number }
   | {
       readonly event: 'owner'
+      readonly binding: number
       readonly id: NodeId
       readonly epoch: number
       readonly from: NodeId | null
@@ -51,6 +62,7 @@ export type NodeReport =
     }
   | ({
       readonly event: 'takeover'
+      readonly binding: number
       readonly from: NodeId
       readonly to: NodeId
       readonly epoch: number

@@ -38,18 +38,24 @@ export const DEFAULT_TIMING: NodeTiming = {
   patienceMs: 400,
 }
 
+/** The nodes that may own a binding, and how they agree on which one does (P2, P7). */
+export interface PermanencySet {
+  readonly binding: Binding
+  readonly policy: FailoverPolicy
+}
+
 export interface NodeOptions {
   readonly id: NodeId
   /** When this process started, in ms since the Unix epoch. */
   readonly incarnation: number
   readonly cluster: string
-  readonly binding: Binding
+  /** The bindings that this node may own; their ids and their ports differ. */
+  readonly sets: readonly PermanencySet[]
   readonly controlAddress: number
   readonly controlPort: number
   readonly heartbeatPort: number
   readonly fence: FenceTarget
   readonly application: string
-  readonly policy: FailoverPolicy
   readonly timing: NodeTiming
 }
 

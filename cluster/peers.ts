@@ -8,13 +8,16 @@ import type { FenceTarget, OwnershipDeclaration } from './declaration.js'
 
 /** Nodes that are remembered at most. */
 export const MAX_PEERS = 63
+/** Bindings of one node of which declarations are taken. */
+export const MAX_BINDINGS = 64
 
 /** A node as its last declaration describes it. */
 export interface Peer {
   readonly id: NodeId
   readonly mac: MacAddress
   readonly incarnation: number
-  readonly sequence: number
+  /** The number of its last declaration, by binding. */
+  readonly sequences: Map<number, number>
   readonly controlAddress: number
   readonly controlPort: number
   readonly heartbeatPort: number
@@ -69,12 +72,17 @@ export class Peers {
     const known = this.#byId.get(d.node)
     if (known !== undefined) {
       const older = d.incarnation < known.incarnation
-      const ahead = d.incarnation === known.incarnation ? d.sequence - known.sequence : 1
+      const last = known.sequences.get(d.binding) ?? 0
+      const ahead = d.incarnation === known.incarnation ? d.sequence - last : 1
       if (ahead === 0) return 'again'
       if (older || ahead < 0) return 'replayed'
     } else if (this.#byId.size >= MAX_PEERS) {
       return 'full'
     }
+    const lived = known?.incarnation === d.incarnation ? known : undefined
+    const sequences = lived?.sequences ?? new Map<number, number>()
+    if (sequences.size >= MAX_BINDINGS && !sequences.has(d.binding)) return 'full'
+    sequences.set(d.binding, d.sequence)
     const fresh = known === undefined || d.incarnation !== known.incarnation || !known.up
     if (known !== undefined && known.mac !== d.mac) this.#byMac.delete(known.mac)
     this.#byMac.set(d.mac, d.node)
@@ -82,7 +90,7 @@ export class Peers {
       id: d.node,
       mac: d.mac,
       incarnation: d.incarnation,
-      sequence: d.sequence,
+      sequences,
       controlAddress: d.controlAddress,
       controlPort: d.controlPort,
       heartbeatPort: d.heartbeatPort,

@@ -1,30 +1,18 @@
 // hot path: no allocation per frame
 /**
- * Snooper: from an overheard frame to the shadow it concerns, with the direction (P11). It looks at every frame on the link
- * before any filter; what belongs to no binding costs a look at its IP header (P2).
- *
- * Checksums are verified, although P19 would not have it: a segment that the owner drops as damaged must not be taken by its
- * shadow, or the two streams differ for ever.
+ * Snooper: what this node has overheard of one binding: its shadows, and which of them changed. Segments come from the Wiretap.
  */
 import {
   ACK,
   type DropCounters,
   DropReason,
-  type EthernetHeader,
-  EtherType,
-  type Frame,
-  IpProtocol,
-  Ipv4Header,
+  type Ipv4Address,
   type Millis,
-  parseIpv4,
-  parseTcp,
-  Reassembler,
-  Segment,
+  type Segment,
   SYN,
   TcpState,
-  verifyTransport,
 } from '../stack/index.js'
-import { type Binding, bindingCovers } from './binding.js'
+import type { Binding } from './binding.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
 
@@ -47,62 +35,23 @@ export class Snooper {
   readonly drops: DropCounters
   /** While this node owns the binding there is nothing to overhear. */
   active = true
-  readonly #ip = new Ipv4Header()
-  readonly #seg = new Segment()
-  readonly #fragments: Reassembler
 
   constructor(binding: Binding, drops: DropCounters) {
     this.binding = binding
     this.drops = drops
-    this.#fragments = new Reassembler(drops)
   }
 
-  /** Takes one frame of the link. `frame` and `ethernet` are borrowed. True when it belongs to the binding. */
-  onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): boolean {
-    if (!this.active || ethernet.etherType !== EtherType.IPV4) return false
-    const ip = this.#ip
-    const { payloadStart, payloadEnd } = ethernet
-    if (parseIpv4(ip, frame.view, payloadStart, payloadEnd) !== DropReason.NONE) return false
-    const inbound = ip.dst === this.binding.address
-    if (!inbound && ip.src !== this.binding.address) return false
-    if (ip.protocol !== IpProtocol.TCP) return false
-    if (!ip.isFragment) return this.#onDatagram(frame, inbound, ethernet, now)
-    const whole = this.#fragments.add(ip, frame, now)
-    if (whole === null) return true
-    parseIpv4(ip, whole.view, whole.start, whole.end)
-    return this.#onDatagram(whole, inbound, ethernet, now)
-  }
-
-  // The whole datagram in #ip, in one frame or put together as the owner puts it together.
-  #onDatagram(frame: Frame, inbound: boolean, ethernet: EthernetHeader, now: Millis): boolean {
-    const ip = this.#ip
-    const seg = this.#seg
-    if (parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd) !== DropReason.NONE) return false
-    seg.ecn = ip.ecn
-    const port = inbound ? seg.dstPort : seg.srcPort
-    if (!bindingCovers(this.binding, this.binding.address, port)) return false
-    if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
-      this.drops.count(DropReason.TCP_BAD_CHECKSUM)
-      return true
-    }
-    this.stats.segments++
-    if (inbound) {
-      this.#observe(seg, 'inbound', port, ip.src, seg.srcPort, ethernet.src, now)
-    } else {
-      this.#observe(seg, 'outbound', port, ip.dst, seg.dstPort, 0, now)
-    }
-    return true
-  }
-
-  #observe(
+  /** Folds one segment of the binding. `seg` is borrowed; `peerMac` is the sender's, of an inbound one. */
+  observe(
     seg: Segment,
     direction: Direction,
     localPort: number,
-    remoteAddress: Ipv4Header['src'],
+    remoteAddress: Ipv4Address,
     remotePort: number,
     peerMac: number,
     now: Millis,
   ): void {
+    this.stats.segments++
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
       shadow = this.#open(shadow, seg, localPort, remoteAddress, remotePort, now)
@@ -128,7 +77,7 @@ export class Snooper {
     old: Shadow | undefined,
     seg: Segment,
     localPort: number,
-    remoteAddress: Ipv4Header['src'],
+    remoteAddress: Ipv4Address,
     remotePort: number,
     now: Millis,
   ): Shadow | undefined {
@@ -167,12 +116,10 @@ export class Snooper {
   }
 
   handleTimeout(now: Millis): void {
-    // The owner tells the sender of a datagram that never became whole; a shadow forgets it.
-    while (this.#fragments.expire(now) !== null);
     for (const shadow of this.table.expire(now)) this.removed.push(shadow)
   }
 
   nextDeadline(): Millis {
-    return Math.min(this.table.nextDeadline(), this.#fragments.nextDeadline())
+    return this.table.nextDeadline()
   }
 }

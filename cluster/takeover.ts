@@ -102,15 +102,8 @@ export function clientsHeard(nic: Nic, snooper: Snooper): Map<IpAddress, MacAddr
   return clients
 }
 
-/** Demotion: the address falls silent in this very call, and every connection becomes a shadow again. */
-export function demoteAll(
-  stack: Stack,
-  nic: Nic,
-  binding: Binding,
-  snooper: Snooper,
-  now: Millis,
-): number {
-  nic.setAddress(binding.address, binding.prefix, 'observed')
+/** Demotion: every connection becomes a shadow again. The address has fallen silent before. */
+export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now: Millis): number {
   const connections: Connection[] = []
   for (const connection of stack.tcp.demux.connections()) {
     if (bindingCovers(binding, connection.localAddress as IpAddress, connection.localPort)) {

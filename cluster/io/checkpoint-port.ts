@@ -16,12 +16,13 @@ const NOTHING = new Uint8Array(0)
 
 export class CheckpointPort implements Port {
   readonly #store: CheckpointStore
-  readonly #binding: number
+  readonly #bindingAt: (address: number, port: number) => number
   readonly #committed = new Map<Connection, FlowKey>()
 
-  constructor(store: CheckpointStore, binding: number) {
+  /** `bindingAt` tells the id of the binding of a local endpoint; 0: it has none, and nobody takes it over. */
+  constructor(store: CheckpointStore, bindingAt: (address: number, port: number) => number) {
     this.#store = store
-    this.#binding = binding
+    this.#bindingAt = bindingAt
   }
 
   /** Stores how far the application has come (A2). Throws ERR_CHECKPOINT_TOO_LARGE. */
@@ -37,7 +38,7 @@ export class CheckpointPort implements Port {
     let key = this.#committed.get(connection)
     if (key === undefined) {
       key = {
-        binding: this.#binding,
+        binding: this.#bindingAt(connection.localAddress, connection.localPort),
         localAddress: connection.localAddress as IpAddress,
         localPort: connection.localPort,
         remoteAddress: connection.remoteAddress as IpAddress,

@@ -111,7 +111,7 @@ export class MemoryCluster {
       send: (to, bytes) => {
         const peer = this.#nodes.get(to)
         if (peer === undefined || to === from) return false
-        setImmediate(() => peer.handleMessage(bytes))
+        setImmediate(() => peer.handleMessage(from, bytes))
         return true
       },
       close: () => {},

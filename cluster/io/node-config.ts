@@ -5,7 +5,9 @@ import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type MacAddress, parseIpAddress, parseMacAddress, StackError } from '../../stack/index.js'
 import { type Binding, parseBinding } from '../binding.js'
+import { BindingTable } from '../binding-table.js'
 import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
+import { MAX_BINDINGS } from '../peers.js'
 
 /** How a peer on this host is silenced before its address is taken. */
 export type FenceMode = 'port' | 'kill' | 'none'
@@ -34,7 +36,8 @@ export interface NodeConfig {
   readonly mac: MacAddress | null
   /** The device completes checksums and cuts super-frames (T8). */
   readonly offload: boolean
-  readonly binding: Binding
+  /** What this node may own, each with an id of its own. */
+  readonly bindings: readonly Binding[]
   /** Where the control channel listens, an IPv4 address. */
   readonly controlHost: string
   /** Folder of this node's mirror. */
@@ -60,6 +63,7 @@ const FIELDS = {
     'mac',
     'offload',
     'binding',
+    'bindings',
     'control',
     'storeDir',
     'sharedDir',
@@ -68,7 +72,7 @@ const FIELDS = {
     'hub',
     'timing',
   ],
-  binding: ['address', 'ports'],
+  binding: ['id', 'address', 'ports'],
   control: ['host'],
   app: ['name', 'port', 'root'],
   timing: Object.keys(DEFAULT_TIMING),
@@ -100,16 +104,10 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
     throw new StackError('ERR_CONFIG', `${source}: ${field === '' ? '' : `${field}: `}${what}`)
   }
   const fields = section(value, '', fail)
-  const binding = section(fields.binding ?? {}, 'binding', fail)
   const control = section(fields.control ?? {}, 'control', fail)
   const path = (field: string, example: string): string =>
     resolve(folder, text(fields, field, example, fail))
   try {
-    const address = text(binding, 'address', '10.77.0.100/24', fail, 'binding.')
-    const ports = binding.ports ?? '1-65535'
-    if (typeof ports !== 'string' && typeof ports !== 'number') {
-      fail('binding.ports', `${show(ports)} is no range of ports; write "80" or "1-65535"`)
-    }
     const host = control.host ?? '127.0.0.1'
     parseIpAddress(String(host), 'control.host')
     return {
@@ -119,7 +117,7 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
       tap: text(fields, 'tap', 'us0', fail),
       mac: fields.mac === undefined ? null : parseMacAddress(String(fields.mac), 'mac'),
       offload: flag(fields, 'offload', true, fail),
-      binding: parseBinding(1, address, String(ports)),
+      bindings: checkBindings(fields, fail),
       controlHost: String(host),
       storeDir: path('storeDir', 'mirror'),
       sharedDir: path('sharedDir', 'shared'),
@@ -134,6 +132,43 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
     }
     throw error
   }
+}
+
+// One binding as `binding`, or several as `bindings`.
+function checkBindings(fields: Fields, fail: Fail): Binding[] {
+  if (fields.bindings === undefined) return [checkBinding(fields.binding ?? {}, 1, '', fail)]
+  if (fields.binding !== undefined) {
+    fail('binding', 'give either "binding" or "bindings", not both')
+  }
+  const list = fields.bindings
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_BINDINGS) {
+    return fail('bindings', `must be a list of 1 to ${MAX_BINDINGS} bindings, not ${show(list)}`)
+  }
+  const bindings = list.map((each: unknown, i) => checkBinding(each, i + 1, `bindings[${i}]`, fail))
+  const table = new BindingTable<Binding>()
+  for (const [i, binding] of bindings.entries()) {
+    if (bindings.findIndex(({ id }) => id === binding.id) !== i) {
+      fail(`bindings[${i}].id`, `${binding.id} is another binding's id; give each its own`)
+    }
+    table.add(binding, binding)
+  }
+  return bindings
+}
+
+function checkBinding(value: unknown, id: number, at: string, fail: Fail): Binding {
+  const where = at === '' ? 'binding' : at
+  const failHere: Fail = (field, what) => fail(field.replace(/^binding/, where), what)
+  const fields = section(value, 'binding', failHere)
+  const address = text(fields, 'address', '10.77.0.100/24', failHere, 'binding.')
+  const ports = fields.ports ?? '1-65535'
+  if (typeof ports !== 'string' && typeof ports !== 'number') {
+    failHere('binding.ports', `${show(ports)} is no range of ports; write "80" or "1-65535"`)
+  }
+  const own =
+    fields.id === undefined
+      ? id
+      : integer(fields, 'id', 1, 65_535, 'the same number on each node,', failHere, 'binding.')
+  return parseBinding(own, address, String(ports))
 }
 
 function show(value: unknown): string {

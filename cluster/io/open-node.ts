@@ -66,7 +66,7 @@ async function openParts(
     port: 0,
     onUp: (node) => runtime()?.handleChannel(node, true),
     onDown: (node) => runtime()?.handleChannel(node, false),
-    onMessage: (_node, bytes) => runtime()?.handleMessage(bytes),
+    onMessage: (node, bytes) => runtime()?.handleMessage(node, bytes),
   })
   opened.push(() => control.close())
   const { port: controlPort } = await control.listen()

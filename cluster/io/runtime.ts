@@ -34,6 +34,7 @@ const TURN_MS: Millis = 10
 const SWEEP_MS: Millis = 10_000
 /** A peer on a busy link hears frames without end; it must speak at last. */
 const MAX_DRAIN_ROUNDS = 20
+const NO_BINDING = 0
 
 /** Signs of life between nodes, and the lease that lets this one speak. `Heartbeat` is one. Instants are on its own clock. */
 export interface Beats {
@@ -105,7 +106,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     this.config = config
     this.#parts = parts
     this.stack = parts.stack
-    this.#checkpoints = new CheckpointPort(parts.checkpointStore, config.binding.id)
+    this.#checkpoints = new CheckpointPort(
+      parts.checkpointStore,
+      (address, port) => this.node.ownershipAt(address, port)?.binding.id ?? NO_BINDING,
+    )
     const nic = parts.stack.addNic({
       mac: parts.link.mac,
       mtu: parts.link.mtu,
@@ -116,13 +120,12 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         id: config.id,
         incarnation: nextIncarnation(parts.mirrorStore, parts.driver.now()),
         cluster: config.cluster,
-        binding: config.binding,
+        sets: config.bindings.map((binding) => ({ binding, policy: smallestId })),
         controlAddress: parseIpAddress(config.controlHost, 'control.host'),
         controlPort: parts.controlPort,
         heartbeatPort: parts.beats.port,
         fence: parts.fenceTarget,
         application: config.app?.name ?? '',
-        policy: smallestId,
         timing: config.timing,
       },
       {
@@ -179,7 +182,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
 
   // Whoever hears its cluster only in signatures that it cannot verify takes its peers' address at the end of its boot.
   #refuseForeignKey(): void {
-    if (this.#known.size > 0 || this.node.owner !== 0) return
+    if (this.#known.size > 0 || this.node.ownerships.some(({ owner }) => owner !== 0)) return
     if (this.stack.drops.get(DropReason.DECLARATION_BAD_TAG) === 0) return
     const { cluster, keyFile } = this.config
     throw new StackError(
@@ -243,10 +246,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     this.#stir((now) => this.node.handleChannel(node, up, now))
   }
 
-  /** A message came over a control channel. `bytes` is borrowed. */
-  handleMessage(bytes: Uint8Array): void {
+  /** A message came over the control channel of `from`. `bytes` is borrowed. */
+  handleMessage(from: NodeId, bytes: Uint8Array): void {
     if (this.#closing) return
-    this.#stir((now) => this.node.handleDeclaration(bytes, now))
+    this.#stir((now) => this.node.handleMessage(from, bytes, now))
   }
 
   #act(): void {
@@ -260,6 +263,9 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         break
       case 'send':
         for (const id of this.#known) this.#parts.control.send(id, action.bytes)
+        break
+      case 'tell':
+        this.#parts.control.send(action.node, action.bytes)
         break
       case 'fence':
         void this.#silence(action.node, action.target)

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { parseBinding } from '../../cluster/binding.js'
 import { NO_CHECKPOINT, purge } from '../../cluster/retention.js'
 import { Snooper } from '../../cluster/snooper.js'
+import { Wiretap } from '../../cluster/wiretap.js'
 import { DropCounters, NEVER, parseIpAddress, parseMacAddress, Stack } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { systemClock } from '../../stack/io/system-clock.js'
@@ -93,7 +94,9 @@ function snoop(): void {
     parseBinding(1, `${address}/${PREFIX}`, '1-65535'),
     new DropCounters(),
   )
-  nic.snoop = { onFrame: (frame, ethernet, now) => snooper.onFrame(frame, ethernet, now) }
+  const wiretap = new Wiretap(snooper.drops)
+  wiretap.add(snooper)
+  nic.snoop = { onFrame: (frame, ethernet, now) => wiretap.onFrame(frame, ethernet, now) }
   driver.addParticipant({
     nextDeadline: () => NEVER,
     handleTimeout: () => {},

@@ -71,14 +71,14 @@ class MemoryWorld implements World {
   }
 
   get owner(): number | undefined {
-    return this.#ids.find((id) => this.#cluster.node(id)?.node.state === 'owner')
+    return this.#ids.find((id) => this.#cluster.node(id)?.node.owns)
   }
 
   phases(): { id: number; phase: NodePhase }[] {
     return this.#ids.map((id) => {
       const node = this.#cluster.node(id)?.node
       if (node === undefined) return { id, phase: 'dead' }
-      return { id, phase: node.state === 'owner' ? 'owner' : 'standby' }
+      return { id, phase: node.owns ? 'owner' : 'standby' }
     })
   }
 

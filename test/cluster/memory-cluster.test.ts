@@ -53,7 +53,7 @@ class Lab {
 
   async owner(): Promise<number> {
     for (let i = 0; i < 500; i++) {
-      const owner = IDS.find((id) => this.cluster.node(id)?.node.state === 'owner')
+      const owner = IDS.find((id) => this.cluster.node(id)?.node.owns)
       if (owner !== undefined) return owner
       await delay(10)
     }

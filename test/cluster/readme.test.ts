@@ -34,7 +34,7 @@ t.test('A2: the application of README goes on counting behind a take-over', asyn
   }
   const owner = async (): Promise<number> => {
     for (;;) {
-      const id = [1, 2, 3].find((id) => cluster.node(id)?.node.state === 'owner')
+      const id = [1, 2, 3].find((id) => cluster.node(id)?.node.owns)
       if (id !== undefined) return id
       await delay(5)
     }

@@ -4,6 +4,7 @@
  */
 import t from 'tap'
 import { Snooper } from '../../cluster/snooper.js'
+import { Wiretap } from '../../cluster/wiretap.js'
 import {
   type Connection,
   DropCounters,
@@ -41,6 +42,7 @@ class Path {
     { id: 1, address: OWNER, prefix: 24, firstPort: 1, lastPort: 65_535 },
     new DropCounters(),
   )
+  readonly wiretap = new Wiretap(this.snooper.drops)
   fragments = 0
   readonly #late: Frame[] = []
   readonly #ethernet = new EthernetHeader()
@@ -48,6 +50,7 @@ class Path {
 
   constructor(random: Random) {
     this.random = random
+    this.wiretap.add(this.snooper)
     ;[this.client, this.#clientNic] = newHost(CLIENT, CLIENT_MAC, random, LIMITS)
     ;[this.owner, this.#ownerNic] = newHost(OWNER, OWNER_MAC, random, LIMITS)
   }
@@ -72,6 +75,7 @@ class Path {
     this.now = Math.max(now + 1, next)
     client.handleTimeout(this.now)
     owner.handleTimeout(this.now)
+    this.wiretap.handleTimeout(this.now)
     this.snooper.handleTimeout(this.now)
   }
 
@@ -83,7 +87,7 @@ class Path {
   #overhear(frame: Frame): void {
     parseEthernet(this.#ethernet, frame)
     if (this.#ethernet.etherType !== EtherType.IPV4) return
-    this.snooper.onFrame(frame, this.#ethernet, this.now)
+    this.wiretap.onFrame(frame, this.#ethernet, this.now)
   }
 
   #cut(frame: Frame): Frame[] {

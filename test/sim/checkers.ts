@@ -97,7 +97,7 @@ export class Checkers implements HostObserver {
 
   handleCrash(host: NodeHost): void {
     this.#spoke.delete(host)
-    this.counts.gaps += host.node.snooper.stats.gaps
+    this.counts.gaps += host.own.snooper.stats.gaps
   }
 
   /** A promoted connection has found out, late, that it cannot be saved. */
@@ -162,7 +162,7 @@ export class Checkers implements HostObserver {
   /** What can only be said at the end. */
   finish(): void {
     for (const host of this.#hosts) {
-      if (host.running) this.counts.gaps += host.node.snooper.stats.gaps
+      if (host.running) this.counts.gaps += host.own.snooper.stats.gaps
     }
     if (this.#reportedResets !== this.#resetCount) {
       this.#world.violate(
@@ -175,11 +175,11 @@ export class Checkers implements HostObserver {
   checkSpeaker(from: BridgePort, frame: Frame): void {
     if (!from.isNode || !speaksForAddress(frame)) return
     const host = this.#hosts.find((one) => one.port === from) as NodeHost
-    const { epoch, state } = host.node
+    const { epoch, state } = host.own
     if (state !== 'owner') this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
     for (const other of this.#hosts) {
       if (other === host || !other.maySpeak || !this.#spoke.has(other) || this.#wasCut()) continue
-      const text = `n${host.id} in epoch ${epoch} and n${other.id} in epoch ${other.node.epoch}`
+      const text = `n${host.id} in epoch ${epoch} and n${other.id} in epoch ${other.own.epoch}`
       this.#world.violate(`one speaker: both ${text} may speak`)
     }
     this.#spoke.add(host)
@@ -197,7 +197,7 @@ export class Checkers implements HostObserver {
 
   get #owner(): NodeHost | undefined {
     // One whose port is shut takes itself for the owner until it is told.
-    const owners = this.#hosts.filter((host) => host.running && host.node.state === 'owner')
+    const owners = this.#hosts.filter((host) => host.running && host.own.state === 'owner')
     return owners.find((host) => host.maySpeak) ?? owners[0]
   }
 
@@ -225,11 +225,11 @@ export class Checkers implements HostObserver {
         this.#led.add(connection.remotePort)
     }
     for (const host of this.#hosts) {
-      if (host === owner || !host.running || !host.exact || host.node.state !== 'standby') continue
-      if (host.node.epoch !== owner.node.epoch) continue
+      if (host === owner || !host.running || !host.exact || host.own.state !== 'standby') continue
+      if (host.own.epoch !== owner.own.epoch) continue
       for (const connection of owner.stack.tcp.demux.connections()) this.#compare(connection, host)
       if (this.#world.random.chance(0.02)) {
-        for (const shadow of host.node.snooper.table.shadows()) this.#checkRecord(shadow)
+        for (const shadow of host.own.snooper.table.shadows()) this.#checkRecord(shadow)
       }
     }
   }
@@ -238,7 +238,7 @@ export class Checkers implements HostObserver {
     const { localPort, remoteAddress, remotePort, tcb } = connection
     // A SYN that was taken and not answered yet, or a connection that ends in this very turn.
     if (tcb.state === TcpState.CLOSED || !tcb.synSent) return
-    const shadow = host.node.snooper.table.find(localPort, remoteAddress, remotePort)
+    const shadow = host.own.snooper.table.find(localPort, remoteAddress, remotePort)
     this.counts.shadowChecks++
     const difference = differenceOf(connection, shadow)
     if (difference === '') this.#led.delete(remotePort)

@@ -95,7 +95,7 @@ export class Faults {
   }
 
   get #owner(): NodeHost | undefined {
-    return this.#hosts.find((host) => host.running && host.node.state === 'owner')
+    return this.#hosts.find((host) => host.running && host.own.state === 'owner')
   }
 
   #strike({ target, fault }: PlannedFault): void {
@@ -109,7 +109,7 @@ export class Faults {
       else host.stopPlan = { stage: fault.stage, ms: fault.ms }
     } else if (fault.kind === 'stall') host.stall(fault.ms)
     else if (fault.kind === 'cut')
-      this.#cut(host, fault.ms, fault.control && host.node.state === 'owner')
+      this.#cut(host, fault.ms, fault.control && host.own.state === 'owner')
     else {
       this.#world.note(`n${host.id}'s port loses ${(fault.rate * 100).toFixed(1)} %`)
       host.port.loss = fault.rate

@@ -4,7 +4,7 @@
  * the lease still held, what arrived, what is due, the application, checkpoints to disk, and only then the wire.
  */
 
-import { ClusterNode, type NodeTiming, smallestId } from '../../cluster/index.js'
+import { ClusterNode, type NodeTiming, type Ownership, smallestId } from '../../cluster/index.js'
 import {
   type MemoryCheckpointStorage,
   MemoryCheckpointStore,
@@ -110,6 +110,11 @@ export class NodeHost {
     return this.site.world.now + this.#skew
   }
 
+  /** Its part in the one binding. */
+  get own(): Ownership {
+    return this.node.ownerships[0] as Ownership
+  }
+
   /** True while this node has seen and shown all that its peers could, from its first start. */
   get exact(): boolean {
     return this.life === 1 && this.lost === 0 && this.port.missed === this.#missedAtBirth
@@ -127,7 +132,7 @@ export class NodeHost {
 
   /** True when this node owns the address as far as it knows, and its device would let it speak. */
   get maySpeak(): boolean {
-    if (!this.running || this.node.state !== 'owner' || this.#expired) return false
+    if (!this.running || this.own.state !== 'owner' || this.#expired) return false
     // One that stands still is judged by what it says when it goes on.
     if (this.port.isolated || this.paused || this.stalled) return false
     const { world, timing } = this.site
@@ -174,13 +179,12 @@ export class NodeHost {
         id,
         incarnation: 1_000_000 + Math.floor(site.world.now),
         cluster: 'simulation',
-        binding: BINDING,
+        sets: [{ binding: BINDING, policy: smallestId }],
         controlAddress: 0x7f000001,
         controlPort: 7000 + id,
         heartbeatPort: 8000 + id,
         fence: { host: 1, pid: id, startTime: this.life, port: `n${id}` },
         application: 'simulation',
-        policy: smallestId,
         timing: site.timing,
       },
       {

@@ -53,7 +53,7 @@ export function cutAt(at: number, again = 0, setting: Setting = SWEPT): RunResul
   run.bridge.onFrame = (from, frame, index) => {
     onFrame(from, frame, index)
     if (index < next || left === 0) return
-    const owner = run.hosts.find((host) => host.running && host.node.state === 'owner')
+    const owner = run.hosts.find((host) => host.running && host.own.state === 'owner')
     if (owner === undefined) return
     left--
     next = index + again

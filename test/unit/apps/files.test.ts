@@ -51,7 +51,7 @@ async function place(t: Test): Promise<Place> {
   const binding = { address: `${VIRTUAL}/24` }
   const node = cluster.start(checkNodeConfig({ id: 1, ...names, binding }, 'test', root))
   const client = cluster.client(parseIpv4Address('10.77.0.9'), 24)
-  while (node.node.state !== 'owner') await delay(5)
+  while (!node.node.owns) await delay(5)
   const ask: Place['ask'] = (method, path, headers = {}, body) =>
     new Promise((resolve, reject) => {
       const createConnection = () => client.connect(80, VIRTUAL) as never

@@ -6,6 +6,9 @@ import {
   type Action,
   ClusterNode,
   DEFAULT_TIMING,
+  type FailoverPolicy,
+  type Ownership,
+  type PermanencySet,
   parseBinding,
   smallestId,
 } from '../../../cluster/index.js'
@@ -21,6 +24,8 @@ const STEP = 10
 
 interface Party {
   readonly node: ClusterNode
+  /** Its part in the one binding. */
+  readonly own: Ownership
   readonly stack: Stack
   /** Declarations that wait to be carried. */
   readonly sent: Uint8Array[]
@@ -28,7 +33,11 @@ interface Party {
   readonly asked: Action[]
 }
 
-function party(id: number, storage: MemoryCheckpointStorage): Party {
+const ONE: readonly PermanencySet[] = [
+  { binding: parseBinding(1, '10.0.0.100/24'), policy: smallestId },
+]
+
+function party(id: number, storage: MemoryCheckpointStorage, sets = ONE): Party {
   const stack = new Stack({ rng: { u32: () => 1 }, secret: new Int32Array(4) })
   const nic = stack.addNic({ mac: 0x02_00_00_00_00_00 + id, mtu: 1500 })
   const node = new ClusterNode(
@@ -36,13 +45,12 @@ function party(id: number, storage: MemoryCheckpointStorage): Party {
       id,
       incarnation: 1000,
       cluster: 'test',
-      binding: parseBinding(1, '10.0.0.100/24'),
+      sets,
       controlAddress: 0,
       controlPort: id,
       heartbeatPort: id,
       fence: { host: 1, pid: id, startTime: 1, port: `p${id}` },
       application: '',
-      policy: smallestId,
       timing: DEFAULT_TIMING,
     },
     {
@@ -53,7 +61,8 @@ function party(id: number, storage: MemoryCheckpointStorage): Party {
       authenticator: TRUSTING,
     },
   )
-  return { node, stack, sent: [], asked: [] }
+  const own = node.ownerships[0] as Ownership
+  return { node, own, stack, sent: [], asked: [] }
 }
 
 function collect({ node, sent, asked }: Party): void {
@@ -69,10 +78,10 @@ function carry(from: Party, to: Party, now: number): void {
 }
 
 /** Two nodes of which the first owns the binding, and the time. */
-function pair(): { a: Party; b: Party; now: number } {
+function pair(sets = ONE): { a: Party; b: Party; now: number } {
   const storage = new MemoryCheckpointStorage()
-  const a = party(1, storage)
-  const b = party(2, storage)
+  const a = party(1, storage, sets)
+  const b = party(2, storage, sets)
   let now = 1000
   a.node.start(now)
   b.node.start(now)
@@ -106,9 +115,9 @@ function untilFence(a: Party, b: Party, from: number): number {
 
 t.test('P7: the smaller id owns, the other stands by', (t) => {
   const { a, b } = pair()
-  t.equal(a.node.state, 'owner')
-  t.equal(b.node.state, 'standby')
-  t.equal(b.node.owner, 1)
+  t.equal(a.own.state, 'owner')
+  t.equal(b.own.state, 'standby')
+  t.equal(b.own.owner, 1)
   t.end()
 })
 
@@ -117,19 +126,19 @@ t.test(
   (t) => {
     const { a, b, now } = pair()
     const later = untilFence(a, b, now)
-    t.equal(b.node.state, 'claiming')
+    t.equal(b.own.state, 'claiming')
     a.node.handleTimeout(later + 300)
     carry(a, b, later + 300)
     t.equal(
-      b.node.state,
+      b.own.state,
       'claiming',
       'its port may be shut already: nobody else would take its place',
     )
     b.node.handleFenced(1, true, later + 301)
-    t.equal(b.node.state, 'owner')
+    t.equal(b.own.state, 'owner')
     carry(b, a, later + 302)
-    t.equal(a.node.state, 'standby', 'and the first steps down')
-    t.equal(a.node.owner, 2)
+    t.equal(a.own.state, 'standby', 'and the first steps down')
+    t.equal(a.own.owner, 2)
     collect(a)
     t.ok(
       a.asked.some((x) => x.kind === 'unfence'),
@@ -138,6 +147,54 @@ t.test(
     t.end()
   },
 )
+
+const greatestId: FailoverPolicy = (_binding, up) => Math.max(...up)
+const TWO: readonly PermanencySet[] = [
+  { binding: parseBinding(1, '10.0.0.100/24'), policy: smallestId },
+  { binding: parseBinding(2, '10.0.0.101/24', '80'), policy: greatestId },
+]
+
+t.test('P2: one node owns one binding and stands by for another', (t) => {
+  const { a, b } = pair(TWO)
+  t.same(
+    [a, b].map(({ node }) => node.ownerships.map(({ state }) => state)),
+    [
+      ['owner', 'standby'],
+      ['standby', 'owner'],
+    ],
+  )
+  t.equal(a.node.ownershipAt(TWO[1]?.binding.address ?? 0, 81), undefined)
+  t.end()
+})
+
+t.test('D3: a node that is outclaimed in one binding falls silent in all', (t) => {
+  const { a, b, now } = pair([ONE[0] as PermanencySet, { ...TWO[1], policy: smallestId } as never])
+  const later = untilFence(a, b, now)
+  b.node.handleFenced(1, true, later)
+  t.ok(b.node.ownerships.every(({ state }) => state === 'owner'))
+  collect(b)
+  const claims = b.sent.splice(0)
+  a.node.handleDeclaration(claims[0] as Uint8Array, later)
+  collect(a)
+  const opened = a.asked.findIndex((x) => x.kind === 'unfence')
+  const fallen = a.asked.filter((x) => x.kind === 'report').map((x) => x.report.event)
+  t.ok(opened > 0)
+  t.ok(!a.node.owns, 'before its port is open again it owns nothing')
+  t.same(fallen, ['standby', 'fenced'])
+  t.end()
+})
+
+t.test('P2: another meaning of a binding is told, and not mixed up with ours', (t) => {
+  const storage = new MemoryCheckpointStorage()
+  const a = party(1, storage)
+  const b = party(2, storage, [{ binding: parseBinding(1, '10.0.0.101/24'), policy: smallestId }])
+  a.node.start(1000)
+  b.node.start(1000)
+  carry(a, b, 1000)
+  collect(b)
+  t.ok(b.asked.some((x) => x.kind === 'report' && x.report.event === 'binding-mismatch'))
+  t.end()
+})
 
 t.test('D3: the checkpoints of an owner that was outbid and did not know are refused', (t) => {
   const storage = new MemoryCheckpointStorage()

@@ -2,7 +2,7 @@
  * Snooper: what the IP header of an overheard frame says reaches the shadow.
  */
 import t from 'tap'
-import { parseBinding, Snooper } from '../../../cluster/index.js'
+import { parseBinding, Snooper, Wiretap } from '../../../cluster/index.js'
 import { DropCounters, Frame, parseIpv4Address } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
 import {
@@ -23,6 +23,8 @@ t.test(
   'P5 T5: a shadow follows ECN: negotiation, the mark in the IP header, and the peer’s CWR (RFC 3168)',
   (t) => {
     const snooper = new Snooper(parseBinding(1, '10.0.0.100/24'), new DropCounters())
+    const wiretap = new Wiretap(snooper.drops)
+    wiretap.add(snooper)
     const ethernet = new EthernetHeader()
     const hear = (
       inbound: boolean,
@@ -44,7 +46,7 @@ t.test(
       frame.bytes.set(bytes, frame.start)
       frame.end = frame.start + bytes.length
       parseEthernet(ethernet, frame)
-      t.ok(snooper.onFrame(frame, ethernet, 1000))
+      t.ok(wiretap.onFrame(frame, ethernet, 1000))
     }
     hear(true, 100, 0, SYN | ECE | CWR)
     hear(false, 500, 101, SYN | ACK | ECE)

@@ -32,14 +32,28 @@ t.test('paths are relative to the file, and what is not said has a default', asy
     fence: 'port',
     hub: 'checked',
     offload: true,
-    binding: { prefix: 24, firstPort: 1, lastPort: 65_535 },
+    bindings: [{ id: 1, prefix: 24, firstPort: 1, lastPort: 65_535 }],
     app: { root: '/etc/understudy/www' },
   })
   t.same(config.timing, DEFAULT_TIMING)
-  t.match(check({ ...RIGHT, binding: { address: '10.0.0.1/24', ports: 80 } }).binding, {
-    firstPort: 80,
-    lastPort: 80,
-  })
+  t.match(check({ ...RIGHT, binding: { address: '10.0.0.1/24', ports: 80 } }).bindings, [
+    { firstPort: 80, lastPort: 80 },
+  ])
+  t.match(
+    check({
+      ...RIGHT,
+      binding: undefined,
+      bindings: [
+        { address: '10.0.0.1/24', ports: 80 },
+        { id: 7, address: '10.0.0.1/24', ports: '81-90' },
+      ],
+    }).bindings,
+    [
+      { id: 1, firstPort: 80, lastPort: 80 },
+      { id: 7, firstPort: 81, lastPort: 90 },
+    ],
+    'P2: several bindings',
+  )
   t.equal(check({ ...RIGHT, timing: { renewMs: 100 } }).timing.renewMs, 100)
   t.equal(check({ ...RIGHT, hub: 'unchecked' }).hub, 'unchecked')
   t.equal(check({ ...RIGHT, offload: false }).offload, false)
@@ -58,6 +72,33 @@ t.test('each field that is wrong is named with its value and what to write', asy
     [{ binding: { address: '10.77.0/24' } }, /binding.address.*10.77.0/],
     [{ binding: { address: '10.77.0.1/24', ports: '9-1' } }, /binding.ports: '9-1'/],
     [{ binding: { address: '10.77.0.1/24', ports: [] } }, /binding.ports: \[\] is no range/],
+    [{ bindings: [] }, /binding: give either "binding" or "bindings"/],
+    [{ binding: undefined, bindings: [] }, /bindings: must be a list of 1 to 64 bindings/],
+    [{ binding: undefined, bindings: [{}] }, /bindings\[0\].address: must be a text/],
+    [
+      { binding: undefined, bindings: [{ id: 3, address: '10.0.0.1/24', ports: [] }] },
+      /bindings\[0\].ports: \[\] is no range/,
+    ],
+    [
+      {
+        binding: undefined,
+        bindings: [
+          { address: '10.0.0.1/24', ports: 80 },
+          { address: '10.0.0.1/24', ports: '1-99' },
+        ],
+      },
+      /bindings: the ports 1-99 and 80-80 of one address overlap/,
+    ],
+    [
+      {
+        binding: undefined,
+        bindings: [
+          { id: 2, address: '10.0.0.1/24', ports: 80 },
+          { address: '10.0.0.1/24', ports: 81 },
+        ],
+      },
+      /bindings\[1\].id: 2 is another binding's id/,
+    ],
     [{ binding: 'here' }, /binding: must be an object, not "here"/],
     [{ control: { host: 'localhost' } }, /control.host.*localhost/],
     [{ control: [] }, /control: must be an object, not \[\]/],
@@ -73,7 +114,7 @@ t.test('each field that is wrong is named with its value and what to write', asy
     [{ timing: { leaseMs: 500 } }, /timing.leaseMs: must be at most silenceMs \(120\), not 500/],
     [{ timing: { turnLeaseMs: 1500 } }, /timing.turnLeaseMs: must be at most stuckMs \(1000\)/],
     [{ sharedir: 'x' }, /sharedir: there is no such field; there are id, .*sharedDir/],
-    [{ binding: { adress: 'x' } }, /binding.adress: there is no such field; there are address/],
+    [{ binding: { adress: 'x' } }, /binding.adress: there is no such field; there are id, address/],
     [{ app: { name: 'http', port: 80, Root: '/' } }, /app.Root: there is no such field/],
     [{ timing: { bootms: 3 } }, /timing.bootms: there is no such field; there are bootMs/],
   ]

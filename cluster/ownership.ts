@@ -1,0 +1,361 @@
+/**
+ * Ownership: one node's part in the ownership of one binding: when it suspects the owner, waits its turn, claims and yields. What
+ * all bindings of a node share, peers, signs of life, fences and declarations, it finds in its OwnershipContext.
+ *
+ *              boot, nobody owns          owner suspected             fenced, or its lease has run out
+ *   STANDBY ------------------> OWNER       STANDBY ----> CLAIMING ------------------------------> OWNER
+ *   OWNER   -- a greater claim --> STANDBY      OWNER -- own lease lost --> FENCED -- nobody else owns --> OWNER
+ */
+import { type Millis, NEVER } from '../stack/index.js'
+import type { Binding, NodeId } from './binding.js'
+import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
+import type { FailureDetector } from './failure-detector.js'
+import { Mirror } from './mirror.js'
+import type { Action, ClaimCause, NodeReport } from './node-actions.js'
+import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
+import type { Peers } from './peers.js'
+import { Snooper } from './snooper.js'
+import { Succession } from './succession.js'
+import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
+
+export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
+
+// Between the end of another's lease and our first word.
+const LEASE_MARGIN_MS = 10
+
+/** What the bindings of one node share. */
+export interface OwnershipContext {
+  readonly options: NodeOptions
+  readonly world: NodeWorld
+  readonly peers: Peers
+  readonly detector: FailureDetector
+  /** Asks the world for something. */
+  act(action: Action): void
+  declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
+  /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
+  silence(node: NodeId, now: Millis): void
+  /** The node is dead: it is out of every line until it declares itself anew. */
+  bury(node: NodeId): void
+  /** `of` has begun or ceased to speak for its address. */
+  handleSpeaker(of: Ownership): void
+  /** Another node has claimed what `of` owned, so it takes this one for dead, and may have fenced it. */
+  handleOutclaimed(of: Ownership, now: Millis): void
+}
+
+export class Ownership {
+  readonly set: PermanencySet
+  readonly snooper: Snooper
+  state: OwnershipState = 'standby'
+  /** The term of ownership that this node knows of, and its owner; 0 while nobody is known to own. */
+  epoch = 0
+  owner: NodeId = NOBODY
+  /** While this node owns: whose Ethernet address the clients may still send to. */
+  predecessor: NodeId = NOBODY
+  /** Others are to hear from us of this binding, at the next timeout. */
+  answer = false
+  readonly #context: OwnershipContext
+  readonly #mirror: Mirror
+  readonly #succession: Succession
+  #highestEpoch = 0
+  // 0 once the node has listened long enough.
+  #listenUntil: Millis = 0
+  #renewAt: Millis = NEVER
+  #orphanedAt: Millis = NEVER
+  #claimAt: Millis = NEVER
+  #cause: ClaimCause = 'boot'
+  #yieldedBy: NodeId = NOBODY
+  #suspectedAt: Millis = 0
+  // The fence has been asked for, and has not been answered.
+  #fencing = false
+
+  constructor(set: PermanencySet, context: OwnershipContext) {
+    const { options, world, peers } = context
+    this.set = set
+    this.#context = context
+    this.snooper = new Snooper(set.binding, world.stack.drops)
+    this.#succession = new Succession(options.id, set.binding, set.policy, peers)
+    this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
+  }
+
+  get binding(): Binding {
+    return this.set.binding
+  }
+
+  start(now: Millis): void {
+    const { world, options } = this.#context
+    const { mirrorStore } = world
+    const { timing } = options
+    const { id } = this.binding
+    this.#highestEpoch = mirrorStore.epoch(id)
+    // Those who know of no later term must hear of this one, lest they use it again.
+    this.epoch = this.#highestEpoch
+    // What an earlier life mirrored lacks what was said while nobody listened.
+    for (const { key } of [...mirrorStore.flows(id)]) mirrorStore.removeFlow(key)
+    mirrorStore.flush()
+    // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
+    this.#listenUntil =
+      now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
+  }
+
+  /** The node's lease ran out while it was stopped: others may have taken over. */
+  handleLeaseLost(now: Millis): void {
+    if (this.state === 'claiming') this.state = 'standby'
+    this.#suspectedAt = 0
+    if (this.state === 'owner') this.fall(now)
+  }
+
+  /** Falls silent, and claims again when it has listened and nobody else owns the binding. */
+  fall(now: Millis): void {
+    this.#stepDown(now)
+    this.state = 'fenced'
+    this.owner = NOBODY
+    this.#orphanedAt = now
+    this.#listenUntil = now + this.#context.options.timing.bootMs
+    this.#report({ event: 'fenced', binding: this.binding.id, epoch: this.epoch })
+  }
+
+  /** A node has declared itself that was not there before. */
+  met(node: NodeId, incarnation: number, now: Millis): void {
+    this.#succession.met(node, incarnation, now)
+    // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
+    this.#announceAgain(now)
+  }
+
+  #announceAgain(now: Millis): void {
+    if (this.state === 'owner') this.#context.world.nic.announce(this.binding.address, now)
+  }
+
+  /** Takes an authentic declaration of another node about this binding. */
+  handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
+    const self = this.#context.options.id
+    if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
+    if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
+      this.#handleClaim(d, d.node, now)
+    } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
+      this.#handleHearsay(d, now)
+    } else if (this.state === 'owner' && d.epoch > this.epoch) {
+      this.#outbid(d.epoch)
+    } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
+      if (this.state === 'claiming') this.state = 'standby'
+      this.#fencing = false
+      this.#yieldedBy = d.node
+      this.owner = NOBODY
+      this.#orphanedAt = now
+    }
+  }
+
+  // Who else owns the binding is known from one that knows it, when the owner itself cannot be heard: it counts when it is
+  // news. An owner of which that is all we know is given the time in which it could still speak.
+  #handleHearsay(d: OwnershipDeclaration, now: Millis): void {
+    if (compareClaims(d.epoch, d.owner, this.epoch, this.owner) <= 0) return
+    const { options, detector } = this.#context
+    const { stuckMs, silenceMs } = options.timing
+    this.#handleClaim(d, d.owner, now)
+    this.#succession.ownerNamed()
+    detector.watch(d.owner, now + stuckMs - silenceMs)
+  }
+
+  #handleClaim(d: OwnershipDeclaration, owner: NodeId, now: Millis): void {
+    const order = compareClaims(d.epoch, owner, this.epoch, this.owner)
+    if (order < 0) {
+      // A lesser claim: its maker has missed a greater one. It may have drawn the clients to its Ethernet address, too.
+      this.answer = true
+      this.#announceAgain(now)
+      return
+    }
+    this.#succession.ownerSpoke(now)
+    if (order === 0) {
+      // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
+      if (this.state === 'claiming' && !this.#fencing) this.state = 'standby'
+      if (this.state !== 'claiming') this.#suspectedAt = 0
+      return
+    }
+    const before = this.state
+    // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
+    if (before === 'owner') this.#stepDown(now)
+    this.#fencing = false
+    this.epoch = d.epoch
+    this.owner = owner
+    this.state = 'standby'
+    this.#claimAt = NEVER
+    this.#suspectedAt = 0
+    // So that this term is known here after a restart too.
+    this.#context.world.mirrorStore.putEpochSync(d.binding, d.epoch)
+    this.#report({
+      event: 'standby',
+      binding: this.binding.id,
+      owner,
+      epoch: d.epoch,
+      yielded: before === 'owner',
+    })
+    if (before === 'owner') this.#context.handleOutclaimed(this, now)
+    this.#context.act({ kind: 'unfence' })
+  }
+
+  /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
+  handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
+    if (this.state !== 'claiming' || node !== this.owner || !this.#fencing) return
+    this.#fencing = false
+    const { options, detector } = this.#context
+    const { leaseMs, turnLeaseMs } = options.timing
+    const over =
+      this.#cause === 'stuck'
+        ? detector.lastTurnedAt(node) + turnLeaseMs + LEASE_MARGIN_MS
+        : detector.lastHeardAt(node) + leaseMs + LEASE_MARGIN_MS
+    this.#claimAt = confirmed ? now : Math.max(now, over)
+  }
+
+  handleTimeout(now: Millis): void {
+    if (this.answer) this.#sendAnswer()
+    this.snooper.handleTimeout(now)
+    this.#mirror.write(this.snooper, now)
+    if (this.state === 'owner') {
+      if (now >= this.#renewAt) this.#renew(now)
+      return
+    }
+    if (this.state === 'claiming') {
+      if (now >= this.#claimAt) this.#claim(now)
+      return
+    }
+    if (now >= this.#listenUntil) this.#considerClaim(now)
+  }
+
+  nextDeadline(): Millis {
+    if (this.answer) return 0
+    const upkeep = Math.min(this.snooper.nextDeadline(), this.#mirror.nextDeadline(this.snooper))
+    if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
+    if (this.state === 'claiming') return Math.min(upkeep, this.#claimAt)
+    if (this.#listenUntil > 0) return Math.min(upkeep, this.#listenUntil)
+    if (this.owner === NOBODY) return Math.min(upkeep, this.#patienceEnds(this.#orphanedAt))
+    if (this.#suspectedAt > 0) return Math.min(upkeep, this.#patienceEnds(this.#suspectedAt))
+    return Math.min(upkeep, this.#context.detector.nextDeadline())
+  }
+
+  // When it is this node's turn to act, after those before it in the policy's line had theirs.
+  #patienceEnds(since: Millis): Millis {
+    const { patienceMs } = this.#context.options.timing
+    return since + this.#succession.rank(this.owner, this.#yieldedBy) * patienceMs
+  }
+
+  #considerClaim(now: Millis): void {
+    this.#listenUntil = 0
+    if (this.owner === NOBODY) {
+      if (this.#orphanedAt === NEVER) this.#orphanedAt = now
+      if (now < this.#patienceEnds(this.#orphanedAt)) return
+      this.#cause = this.#yieldedBy === NOBODY ? 'boot' : 'yield'
+      this.#claim(now)
+      return
+    }
+    const cause = this.#context.detector.suspects(this.owner, now)
+    if (cause === null) {
+      this.#suspectedAt = 0
+      return
+    }
+    if (this.#suspectedAt === 0) {
+      this.#suspectedAt = now
+      const { id } = this.binding
+      this.#report({ event: 'suspect', node: this.owner, cause, binding: id })
+    }
+    if (now < this.#patienceEnds(this.#suspectedAt)) return
+    this.#cause = cause
+    this.state = 'claiming'
+    this.#claimAt = NEVER
+    this.#fencing = true
+    this.#context.silence(this.owner, now)
+  }
+
+  /** Claims the binding: epoch, state, address, declaration, ARP; the connections speak at the next poll. */
+  #claim(now: Millis): void {
+    const { world, options } = this.#context
+    const { stack, nic, mirrorStore, checkpoints } = world
+    const { binding } = this
+    const { id, timing } = options
+    const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
+    const since = this.#suspectedAt > 0 ? this.#suspectedAt : now
+    this.epoch = Math.max(this.#highestEpoch, this.epoch) + 1
+    this.#highestEpoch = this.epoch
+    // Durable before anything is sent: a term is never used twice.
+    mirrorStore.putEpochSync(binding.id, this.epoch)
+    checkpoints.claim(binding.id, this.epoch)
+    const clients = clientsHeard(nic, this.snooper)
+    stack.setQuiet(binding.address, true)
+    const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
+    this.snooper.active = false
+    if (this.owner !== NOBODY) this.#context.bury(this.owner)
+    this.#yieldedBy = NOBODY
+    this.owner = id
+    this.state = 'owner'
+    // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
+    this.predecessor = from
+    this.#context.handleSpeaker(this)
+    stack.setQuiet(binding.address, false)
+    this.#claimAt = NEVER
+    this.#orphanedAt = NEVER
+    this.#suspectedAt = 0
+    this.#renewAt = now + timing.renewMs
+    this.#context.act({ kind: 'renew-lease' })
+    this.#context.declare(DeclarationKind.CLAIM, false, this)
+    announce(nic, binding, clients, now)
+    this.#reportClaim(from, now - since, count)
+  }
+
+  // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
+  #outbid(epoch: number): void {
+    this.epoch = epoch + 1
+    this.#highestEpoch = this.epoch
+    const { mirrorStore, checkpoints } = this.#context.world
+    mirrorStore.putEpochSync(this.binding.id, this.epoch)
+    checkpoints.claim(this.binding.id, this.epoch)
+    this.#context.declare(DeclarationKind.CLAIM, false, this)
+  }
+
+  #reportClaim(from: NodeId, ms: Millis, count: PromotionCount): void {
+    const { id } = this.#context.options
+    const { epoch } = this
+    const cause = this.#cause
+    const binding = this.binding.id
+    this.#report({
+      event: 'owner', binding, id, epoch, from: from === NOBODY ? null : from, cause,
+    }) // biome-ignore format: a list of fields is read as a list
+    // Without a last owner too: what we watched, or owned until our lease ran out, may have been given up (D5).
+    if (from !== NOBODY || count.connections > 0) {
+      this.#report({ event: 'takeover', binding, from, to: id, epoch, cause, ms, ...count })
+    }
+  }
+
+  // The address falls silent, and what we held we watch again.
+  #stepDown(now: Millis): void {
+    const { stack } = this.#context.world
+    this.state = 'standby'
+    this.predecessor = NOBODY
+    this.#context.handleSpeaker(this)
+    demoteAll(stack, this.binding, this.snooper, now)
+    this.snooper.active = true
+    this.#renewAt = NEVER
+  }
+
+  /** Gives the binding up in good order: for a shutdown. A peer claims it without waiting for our death. */
+  yield(now: Millis): void {
+    if (this.state !== 'owner') return
+    this.#stepDown(now)
+    this.owner = NOBODY
+    this.#context.declare(DeclarationKind.YIELD, false, this)
+    // Others go first: whoever yields does not want it back at once.
+    this.#orphanedAt = now + 4 * this.#context.options.timing.patienceMs
+  }
+
+  #renew(now: Millis): void {
+    this.#renewAt = now + this.#context.options.timing.renewMs
+    this.#context.declare(DeclarationKind.RENEW, false, this)
+  }
+
+  #sendAnswer(): void {
+    this.answer = false
+    const kind = this.state === 'owner' ? DeclarationKind.RENEW : DeclarationKind.PRESENT
+    this.#context.declare(kind, false, this)
+  }
+
+  #report(report: NodeReport): void {
+    this.#context.act({ kind: 'report', report })
+  }
+}
