@@ -15,6 +15,7 @@ export {
   NO_OFFLOAD,
   type Offload,
 } from './link/link-endpoint.js'
+export { type CaptureSink, RecordingLink } from './link/recording-link.js'
 export { Reassembler } from './net/fragments.js'
 export { type AddressState, type FrameSnoop, Nic, type NicConfig } from './net/nic.js'
 export { type ReceivedDatagram, UdpEvent, type UdpSocket } from './net/udp.js'

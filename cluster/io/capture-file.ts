@@ -11,11 +11,13 @@ export class CaptureFile implements CaptureSink {
   readonly #fd: number
   readonly #buffer = new Uint8Array(BUFFERED)
   #length = 0
+  #closed = false
 
   /** Throws ERR_CONFIG when the file cannot be written. */
   constructor(path: string) {
     try {
-      this.#fd = fs.openSync(path, 'w', 0o600)
+      // A node that starts again adds a section to what its earlier life recorded.
+      this.#fd = fs.openSync(path, 'a', 0o600)
     } catch (error) {
       throw new StackError(
         'ERR_CONFIG',
@@ -38,6 +40,8 @@ export class CaptureFile implements CaptureSink {
   }
 
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.sync()
     fs.closeSync(this.#fd)
   }

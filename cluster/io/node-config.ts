@@ -47,6 +47,8 @@ export interface NodeConfig {
   readonly app: AppConfig | null
   readonly fence: FenceMode
   readonly hub: HubMode
+  /** File to which everything that the link carries is written, in pcapng; null: none. */
+  readonly record: string | null
   readonly timing: NodeTiming
 }
 
@@ -70,6 +72,7 @@ const FIELDS = {
     'app',
     'fence',
     'hub',
+    'record',
     'timing',
   ],
   binding: ['id', 'address', 'ports'],
@@ -124,6 +127,7 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
       app: checkApp(fields.app, folder, fail),
       fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
       hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
+      record: fields.record === undefined ? null : path('record', 'node1.pcapng'),
       timing: checkTiming(fields.timing ?? {}, fail),
     }
   } catch (error) {

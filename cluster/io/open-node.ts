@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs'
 import { join } from 'node:path'
-import { type Nic, Stack, StackError } from '../../stack/index.js'
+import { type Nic, RecordingLink, Stack, StackError } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { Heartbeat } from '../../stack/io/heartbeat.js'
 import { monotonicMs } from '../../stack/io/native.js'
@@ -13,6 +13,7 @@ import { SystemRng } from '../../stack/io/system-rng.js'
 import { Tap } from '../../stack/io/tap.js'
 import type { FenceTarget } from '../declaration.js'
 import { HmacAuthenticator } from './authenticator.js'
+import { CaptureFile } from './capture-file.js'
 import { LocalFence } from './fence.js'
 import { requireHub } from './hub-check.js'
 import { ownFenceTarget } from './identity.js'
@@ -54,6 +55,7 @@ async function openParts(
     ...(config.mac === null ? {} : { mac: config.mac }),
   })
   opened.push(() => tap.close())
+  const recording = config.record === null ? null : record(config, config.record, tap, opened)
   if (config.hub === 'checked') await requireHub(tap.name)
   const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)
   opened.push(() => beats.close())
@@ -89,7 +91,8 @@ async function openParts(
   return {
     stack,
     driver,
-    link: tap,
+    link: recording ?? tap,
+    ...(recording === null ? {} : { recording }),
     beats,
     // The driver counts from the Unix epoch, the heartbeat from boot.
     beatsOffset: driver.now() - monotonicMs(),
@@ -101,6 +104,18 @@ async function openParts(
     checkpointStore,
     authenticator: new HmacAuthenticator(deriveKey(key, 'declaration')),
   }
+}
+
+function record(
+  config: NodeConfig,
+  path: string,
+  tap: Tap,
+  opened: (() => unknown)[],
+): RecordingLink {
+  const file = new CaptureFile(path)
+  opened.push(() => file.close())
+  const info = { name: tap.name, description: `understudy node ${config.id}` }
+  return new RecordingLink(tap, systemClock, info, file)
 }
 
 // A broken invariant of our own: the process ends, and fail-over is the recovery. What the operator can mend is his to read.

@@ -14,6 +14,7 @@ import {
   type Net,
   type Nic,
   parseIpAddress,
+  type RecordingLink,
   type Stack,
   StackError,
 } from '../../stack/index.js'
@@ -83,6 +84,8 @@ export interface RuntimeParts {
   readonly mirrorStore: MirrorStore
   readonly checkpointStore: CheckpointStore
   readonly authenticator: Authenticator
+  /** The capture of the link, which gets a remark for everything that the node reports. */
+  readonly recording?: RecordingLink
 }
 
 /** Events: `report` with a NodeReport for everything that happens. */
@@ -277,6 +280,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         this.#parts.beats.renewLease(this.#expirations)
         break
       case 'report':
+        this.#parts.recording?.remark(JSON.stringify(action.report))
         this.emit('report', action.report)
         break
     }

@@ -37,6 +37,7 @@ const UP = {
   clients: { type: 'string' },
   app: { type: 'string' },
   root: { type: 'string' },
+  record: { type: 'string' },
   fence: { type: 'string' },
   offload: { type: 'boolean' },
   'no-offload': { type: 'boolean' },
@@ -87,6 +88,8 @@ function upOptions(values: Values): LabOptions {
   const id = values.lab === undefined ? freshLabId() : String(values.lab)
   if (!/^[0-9a-z]{4}$/.test(id)) throw new UsageError('--lab is four small letters or digits.')
   const root = values.root === undefined ? undefined : resolve(String(values.root))
+  const record = values.record === undefined ? undefined : resolve(String(values.record))
+  if (record !== undefined) fs.mkdirSync(record, { recursive: true })
   if (root !== undefined && !fs.statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
     throw new StackError('ERR_LAB_ROOT', `--root ${root} is no folder.`)
   }
@@ -99,6 +102,7 @@ function upOptions(values: Values): LabOptions {
     clients: count('--clients', values.clients ?? '1', 16),
     offload: values['no-offload'] !== true,
     ...(root === undefined ? {} : { root }),
+    ...(record === undefined ? {} : { record }),
     ...(program === undefined ? {} : { program }),
   }
 }

@@ -32,6 +32,8 @@ export interface LabOptions {
   /** The folder that the http app serves. When absent, one inside the lab's folder. */
   readonly root?: string
   readonly fence?: Fence
+  /** The folder that each node writes its capture to. */
+  readonly record?: string
   /** Nodes and monitor exchange super-frames and unfinished checksums with the kernel. Default true. */
   readonly offload?: boolean
   /** Nodes that compute checksums and cut segments themselves all the same. */
@@ -331,6 +333,9 @@ export class Lab {
       sharedDir: join(record.folder, 'shared'),
       app,
       fence: this.#options.fence ?? 'port',
+      ...(this.#options.record === undefined
+        ? {}
+        : { record: join(this.#options.record, `node${id}.pcapng`) }),
       offload: (this.#options.offload ?? true) && this.#options.plainNodes?.includes(id) !== true,
     }
   }

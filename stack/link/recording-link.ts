@@ -17,10 +17,13 @@ export interface CaptureSink {
   write(bytes: Uint8Array): void
   /** Behind each batch: what was written should be safe from now on. */
   sync(): void
+  close(): void
 }
 
 /** Checksums left to the device are completed in the record, not in the frame. */
 export class RecordingLink implements LinkEndpoint, FrameSink {
+  /** Frames received so far. */
+  received = 0
   readonly #inner: LinkEndpoint
   readonly #clock: Clock
   readonly #capture: CaptureSink
@@ -77,9 +80,11 @@ export class RecordingLink implements LinkEndpoint, FrameSink {
   close(): void {
     this.#sink = null
     this.#inner.close()
+    this.#capture.close()
   }
 
   onFrame(frame: Frame): void {
+    this.received++
     this.#record(frame)
     this.#sink?.onFrame(frame)
   }
