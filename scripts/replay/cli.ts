@@ -71,10 +71,11 @@ async function replayOne(path: string, settings: Settings): Promise<void> {
   }
   const result = await replay(path, options)
   if (fd !== null && fd !== 1) closeSync(fd)
-  if (stream !== null && result.connections.length < stream) {
+  const count = result.connections.length
+  if (stream !== null && count < stream) {
     throw new StackError(
       'ERR_NO_SUCH_STREAM',
-      `'${path}' has ${result.connections.length} connections; there is no ${stream}`,
+      `'${path}' has ${count} connection${count === 1 ? '' : 's'}; there is no ${stream}`,
     )
   }
   // The stream itself is the output.
@@ -115,7 +116,9 @@ function parse(args: readonly string[]): Settings | null {
   }
   const stream = values.stream === undefined ? null : Number(values.stream)
   if (stream !== null && (!Number.isInteger(stream) || stream < 1)) {
-    throw new UsageError(`--stream: '${values.stream}' is no number of a connection; they count from 1`)
+    throw new UsageError(
+      `--stream: '${values.stream}' is no number of a connection; they count from 1`,
+    )
   }
   const out = values.out ?? null
   const fromServer = values['from-server'] === true

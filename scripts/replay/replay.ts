@@ -1,19 +1,20 @@
 /**
  * A trace through the observer (O2).
  */
-import type { TraceConnection } from '../../cluster/trace-connection.js'
+
 import { Observer, type ObserverOptions } from '../../cluster/observer.js'
+import type { TraceConnection } from '../../cluster/trace-connection.js'
 import { DropCounters } from '../../stack/base/counters.js'
 import { EtherType } from '../../stack/wire/ethernet.js'
 import { findNetworkLayer, NetworkLayer } from '../../stack/wire/link-type.js'
 import { type CaptureSummary, readCaptureFile } from './capture-file.js'
 import { StreamDigest } from './stream-digest.js'
 
-/** A connection of the trace with the digests of its streams. */
+/** A connection of the trace with the SHA-256 of its streams, in hexadecimal digits. */
 export interface ReplayedConnection {
   readonly connection: TraceConnection
-  readonly c2s: StreamDigest
-  readonly s2c: StreamDigest
+  readonly c2s: string
+  readonly s2c: string
 }
 
 export interface Replayed {
@@ -32,7 +33,11 @@ export interface Replayed {
 export interface ReplayOptions {
   readonly trustChecksums: boolean
   /** Where to write the streams of one connection. */
-  readonly stream?: { readonly number: number; readonly c2s: number | null; readonly s2c: number | null }
+  readonly stream?: {
+    readonly number: number
+    readonly c2s: number | null
+    readonly s2c: number | null
+  }
   readonly onSegment?: ObserverOptions['onSegment']
   readonly onProgress?: (share: number) => void
 }
@@ -83,7 +88,7 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
   )
   const connections = observer.connections.map((connection, i) => {
     const { c2s, s2c } = digests[i] as { c2s: StreamDigest; s2c: StreamDigest }
-    return { connection, c2s, s2c }
+    return { connection, c2s: c2s.finish(), s2c: s2c.finish() }
   })
   const { segments } = observer
   return {

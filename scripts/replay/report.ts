@@ -6,7 +6,6 @@ import type { TraceOffers, TraceStream } from '../../cluster/trace-stream.js'
 import { TCP_STATE_NAMES } from '../../stack/tcp/state.js'
 import { formatIpv4Address } from '../../stack/wire/ipv4.js'
 import type { Replayed, ReplayedConnection } from './replay.js'
-import type { StreamDigest } from './stream-digest.js'
 
 const ABSENT = -1
 
@@ -43,10 +42,10 @@ function connectionJson({ connection, c2s, s2c }: ReplayedConnection): Record<st
   }
 }
 
-function streamJson(stream: TraceStream, digest: StreamDigest): Record<string, unknown> {
+function streamJson(stream: TraceStream, sha256: string): Record<string, unknown> {
   return {
     bytes: stream.octets,
-    sha256: digest.finish(),
+    sha256,
     options: offersJson(stream.offers),
     segments: stream.segments,
     retransmissions: stream.retransmissions,

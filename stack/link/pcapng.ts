@@ -7,7 +7,14 @@ import type { Millis } from '../base/time.js'
 const Block = { SECTION: 0x0a0d0d0a, INTERFACE: 1, ENHANCED_PACKET: 6 } as const
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d
 const LINKTYPE_ETHERNET = 1
-const Option = { END: 0, COMMENT: 1, NAME: 2, DESCRIPTION: 3, USER_APPLICATION: 4, TSRESOL: 9 } as const
+const Option = {
+  END: 0,
+  COMMENT: 1,
+  NAME: 2,
+  DESCRIPTION: 3,
+  USER_APPLICATION: 4,
+  TSRESOL: 9,
+} as const
 const NANOSECONDS = 9
 const MAX_OPTION_LENGTH = 65_535
 
@@ -33,7 +40,9 @@ export function captureHeader(info: CaptureInterfaceInfo): Uint8Array {
     block(Block.INTERFACE, [
       device,
       option(Option.NAME, text(info.name)),
-      ...(info.description === undefined ? [] : [option(Option.DESCRIPTION, text(info.description))]),
+      ...(info.description === undefined
+        ? []
+        : [option(Option.DESCRIPTION, text(info.description))]),
       option(Option.TSRESOL, Uint8Array.of(NANOSECONDS)),
       END,
     ]),
@@ -60,7 +69,12 @@ export function captureFrame(
   const options = comments.map((comment) => option(Option.COMMENT, text(comment)))
   const frame = new Uint8Array(padded(length))
   frame.set(bytes.subarray(start, end))
-  return block(Block.ENHANCED_PACKET, [head, frame, ...options, ...(options.length > 0 ? [END] : [])])
+  return block(Block.ENHANCED_PACKET, [
+    head,
+    frame,
+    ...options,
+    ...(options.length > 0 ? [END] : []),
+  ])
 }
 
 const END = new Uint8Array(4)

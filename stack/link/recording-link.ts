@@ -31,12 +31,7 @@ export class RecordingLink implements LinkEndpoint, FrameSink {
   #sink: FrameSink | null = null
   #remarks: string[] = []
 
-  constructor(
-    inner: LinkEndpoint,
-    clock: Clock,
-    info: CaptureInterfaceInfo,
-    capture: CaptureSink,
-  ) {
+  constructor(inner: LinkEndpoint, clock: Clock, info: CaptureInterfaceInfo, capture: CaptureSink) {
     this.#inner = inner
     this.#clock = clock
     this.#capture = capture
