@@ -54,7 +54,7 @@ export class Segment {
   ecn = 0
   /** The MSS option, or ABSENT. */
   mss = ABSENT
-  /** The window scale option (already at most 14, RFC 7323 §2.3), or ABSENT. */
+  /** The window scale option as on the wire, or ABSENT; who uses it counts one above 14 as 14 (RFC 7323 §2.3). */
   windowScale = ABSENT
   sackPermitted = false
   hasTimestamps = false

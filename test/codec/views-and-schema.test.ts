@@ -175,7 +175,7 @@ function knownOptions(raw: Uint8Array, syn: boolean): Json {
   for (const { kind, data } of decodeTcpOptions(raw)) {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
     if (kind === 2 && data.length === 2 && syn) known.mss = view.getUint16(0)
-    if (kind === 3 && data.length === 1 && syn) known.windowScale = Math.min(14, view.getUint8(0))
+    if (kind === 3 && data.length === 1 && syn) known.windowScale = view.getUint8(0)
     if (kind === 4 && data.length === 0 && syn) known.sackPermitted = true
     if (kind === 8 && data.length === 8) {
       known.hasTimestamps = true
