@@ -18,7 +18,7 @@ export const DeclarationKind = {
   CLAIM: 2,
   /** "I still own it." */
   RENEW: 3,
-  /** "I own it no more." */
+  /** "I own it no more": `owner` is the one that is to go on with it (P24), or nobody in particular. */
   YIELD: 4,
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
@@ -55,6 +55,8 @@ export interface OwnershipDeclaration {
   readonly epoch: number
   /** The owner as of `epoch`; 0: nobody that the node knows of. */
   readonly owner: NodeId
+  /** With a YIELD that names its successor as `owner`: connections that go with the binding. Else 0. */
+  readonly connections: number
   readonly address: IpAddress
   readonly prefix: number
   readonly firstPort: number
@@ -74,10 +76,10 @@ export interface OwnershipDeclaration {
 }
 
 const MAGIC = 0x55445344
-const VERSION = 1
+const VERSION = 2
 const PROTOCOL_TCP = 6
 // Everything but the two texts.
-const FIXED_LENGTH = 86
+const FIXED_LENGTH = 90
 const MAX_TEXT = 63
 
 interface Wire extends Omit<OwnershipDeclaration, 'solicit' | 'fence' | 'mac'> {
@@ -122,6 +124,7 @@ const parser = new Parser()
   .uint32be('fenceHost')
   .uint32be('fencePid')
   .doublebe('fenceStart')
+  .uint32be('connections')
   .uint8('fencePortLength')
   .string('fencePort', { length: 'fencePortLength', encoding: 'latin1' })
   .uint8('applicationLength')
@@ -165,7 +168,8 @@ export function encodeDeclaration(
   view.setUint32(68, d.fence.host)
   view.setUint32(72, d.fence.pid)
   view.setFloat64(76, d.fence.startTime)
-  const at = putText(bytes, 84, port)
+  view.setUint32(84, d.connections)
+  const at = putText(bytes, 88, port)
   putText(bytes, at, application)
   authenticator.sign(bytes.subarray(0, length), bytes, length)
   return bytes
@@ -189,9 +193,9 @@ export function decodeDeclaration(
     return DropReason.DECLARATION_MALFORMED
   }
   if (view.getUint32(8) !== cluster) return DropReason.DECLARATION_FOREIGN_CLUSTER
-  const portLength = view.getUint8(84)
+  const portLength = view.getUint8(88)
   if (portLength > MAX_TEXT) return DropReason.DECLARATION_MALFORMED
-  const applicationLength = view.getUint8(85 + portLength)
+  const applicationLength = view.getUint8(89 + portLength)
   const length = FIXED_LENGTH + portLength + applicationLength
   if (applicationLength > MAX_TEXT || bytes.length < length + authenticator.tagLength) {
     return DropReason.DECLARATION_MALFORMED
@@ -217,10 +221,10 @@ function isPlausible(w: Wire): boolean {
 function fromWire(w: Wire): OwnershipDeclaration {
   const { kind, node, incarnation, sequence, binding, epoch, owner, address, prefix } = w
   const { firstPort, lastPort, connectionPolicy, arpPolicy, doubtfulData } = w
-  const { controlAddress, controlPort, heartbeatPort, application } = w
+  const { connections, controlAddress, controlPort, heartbeatPort, application } = w
   return {
     kind, solicit: (w.flags & 1) !== 0, node, incarnation, sequence, binding, epoch, owner,
-    address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
+    connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
     connectionPolicy, arpPolicy, doubtfulData, controlAddress, controlPort, heartbeatPort,
     fence: { host: w.fenceHost, pid: w.fencePid, startTime: w.fenceStart, port: w.fencePort },
     application,

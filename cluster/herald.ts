@@ -38,6 +38,7 @@ export class Herald {
     binding: Binding,
     epoch: number,
     owner: NodeId,
+    connections = 0,
   ): Uint8Array {
     const options = this.#options
     const sequence = (this.#sequences.get(binding.id) ?? 0) + 1
@@ -52,6 +53,7 @@ export class Herald {
         binding: binding.id,
         epoch,
         owner,
+        connections,
         address: binding.address,
         prefix: binding.prefix,
         firstPort: binding.firstPort,

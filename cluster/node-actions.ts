@@ -62,6 +62,21 @@ export type NodeReport =
       /** True when this node owned the binding until now. */
       readonly yielded: boolean
     }
+  /** Planned transfer (P24): this node has given the binding to `to` with its connections, and speaks for it no more. */
+  | {
+      readonly event: 'handover'
+      readonly binding: number
+      readonly to: NodeId
+      readonly epoch: number
+      readonly connections: number
+    }
+  /** The binding was to go to `to`, which could not have gone on with every connection: it stays. */
+  | {
+      readonly event: 'handover-refused'
+      readonly binding: number
+      readonly to: NodeId
+      readonly epoch: number
+    }
   | { readonly event: 'fenced'; readonly binding: number; readonly epoch: number }
   | {
       readonly event: 'owner'

@@ -11,6 +11,7 @@ import {
   type FrameSnoop,
   type MacAddress,
   type Millis,
+  StackError,
 } from '../stack/index.js'
 import { isSameBinding, type NodeId } from './binding.js'
 import { BindingTable } from './binding-table.js'
@@ -276,6 +277,32 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void {
     const bytes = this.#herald.declare(kind, solicit, of.binding, of.epoch, of.owner)
     this.#actions.push({ kind: 'send', bytes })
+  }
+
+  handOver(of: Ownership, to: NodeId, connections: number): void {
+    // Not by the control channel, which could bring it before the last frames of the link.
+    this.#herald.declare(DeclarationKind.YIELD, false, of.binding, of.epoch, to, connections)
+  }
+
+  /**
+   * Planned transfer (P24): gives every binding that this node owns to `to`, or to whom the policy names. Returns how many were
+   * given. Throws ERR_NO_SUCCESSOR when the node is not up, or there is none.
+   */
+  switchover(to: NodeId | null, now: Millis): number {
+    const owned = this.ownerships.filter((each) => each.state === 'owner')
+    const up = this.peers.upWith(this.options.id)
+    const plan = owned.map((each) => ({ each, next: to ?? each.nextOwner() }))
+    for (const { next } of plan) {
+      if (next === NOBODY || next === this.options.id || !up.includes(next)) {
+        const wanted = next === NOBODY ? 'no other node' : `node ${next} cannot take over, it`
+        throw new StackError(
+          'ERR_NO_SUCCESSOR',
+          `${wanted} is up: name one that is, and not this one`,
+        )
+      }
+    }
+    for (const { each, next } of plan) each.handOver(next, now)
+    return plan.length
   }
 
   /** Gives all bindings up in good order: for a shutdown. Peers claim them without waiting for our death. */

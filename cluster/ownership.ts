@@ -10,6 +10,7 @@ import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { FailureDetector } from './failure-detector.js'
+import { HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
 import type { Action, ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
@@ -32,6 +33,8 @@ export interface OwnershipContext {
   /** Asks the world for something. */
   act(action: Action): void
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
+  /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24). */
+  handOver(of: Ownership, to: NodeId, connections: number): void
   /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
   silence(node: NodeId, now: Millis): void
   /** The node is dead: it is out of every line until it declares itself anew. */
@@ -69,6 +72,7 @@ export class Ownership {
   #fencedAt: Millis = 0
   // The fence has been asked for, and has not been answered.
   #fencing = false
+  readonly #transfer: HandOver
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -76,6 +80,7 @@ export class Ownership {
     this.#context = context
     this.snooper = new Snooper(set.binding, world.stack.drops)
     this.#succession = new Succession(options.id, set.binding, set.policy, peers)
+    this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -103,6 +108,8 @@ export class Ownership {
   handleLeaseLost(now: Millis): void {
     if (this.state === 'claiming') this.state = 'standby'
     this.#suspectedAt = 0
+    // A transfer that is heard of only now may be long over, and another node the owner.
+    this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
     if (this.state === 'owner') this.fall(now)
   }
 
@@ -137,13 +144,38 @@ export class Ownership {
       this.#handleHearsay(d, now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
       this.#outbid(d.epoch)
+    } else if (d.kind === DeclarationKind.YIELD && d.owner === self && this.#isRefusal(d)) {
+      this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
+      this.#transfer.accept()
     } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
       this.#fencing = false
       this.#yieldedBy = d.node
       this.owner = NOBODY
       this.#orphanedAt = now
+      if (d.owner === self) this.#takeTransfer(d, now)
+      // The one that is named may be stuck, and goes on while its lease lasts.
+      else if (d.owner !== NOBODY) this.#orphanedAt = now + this.#transferLimit()
     }
+  }
+
+  #transferLimit(): Millis {
+    return this.#context.options.timing.turnLeaseMs + LEASE_MARGIN_MS
+  }
+
+  #isRefusal(d: OwnershipDeclaration): boolean {
+    return this.owner === NOBODY && d.epoch === this.epoch && this.#transfer.isTo(d.node)
+  }
+
+  // All that the last owner said lies before its word on the link, and has been overheard: what is missing now stays missing.
+  #takeTransfer(d: OwnershipDeclaration, now: Millis): void {
+    const listening = this.#listenUntil > 0 && now < this.#listenUntil
+    if (!listening && this.state === 'standby' && this.#transfer.canTake(d.connections, now)) {
+      this.#transfer.accept()
+      return
+    }
+    this.#orphanedAt = now + this.#transferLimit()
+    this.#context.handOver(this, d.node, 0)
   }
 
   // Who else owns the binding is known from one that knows it, when the owner itself cannot be heard: it counts when it is
@@ -176,6 +208,7 @@ export class Ownership {
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
     this.#fencing = false
+    this.#transfer.end()
     this.epoch = d.epoch
     this.owner = owner
     this.state = 'standby'
@@ -236,6 +269,7 @@ export class Ownership {
 
   // When it is this node's turn to act, after those before it in the policy's line had theirs.
   #patienceEnds(since: Millis): Millis {
+    if (this.#transfer.accepted) return 0
     const { patienceMs } = this.#context.options.timing
     return since + this.#succession.rank(this.owner, this.#yieldedBy) * patienceMs
   }
@@ -245,7 +279,8 @@ export class Ownership {
     if (this.owner === NOBODY) {
       if (this.#orphanedAt === NEVER) this.#orphanedAt = now
       if (now < this.#patienceEnds(this.#orphanedAt)) return
-      this.#cause = this.#yieldedBy === NOBODY ? 'boot' : 'yield'
+      const given = this.#transfer.accepted || this.#yieldedBy !== NOBODY
+      this.#cause = given ? 'yield' : 'boot'
       this.#claim(now)
       return
     }
@@ -291,6 +326,7 @@ export class Ownership {
     this.snooper.active = false
     if (this.owner !== NOBODY) this.#context.bury(this.owner)
     this.#yieldedBy = NOBODY
+    this.#transfer.end()
     this.owner = id
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
@@ -359,6 +395,29 @@ export class Ownership {
     this.#context.declare(DeclarationKind.YIELD, false, this)
     // Others go first: whoever yields does not want it back at once.
     this.#orphanedAt = now + 4 * this.#context.options.timing.patienceMs
+  }
+
+  /**
+   * Planned transfer (P24): falls silent and gives the binding to `to`, with every connection. The peer goes on where this node
+   * stopped, or gives the binding back when it lacks anything. Returns false when this node does not own the binding.
+   */
+  handOver(to: NodeId, now: Millis): boolean {
+    if (this.state !== 'owner') return false
+    const { epoch, binding } = this
+    this.#stepDown(now)
+    this.owner = NOBODY
+    const connections = this.#transfer.begin(to)
+    this.#context.handOver(this, to, connections)
+    this.#orphanedAt = now + this.#transferLimit() + 4 * this.#context.options.timing.patienceMs
+    this.#report({ event: 'handover', binding: binding.id, to, epoch, connections })
+    return true
+  }
+
+  /** Whom the policy names in this node's place; NOBODY when it is alone. */
+  nextOwner(): NodeId {
+    const { options, peers } = this.#context
+    const others = peers.upWith(options.id).filter((node) => node !== options.id)
+    return this.set.policy(this.binding, others) ?? NOBODY
   }
 
   #renew(now: Millis): void {

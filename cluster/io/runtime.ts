@@ -339,6 +339,18 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     }
   }
 
+  /**
+   * Gives the bindings that this node owns to node `to`, or to whom the policy names, with all connections (P24). Returns how
+   * many it gave; a `handover-refused` report tells when the peer gave one back. Throws ERR_NO_SUCCESSOR.
+   */
+  switchover(to: NodeId | null = null): number {
+    let given = 0
+    this.#stir((now) => {
+      given = this.node.switchover(to, now)
+    })
+    return given
+  }
+
   /** Leaves in good order: a peer takes the binding without waiting. */
   async close(): Promise<void> {
     if (this.#closing) return

@@ -11,6 +11,8 @@ namespaces of their own. It stays up when the command returns.
   stop     freeze a node with SIGSTOP
   cont     let a frozen node go on
   start    start a node that was killed
+  switchover
+           hand the address over to the next node, with every connection
   status   show the nodes, who owns the address, and what was counted on the client's wire
   down     end the lab and remove everything it made
 
@@ -84,6 +86,15 @@ ${LAB_OPTION}
 ${JSON_OPTION}
 
   understudy lab start 1`,
+  switchover: `Usage: understudy lab switchover owner|N [--lab ID] [--json]
+
+Makes the owner give the address and all its connections to the next node, and returns when that node speaks. The one
+that gave them stays as a standby. When the next node could not go on with every connection, nothing changes.
+
+${LAB_OPTION}
+${JSON_OPTION}
+
+  understudy lab switchover owner`,
   status: `Usage: understudy lab status [--lab ID] [--json]
 
 ${LAB_OPTION}

@@ -1,5 +1,5 @@
 /**
- * The command line of the lab: `understudy lab up|exec|kill|stop|cont|start|status|down`. It only translates: labs are
+ * The command line of the lab: `understudy lab up|exec|kill|stop|cont|start|switchover|status|down`. It only translates: labs are
  * built by lab.ts and kept by keeper.ts.
  */
 import { fork, spawn } from 'node:child_process'
@@ -19,7 +19,7 @@ import {
   listLabs,
   runtimeFolder,
 } from './lab-file.js'
-import { type Command, command, type LabStatus } from './lab-status.js'
+import { type Command, command, type LabStatus, type NodeCommand } from './lab-status.js'
 import { labEnvironment, Space } from './space.js'
 import { reapDeadLabs, tearDown } from './teardown.js'
 import { UsageError } from './usage-error.js'
@@ -28,6 +28,7 @@ type Values = Record<string, string | boolean | undefined>
 type OptionTable = NonNullable<ParseArgsConfig['options']>
 
 const KEEPER_PROGRAM = fileURLToPath(new URL('./keeper.js', import.meta.url))
+const NODE_VERBS: readonly string[] = ['kill', 'stop', 'cont', 'start', 'switchover']
 const FENCES: readonly string[] = ['port', 'kill', 'none']
 
 const COMMON = { lab: { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const
@@ -55,8 +56,8 @@ export async function labCommand(args: readonly string[]): Promise<number> {
   if (verb === 'up') return up(rest)
   if (verb === 'status') return status(rest)
   if (verb === 'down') return down(rest)
-  if (verb === 'kill' || verb === 'stop' || verb === 'cont' || verb === 'start') {
-    return signal(verb, rest)
+  if (NODE_VERBS.includes(verb)) {
+    return signal(verb as NodeCommand['verb'], rest)
   }
   throw new UsageError(`there is no \`lab ${verb}\`: see \`understudy lab --help\`.`)
 }
@@ -180,10 +181,7 @@ function runHere(file: string, args: readonly string[], env: NodeJS.ProcessEnv):
   })
 }
 
-async function signal(
-  verb: 'kill' | 'stop' | 'cont' | 'start',
-  args: readonly string[],
-): Promise<number> {
+async function signal(verb: NodeCommand['verb'], args: readonly string[]): Promise<number> {
   const { values, positionals } = parse(verb, args, { ...COMMON, ...JSON_OPTION })
   if (values.help === true) return 0
   const [node, ...more] = positionals

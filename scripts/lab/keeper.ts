@@ -11,6 +11,7 @@ import { Lab, type LabOptions } from './lab.js'
 import { controlSocket } from './lab-file.js'
 import { openLabPage } from './lab-page.js'
 import { type Command, describe, type LabStatus, type NodeCommand } from './lab-status.js'
+import { switchOver } from './switchover.js'
 
 let lab: Lab | undefined
 let page: string | null = null
@@ -100,6 +101,7 @@ async function obey(lab: Lab, command: NodeCommand): Promise<void> {
   if (command.verb === 'kill') await lab.kill(id)
   else if (command.verb === 'stop') lab.stop(id)
   else if (command.verb === 'cont') lab.continue(id)
+  else if (command.verb === 'switchover') await switchOver(lab, id)
   else await lab.start(id)
 }
 

@@ -44,7 +44,7 @@ export interface LabStatus {
 
 /** `node` is a number, or "owner". */
 export interface NodeCommand {
-  readonly verb: 'kill' | 'stop' | 'cont' | 'start'
+  readonly verb: 'kill' | 'stop' | 'cont' | 'start' | 'switchover'
   readonly node: string
 }
 

@@ -1,6 +1,6 @@
 /**
  * The program `understudy node --config FILE`: one node with its application. It prints what happens as JSON lines on standard
- * output, and leaves in good order on SIGTERM and SIGINT.
+ * output, and leaves in good order on SIGTERM and SIGINT. On SIGUSR2 it hands over what it owns (P24).
  */
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
@@ -10,7 +10,8 @@ import { StackError } from '../../stack/index.js'
 const HELP = `Usage: understudy node --config FILE
 
 Runs one node of a cluster: it attaches to a TAP device, listens to its peers, and owns the virtual address when it is
-its turn. Events are printed as JSON lines. SIGTERM makes it leave in good order.
+its turn. Events are printed as JSON lines. SIGTERM makes it leave in good order;
+SIGUSR2 makes it give what it owns, with all connections, to the next node, and stay.
 
 Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
 
@@ -52,6 +53,14 @@ async function main(): Promise<void> {
   const leave = (): void => {
     runtime.close().then(() => process.exit(0), fail)
   }
+  process.on('SIGUSR2', () => {
+    try {
+      runtime.switchover()
+    } catch (error) {
+      const { code, message } = error as StackError
+      say({ event: 'switchover-failed', code: code ?? null, message })
+    }
+  })
   process.once('SIGTERM', leave)
   process.once('SIGINT', leave)
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type Fence, Lab, type LabOptions } from '../../scripts/lab/lab.js'
+import { switchOver } from '../../scripts/lab/switchover.js'
 import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import {
   curl,
@@ -238,5 +239,25 @@ t.test('P1: twenty downloads at once are all exact', { skip: why }, (t) =>
     }
     t.same(copies.map(hashOf), Array(copies.length).fill(wanted), 'all are exact')
     await checkWire(t, monitor, copies.length)
+  }),
+)
+
+t.test('P24: a download is handed from node to node and back while it runs', { skip: why }, (t) =>
+  inLab(t, { nodes: 2, app: 'http' }, async (lab, monitor) => {
+    const size = 24 * MB
+    const wanted = randomFile(join(lab.root, 'file.bin'), size)
+    const copy = join(scratch, 'handed.bin')
+    const download = curl(lab, '--limit-rate', '10M', '-o', copy, `${lab.url}/file.bin`)
+    const owners = [await lab.awaitOwner()]
+    for (const part of [1 / 6, 2 / 6, 3 / 6, 4 / 6]) {
+      await reach(monitor, 'down', part * size)
+      owners.push(await switchOver(lab, owners.at(-1) as number))
+    }
+    t.same(owners, [1, 2, 1, 2, 1])
+    t.match(await download, { code: 0, stderr: '' })
+    t.equal(hashOf(copy), wanted, 'the download is exact')
+    const takeovers = lab.events.filter(({ event }) => event === 'takeover')
+    t.match(takeovers, Array(4).fill({ cause: 'yield', promoted: 1, givenUp: {} }))
+    await checkWire(t, monitor, 1)
   }),
 )

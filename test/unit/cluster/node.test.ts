@@ -17,7 +17,7 @@ import {
   MemoryCheckpointStore,
   MemoryMirrorStore,
 } from '../../../cluster/memory-store.js'
-import { Stack } from '../../../stack/index.js'
+import { DropReason, type Nic, Stack } from '../../../stack/index.js'
 
 const TRUSTING = { tagLength: 4, sign: () => {}, verify: () => true }
 const STEP = 10
@@ -27,6 +27,7 @@ interface Party {
   /** Its part in the one binding. */
   readonly own: Ownership
   readonly stack: Stack
+  readonly nic: Nic
   /** Declarations that wait to be carried. */
   readonly sent: Uint8Array[]
   /** What the node asked for beyond declarations. */
@@ -62,7 +63,7 @@ function party(id: number, storage: MemoryCheckpointStorage, sets = ONE): Party 
     },
   )
   const own = node.ownerships[0] as Ownership
-  return { node, own, stack, sent: [], asked: [] }
+  return { node, own, stack, nic, sent: [], asked: [] }
 }
 
 function collect({ node, sent, asked }: Party): void {
@@ -228,3 +229,128 @@ t.test('D3: the checkpoints of an owner that was outbid and did not know are ref
   t.throws(() => old.transaction(() => 1), { code: 'ERR_NOT_OWNER' })
   t.end()
 })
+
+// What the node says on the link itself, as its peers get it.
+function linkMessages(from: Party, now: number): Uint8Array[] {
+  const messages: Uint8Array[] = []
+  for (let f = from.nic.poll(now); f !== null; f = from.nic.poll(now)) {
+    const bytes = f.bytes.slice(f.start, f.end)
+    if (bytes[12] === 0x88 && bytes[13] === 0xb5) messages.push(bytes.subarray(14))
+  }
+  return messages
+}
+
+function reportsOf(party: Party): string[] {
+  collect(party)
+  return party.asked.splice(0).flatMap((x) => (x.kind === 'report' ? [x.report.event] : []))
+}
+
+t.test('P24: a binding is handed to another node at once, and back again', (t) => {
+  const { a, b, now } = pair()
+  linkMessages(a, now)
+  linkMessages(b, now)
+  t.equal(a.node.switchover(2, now), 1)
+  t.equal(a.own.state, 'standby', 'the giver is silent before its word leaves')
+  t.same(reportsOf(a), ['handover'])
+  t.equal(a.sent.length, 0, 'no other way may bring it before the last frames of the link')
+  for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
+  b.node.handleTimeout(now)
+  t.match(b.own, { state: 'owner', epoch: 2 })
+  carry(b, a, now)
+  t.match(a.own, { state: 'standby', owner: 2, epoch: 2 })
+
+  t.equal(b.node.switchover(null, now), 1, 'P7: to whom the policy names')
+  for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
+  a.node.handleTimeout(now)
+  t.match(a.own, { state: 'owner', epoch: 3 })
+  carry(a, b, now)
+  t.match(b.own, { state: 'standby', owner: 1, epoch: 3 })
+  t.end()
+})
+
+t.test(
+  'P24: a binding with a connection that the peer never heard of stays with its owner',
+  (t) => {
+    const { a, b, now } = pair()
+    linkMessages(a, now)
+    linkMessages(b, now)
+    // The giver counts one connection more than the taker knows.
+    const { epoch } = a.own
+    a.node.switchover(2, now)
+    linkMessages(a, now)
+    a.node.handOver({ binding: a.own.binding, epoch } as never, 2, 1)
+    for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
+    b.node.handleTimeout(now)
+    t.equal(b.own.state, 'standby')
+    for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
+    a.node.handleTimeout(now)
+    t.match(a.own, { state: 'owner', epoch: 2 }, 'it goes on, in a new term')
+    t.same(reportsOf(a), ['handover', 'handover-refused', 'owner'])
+    t.end()
+  },
+)
+
+t.test('P24, D3: a node that was stopped takes nothing that was handed to it meanwhile', (t) => {
+  const { a, b, now } = pair()
+  linkMessages(a, now)
+  a.node.switchover(2, now)
+  b.node.handleLeaseLost(now)
+  for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
+  b.node.handleTimeout(now)
+  t.equal(b.own.state, 'standby')
+  t.end()
+})
+
+t.test('P24: when the word of a transfer is lost its giver goes on', (t) => {
+  const { a, b, now } = pair()
+  a.node.switchover(2, now)
+  linkMessages(a, now)
+  let then = now
+  for (; a.own.state !== 'owner' && then < now + 10_000; then += STEP) {
+    carry(b, a, then)
+    carry(a, b, then)
+    b.node.handleHeartbeat(1, then, then)
+    a.node.handleHeartbeat(2, then, then)
+    b.node.handleTimeout(then)
+    a.node.handleTimeout(then)
+    if (b.own.state === 'owner') break
+  }
+  t.equal(a.own.state, 'owner')
+  t.equal(b.own.state, 'standby')
+  t.end()
+})
+
+t.test('P24: nobody to hand over to is an error with a remedy, and changes nothing', (t) => {
+  const { a, now } = pair()
+  t.throws(() => a.node.switchover(7, now), { code: 'ERR_NO_SUCCESSOR' })
+  t.throws(() => a.node.switchover(1, now), { code: 'ERR_NO_SUCCESSOR' })
+  t.equal(a.own.state, 'owner')
+  t.end()
+})
+
+t.test(
+  'P3, D3: a declaration that is played again, or is cut short, is counted and moves nothing',
+  (t) => {
+    const { a, b, now } = pair()
+    linkMessages(a, now)
+    a.node.switchover(2, now)
+    const words = linkMessages(a, now)
+    for (const bytes of words) b.node.handleDeclaration(bytes, now)
+    b.node.handleTimeout(now)
+    carry(b, a, now)
+  b.node.switchover(1, now)
+    for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
+    a.node.handleTimeout(now)
+    carry(a, b, now)
+    const { drops } = b.stack
+    const before = drops.get(DropReason.DECLARATION_REPLAYED)
+    for (const bytes of words) b.node.handleDeclaration(bytes, now)
+    b.node.handleDeclaration((words[0] as Uint8Array).subarray(0, 60), now)
+    b.node.handleTimeout(now)
+    t.equal(b.own.state, 'standby')
+    t.equal(a.own.state, 'owner')
+    t.equal(drops.get(DropReason.DECLARATION_REPLAYED), before + words.length)
+    t.equal(drops.get(DropReason.DECLARATION_MALFORMED), 1)
+    t.end()
+  },
+)

@@ -1,0 +1,76 @@
+/**
+ * HandOver: a planned transfer of one binding (P24), as its giver and as its taker see it. The giver falls silent, and says on the
+ * link how many connections go with the binding. The taker has by then overheard all that the giver said, as one link keeps its
+ * order; it takes the binding only when it can go on with every connection, and else gives it back: nothing that lives is lost.
+ */
+import { type Millis, TcpState } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+import type { CheckpointStore } from './checkpoint.js'
+import { NOBODY } from './node-options.js'
+import { resumePoint } from './resume-point.js'
+import type { Shadow } from './shadow.js'
+import type { Snooper } from './snooper.js'
+
+export class HandOver {
+  readonly #snooper: Snooper
+  readonly #checkpoints: CheckpointStore
+  #to: NodeId = NOBODY
+  #refuseUntil: Millis = 0
+  /** The binding is to be claimed without waiting. */
+  accepted = false
+
+  constructor(snooper: Snooper, checkpoints: CheckpointStore) {
+    this.#snooper = snooper
+    this.#checkpoints = checkpoints
+  }
+
+  /** The giver has fallen silent. Returns how many connections go to `to`. */
+  begin(to: NodeId): number {
+    this.#to = to
+    return this.#living().length
+  }
+
+  /** True while the binding is on its way to `node`. */
+  isTo(node: NodeId): boolean {
+    return node !== NOBODY && this.#to === node
+  }
+
+  /** What this node hears of until `until` may be stale: it was stopped. */
+  refuseUntil(until: Millis): void {
+    this.#refuseUntil = until
+    this.accepted = false
+  }
+
+  /** True when this node could go on with all of the giver's `connections`. */
+  canTake(connections: number, now: Millis): boolean {
+    if (now < this.#refuseUntil) return false
+    for (const shadow of this.#snooper.table.shadows()) shadow.settle(now)
+    const living = this.#living()
+    if (living.length !== connections) return false
+    if (living.some(({ verdict }) => verdict !== 'ready')) return false
+    return living.every((shadow) => {
+      return typeof resumePoint(shadow, this.#checkpoints.get(shadow.key)) !== 'string'
+    })
+  }
+
+  /** The binding is this node's: as its taker, or because the taker has given it back. */
+  accept(): void {
+    this.accepted = true
+    this.#to = NOBODY
+  }
+
+  /** Somebody owns the binding. */
+  end(): void {
+    this.accepted = false
+    this.#to = NOBODY
+  }
+
+  // Those a client could miss: what nobody answered yet is begun again, and what has ended ends at each node in its own time.
+  #living(): Shadow[] {
+    return [...this.#snooper.table.shadows()].filter((shadow) => {
+      if (shadow.verdict === 'untracked') return true
+      const { tcb } = shadow
+      return tcb.synSent && !shadow.closed && tcb.state !== TcpState.TIME_WAIT
+    })
+  }
+}
