@@ -1,0 +1,19 @@
+/**
+ * What no stack in user space has: Unix sockets and files that are open already. They stay with the kernel: a server of this
+ * stack that is to listen there has one of Node's behind it, whose sockets it hands on.
+ */
+
+import type { EventEmitter } from 'node:events'
+import kernel, { type ListenOptions, type Server } from 'node:net'
+
+/** What a kernel server's events are handed on to. */
+export type Front = EventEmitter
+
+/** A server of the kernel whose events come out of `front`. `options` are those of the server. */
+export function listenInKernel(front: Front, options: object, where: ListenOptions): Server {
+  const server = kernel.createServer(options)
+  for (const event of ['connection', 'listening', 'error', 'close', 'drop']) {
+    server.on(event, (...args: unknown[]) => front.emit(event, ...args))
+  }
+  return server.listen(where)
+}
