@@ -1,6 +1,7 @@
 /**
  * What a ClusterNode asks of the world, and what it tells: plain data, pulled by whoever drives the node.
  */
+import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { FenceTarget } from './declaration.js'
 import type { Cause } from './failure-detector.js'
@@ -29,6 +30,16 @@ export type Action =
   /** This node may speak from now on: its lease begins anew. */
   | { readonly kind: 'renew-lease' }
   | { readonly kind: 'report'; readonly report: NodeReport }
+
+/** How long the steps of a claim took. */
+export interface ClaimInstants {
+  /** From the last sign of life of the owner to the suspicion. */
+  readonly silentMs: Millis
+  /** From the suspicion to the fence's answer. */
+  readonly fencedMs: Millis
+  /** From the suspicion to the claim. */
+  readonly ms: Millis
+}
 
 /** What happened, for logs and metrics. */
 export type NodeReport =
@@ -67,6 +78,5 @@ export type NodeReport =
       readonly to: NodeId
       readonly epoch: number
       readonly cause: ClaimCause
-      /** From the suspicion to the claim. */
-      readonly ms: number
-    } & PromotionCount)
+    } & ClaimInstants &
+      PromotionCount)

@@ -11,7 +11,7 @@ import type { Binding, NodeId } from './binding.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { FailureDetector } from './failure-detector.js'
 import { Mirror } from './mirror.js'
-import type { Action, ClaimCause, NodeReport } from './node-actions.js'
+import type { Action, ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
 import { Snooper } from './snooper.js'
@@ -65,6 +65,8 @@ export class Ownership {
   #cause: ClaimCause = 'boot'
   #yieldedBy: NodeId = NOBODY
   #suspectedAt: Millis = 0
+  // When the fence around the owner stood, or could not be confirmed.
+  #fencedAt: Millis = 0
   // The fence has been asked for, and has not been answered.
   #fencing = false
 
@@ -196,6 +198,7 @@ export class Ownership {
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     if (this.state !== 'claiming' || node !== this.owner || !this.#fencing) return
     this.#fencing = false
+    this.#fencedAt = now
     const { options, detector } = this.#context
     const { leaseMs, turnLeaseMs } = options.timing
     const over =
@@ -272,6 +275,11 @@ export class Ownership {
     const { id, timing } = options
     const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
     const since = this.#suspectedAt > 0 ? this.#suspectedAt : now
+    const instants = {
+      silentMs: this.#suspectedAt > 0 ? since - this.#context.detector.lastHeardAt(from) : 0,
+      fencedMs: this.#fencedAt > since ? this.#fencedAt - since : 0,
+      ms: now - since,
+    }
     this.epoch = Math.max(this.#highestEpoch, this.epoch) + 1
     this.#highestEpoch = this.epoch
     // Durable before anything is sent: a term is never used twice.
@@ -296,7 +304,7 @@ export class Ownership {
     this.#context.act({ kind: 'renew-lease' })
     this.#context.declare(DeclarationKind.CLAIM, false, this)
     announce(nic, binding, clients, now)
-    this.#reportClaim(from, now - since, count)
+    this.#reportClaim(from, instants, count)
   }
 
   // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
@@ -309,7 +317,7 @@ export class Ownership {
     this.#context.declare(DeclarationKind.CLAIM, false, this)
   }
 
-  #reportClaim(from: NodeId, ms: Millis, count: PromotionCount): void {
+  #reportClaim(from: NodeId, instants: ClaimInstants, count: PromotionCount): void {
     const { id } = this.#context.options
     const { epoch } = this
     const cause = this.#cause
@@ -319,7 +327,16 @@ export class Ownership {
     }) // biome-ignore format: a list of fields is read as a list
     // Without a last owner too: what we watched, or owned until our lease ran out, may have been given up (D5).
     if (from !== NOBODY || count.connections > 0) {
-      this.#report({ event: 'takeover', binding, from, to: id, epoch, cause, ms, ...count })
+      this.#report({
+        event: 'takeover',
+        binding,
+        from,
+        to: id,
+        epoch,
+        cause,
+        ...instants,
+        ...count,
+      })
     }
   }
 

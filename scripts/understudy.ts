@@ -12,6 +12,7 @@ const HELP = `Usage: understudy COMMAND [options]
   lab      build nodes, a bridge and a client to put any program on: understudy lab --help
   demo     a download and an upload by curl that outlive their servers: understudy demo --help
   node     run one node: understudy node --config FILE
+  status   what a node says of itself: understudy status --help
   replay   what a pcap or pcapng trace says of each connection: understudy replay --help
   adapter  a stack under a clock of its own, for players of packet scripts: understudy adapter --help
 
@@ -30,6 +31,10 @@ async function run(args: readonly string[]): Promise<number | undefined> {
     }
     case 'node':
       return runNode(rest)
+    case 'status': {
+      const { statusCommand } = await import('./node/status.js')
+      return statusCommand(rest)
+    }
     case 'replay': {
       const { replayCommand } = await import('./replay/cli.js')
       return replayCommand(rest)

@@ -20,7 +20,10 @@ export {
   type NodeConfig,
   readNodeConfig,
 } from './node-config.js'
+export type { BindingStatus, ConnectionStatus, NodeStatus, TakeoverStatus } from './node-status.js'
 export { openNode } from './open-node.js'
+export { fetchView } from './operator-client.js'
+export { type OperatorAddress, OperatorServer, type OperatorView } from './operator-server.js'
 export { NodeRuntime } from './runtime.js'
 
 /** Joins the cluster as one node. `config` is the path of a configuration file, or what such a file would contain. */

@@ -8,6 +8,7 @@ import { type Binding, parseBinding } from '../binding.js'
 import { BindingTable } from '../binding-table.js'
 import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
 import { MAX_BINDINGS } from '../peers.js'
+import type { OperatorAddress } from './operator-server.js'
 
 /** How a peer on this host is silenced before its address is taken. */
 export type FenceMode = 'port' | 'kill' | 'none'
@@ -49,6 +50,8 @@ export interface NodeConfig {
   readonly hub: HubMode
   /** File to which everything that the link carries is written, in pcapng; null: none. */
   readonly record: string | null
+  /** Where the page, the status and the metrics are served; null: nowhere. */
+  readonly operator: OperatorAddress | null
   readonly timing: NodeTiming
 }
 
@@ -73,11 +76,13 @@ const FIELDS = {
     'fence',
     'hub',
     'record',
+    'operator',
     'timing',
   ],
   binding: ['id', 'address', 'ports'],
   control: ['host'],
   app: ['name', 'port', 'root'],
+  operator: ['host', 'port', 'socket'],
   timing: Object.keys(DEFAULT_TIMING),
 } as const
 
@@ -128,6 +133,7 @@ export function checkNodeConfig(value: unknown, source: string, folder: string):
       fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
       hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
       record: fields.record === undefined ? null : path('record', 'node1.pcapng'),
+      operator: checkOperator(fields.operator, folder, fail),
       timing: checkTiming(fields.timing ?? {}, fail),
     }
   } catch (error) {
@@ -256,4 +262,26 @@ function checkApp(value: unknown, folder: string, fail: Fail): AppConfig | null 
   const port = integer(fields, 'port', 1, 65_535, 'a port', fail, 'app.')
   if (fields.root === undefined) return { name, port }
   return { name, port, root: resolve(folder, text(fields, 'root', 'www', fail, 'app.')) }
+}
+
+function checkOperator(value: unknown, folder: string, fail: Fail): OperatorAddress | null {
+  if (value === undefined || value === null) return null
+  const fields = section(value, 'operator', fail)
+  if (fields.socket !== undefined) {
+    if (fields.port !== undefined || fields.host !== undefined) {
+      fail('operator.socket', 'goes without host and port: choose one of the two')
+    }
+    const path = resolve(folder, text(fields, 'socket', 'operator.sock', fail, 'operator.'))
+    // sun_path of Linux holds so many octets, one of them the end.
+    if (Buffer.byteLength(path) > 107) {
+      fail('operator.socket', `${show(path)} is longer than the 107 octets of a socket's path`)
+    }
+    return { socket: path }
+  }
+  const host =
+    fields.host === undefined ? '127.0.0.1' : text(fields, 'host', '127.0.0.1', fail, 'operator.')
+  return {
+    host,
+    port: integer(fields, 'port', 0, 65_535, 'a port, or 0 for any free one,', fail, 'operator.'),
+  }
 }

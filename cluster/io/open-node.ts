@@ -20,7 +20,9 @@ import { ownFenceTarget } from './identity.js'
 import { deriveKey, readKeyFile } from './key-file.js'
 import { LmdbCheckpointStore } from './lmdb-checkpoint-store.js'
 import { LmdbMirrorStore } from './lmdb-mirror-store.js'
+import { nodeMetrics } from './metrics.js'
 import type { FenceMode, NodeConfig } from './node-config.js'
+import { type OperatorAddress, OperatorServer } from './operator-server.js'
 import { type Fence, NodeRuntime, type RuntimeParts } from './runtime.js'
 import { WsControl } from './ws-control.js'
 
@@ -32,11 +34,28 @@ export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
     const parts = await openParts(config, opened, () => runtime)
     runtime = new NodeRuntime(config, parts)
     runtime.start()
+    if (config.operator !== null) runtime.serve(await openOperator(config.operator, runtime))
     return runtime
   } catch (error) {
     for (const close of opened.reverse()) await close()
     throw error
   }
+}
+
+async function openOperator(
+  address: OperatorAddress,
+  runtime: NodeRuntime,
+): Promise<OperatorServer> {
+  const metrics = nodeMetrics(() => runtime.status(), runtime.log)
+  return OperatorServer.open({
+    address,
+    view: () => ({ nodes: [runtime.status()], verbs: [], processes: {} }),
+    metrics: () => metrics.metrics(),
+    ready: () => {
+      const lost = runtime.node.ownerships.find(({ owner }) => owner === 0)
+      return lost === undefined ? null : `nobody owns binding ${lost.binding.id}`
+    },
+  })
 }
 
 async function openParts(

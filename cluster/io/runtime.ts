@@ -29,6 +29,7 @@ import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
 import { nextIncarnation } from './incarnation.js'
 import type { NodeConfig } from './node-config.js'
+import { DecisionLog, gatherStatus, type NodeStatus, type StatusSource } from './node-status.js'
 
 /** How often the loop turns at least: the heartbeat tells the peers that it does. */
 const TURN_MS: Millis = 10
@@ -95,6 +96,8 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   readonly stack: Stack
   /** Sockets and servers on the node's stack, shaped as `node:net`. */
   readonly net: Net
+  /** The last decisions and take-overs. */
+  readonly log = new DecisionLog()
   readonly #parts: RuntimeParts
   readonly #checkpoints: CheckpointPort
   readonly #known = new Set<NodeId>()
@@ -102,6 +105,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   #turnAt: Millis = 0
   #sweepAt: Millis = 0
   #closing = false
+  #operator: { close(): Promise<void> } | null = null
 
   /** Takes `parts` over and closes them when it is closed; `start` joins the cluster. */
   constructor(config: NodeConfig, parts: RuntimeParts) {
@@ -154,6 +158,26 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
     return this.#parts.driver.now()
   }
 
+  /** What this node tells its operator, gathered now (O3). */
+  status(): NodeStatus {
+    return gatherStatus(this.#statusSource(), this.log)
+  }
+
+  /** What serves the operator ends with the node. */
+  serve(operator: { close(): Promise<void> }): void {
+    this.#operator = operator
+  }
+
+  #statusSource(): StatusSource {
+    const { link } = this.#parts
+    return {
+      node: this.node,
+      stack: this.stack,
+      framesHeard: link.received,
+      now: () => this.now(),
+    }
+  }
+
   /** Joins the cluster: declares itself on the link, and listens. */
   start(): void {
     const { driver, fence } = this.#parts
@@ -196,6 +220,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
 
   #afterReceive(now: Millis): void {
     this.#beginTurn(now)
+    this.log.look(now)
     this.#act()
   }
 
@@ -281,6 +306,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         break
       case 'report':
         this.#parts.recording?.remark(JSON.stringify(action.report))
+        this.log.note(action.report, this.#statusSource(), this.now())
         this.emit('report', action.report)
         break
     }
@@ -331,6 +357,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   async #release(): Promise<void> {
     const { driver, control, beats, fence, mirrorStore, checkpointStore } = this.#parts
     driver.close()
+    await this.#operator?.close()
     await control.close()
     beats.close()
     fence.close()

@@ -29,6 +29,7 @@ the same way. Its connection survives each time.
   --json             end with one line of JSON on stdout; everything else goes to stderr
   --pcap FILE        write the first octets of each frame to FILE
   --logs DIR         keep what the nodes said in DIR
+  --open             keep everything up behind the last line, for the live page, until Ctrl-C
   --verbose          show what the nodes say
 
 How long a client was kept waiting is measured on its wire: from the failure, or the last new octet if that came later,
@@ -47,6 +48,7 @@ const OPTIONS = {
   pcap: { type: 'string' },
   logs: { type: 'string' },
   program: { type: 'string' },
+  open: { type: 'boolean', default: false },
   verbose: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const
@@ -86,9 +88,14 @@ async function play(values: Values, options: DemoOptions, scratch: string): Prom
   let world: World | undefined
   try {
     world = await openWorld(values, options, scratch, screen, interrupt.signal)
+    if (world.page !== null) screen.say(`live page: ${world.page}`)
     const report = await untilAborted(runDemo(options, world, screen), interrupt.signal)
     screen.say(tabulate(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+    if (values.open && !interrupt.signal.aborted) {
+      screen.say(`still up${world.page === null ? '' : `: ${world.page}`} (Ctrl-C ends it)`)
+      await new Promise((resolve) => interrupt.signal.addEventListener('abort', resolve))
+    }
     return report.ok ? 0 : 1
   } catch (error) {
     screen.hide()

@@ -8,7 +8,7 @@ import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startApp } from '../../apps/index.js'
-import { checkNodeConfig, MemoryCluster } from '../../cluster/io/index.js'
+import { checkNodeConfig, MemoryCluster, OperatorServer } from '../../cluster/io/index.js'
 import { type Net, parseIpAddress, StackError } from '../../stack/index.js'
 import type { Stall } from '../lab/wire-monitor.js'
 import { parseIpv4, WireProgress } from '../lab/wire-progress.js'
@@ -22,6 +22,7 @@ const WAIT_MS = 15_000
 export async function openMemoryWorld(options: WorldOptions): Promise<World> {
   const world = new MemoryWorld(options)
   await world.restore()
+  await world.openPage()
   return world
 }
 
@@ -32,6 +33,7 @@ class MemoryWorld implements World {
   readonly #progress = new WireProgress(parseIpv4(VIRTUAL))
   readonly #client: Net
   readonly #ids: readonly number[]
+  #page: OperatorServer | null = null
 
   constructor(options: WorldOptions) {
     this.#options = options
@@ -67,6 +69,24 @@ class MemoryWorld implements World {
     await startApp(app, runtime.net, (error) => {
       if (verbose)
         console.error(JSON.stringify({ node: id, event: 'app-error', message: error.message }))
+    })
+  }
+
+  get page(): string | null {
+    return this.#page?.url ?? null
+  }
+
+  /** Serves the live page; nothing can be done by it here. */
+  async openPage(): Promise<void> {
+    this.#page = await OperatorServer.open({
+      address: { host: '127.0.0.1', port: 0 },
+      view: () => ({
+        nodes: this.#ids.flatMap((id) => this.#cluster.node(id)?.status() ?? []),
+        verbs: [],
+        processes: Object.fromEntries(
+          this.#ids.map((id) => [id, this.#cluster.node(id) === undefined ? 'ended' : 'ready']),
+        ),
+      }),
     })
   }
 

@@ -5,8 +5,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { OperatorServer } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/base/errors.js'
 import { type HeardEvent, Lab, monotonicMs } from '../lab/lab.js'
+import { openLabPage } from '../lab/lab-page.js'
 import { type Stall, WireMonitor } from '../lab/wire-monitor.js'
 import type { Cause, Failure, NodePhase, Transfer, World, WorldOptions } from './world.js'
 
@@ -35,7 +37,7 @@ export async function openTapWorld(options: TapWorldOptions, signal: AbortSignal
     signal.throwIfAborted()
     await lab.startAll()
     signal.throwIfAborted()
-    return new TapWorld(lab, monitor, logs)
+    return new TapWorld(lab, monitor, await openLabPage(lab), logs)
   } catch (error) {
     keepLogs(lab, logs)
     await lab.close()
@@ -47,12 +49,18 @@ class TapWorld implements World {
   readonly link = 'tap'
   readonly #lab: Lab
   readonly #monitor: WireMonitor
+  readonly #page: OperatorServer
   readonly #logs: string | undefined
 
-  constructor(lab: Lab, monitor: WireMonitor, logs: string | undefined) {
+  constructor(lab: Lab, monitor: WireMonitor, page: OperatorServer, logs: string | undefined) {
     this.#lab = lab
     this.#monitor = monitor
+    this.#page = page
     this.#logs = logs
+  }
+
+  get page(): string | null {
+    return this.#page.url
   }
 
   get owner(): number | undefined {
@@ -129,6 +137,7 @@ class TapWorld implements World {
 
   async close(): Promise<void> {
     this.#monitor.close()
+    await this.#page.close()
     keepLogs(this.#lab, this.#logs)
     await this.#lab.close()
   }

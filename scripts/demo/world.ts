@@ -37,6 +37,8 @@ export interface WorldOptions {
 
 export interface World {
   readonly link: 'tap' | 'memory'
+  /** Where a browser sees the world live (O3). */
+  readonly page: string | null
   /** The node that owns the virtual address, if one does at this moment. */
   readonly owner: number | undefined
   phases(): { readonly id: number; readonly phase: NodePhase }[]

@@ -245,6 +245,7 @@ function portrait(lab: LabStatus): string {
       `node ${node.id}: ${node.state}, ${process}, ${node.tap}${node.owner ? ', OWNER' : ''}`,
     )
   }
+  if (lab.page !== null) lines.push(`page: ${lab.page}`)
   if (lab.wire !== null) {
     const resets = lab.wire.resetsIn + lab.wire.resetsOut
     lines.push(`client's wire: ${lab.wire.syns} SYNs sent, ${resets} RSTs seen`)

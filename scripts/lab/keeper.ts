@@ -9,9 +9,11 @@ import { createServer, type Socket } from 'node:net'
 import { StackError } from '../../stack/base/errors.js'
 import { Lab, type LabOptions } from './lab.js'
 import { controlSocket } from './lab-file.js'
+import { openLabPage } from './lab-page.js'
 import { type Command, describe, type LabStatus, type NodeCommand } from './lab-status.js'
 
 let lab: Lab | undefined
+let page: string | null = null
 let settled = false
 
 process.once('message', (options) => void open(options as LabOptions))
@@ -27,9 +29,10 @@ async function open(options: LabOptions): Promise<void> {
     lab = await Lab.create(options)
     await lab.startAll()
     lab.startCounting()
+    page = (await openLabPage(lab)).url
     await listen(lab)
     settled = true
-    send({ lab: describe(lab) }, () => process.disconnect())
+    send({ lab: describe(lab, page) }, () => process.disconnect())
   } catch (error) {
     settled = true
     await lab?.close()
@@ -85,7 +88,7 @@ async function answer(lab: Lab, line: string): Promise<Reply> {
       return { closed: true }
     }
     if (command.verb !== 'status') await obey(lab, command)
-    return { lab: describe(lab) }
+    return { lab: describe(lab, page) }
   } catch (error) {
     const { code, message } = error as StackError
     return { error: { code: code ?? 'ERR_LAB_COMMAND', message } }

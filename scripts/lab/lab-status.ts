@@ -31,6 +31,8 @@ export interface LabStatus {
   readonly address: string
   readonly port: number
   readonly url: string
+  /** The live page, for a browser on this host; null where it could not be served. */
+  readonly page: string | null
   readonly clientAddress: string
   readonly app: string
   readonly root: string | null
@@ -48,7 +50,7 @@ export interface NodeCommand {
 
 export type Command = NodeCommand | { readonly verb: 'status' } | { readonly verb: 'down' }
 
-export function describe(lab: Lab): LabStatus {
+export function describe(lab: Lab, page: string | null): LabStatus {
   const { record } = lab
   const [client] = record.clients
   return {
@@ -72,6 +74,7 @@ export function describe(lab: Lab): LabStatus {
     address: record.address.split('/')[0] ?? '',
     port: record.port,
     url: lab.url,
+    page,
     clientAddress: client?.address.split('/')[0] ?? '',
     app: record.app,
     root: record.app === 'http' ? lab.root : null,

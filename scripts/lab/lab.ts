@@ -135,6 +135,11 @@ export class Lab {
     return this.record.app === 'http' ? `http://${address}` : `${address}:${this.record.port}`
   }
 
+  /** Where node `id` tells its status: a Unix socket, which reaches through network namespaces. */
+  operatorSocket(id: number): string {
+    return join(this.record.folder, `node${id}.sock`)
+  }
+
   /** Starts node `id` and resolves when it says that it is ready. Throws ERR_LAB_NODE. */
   async start(id: number): Promise<void> {
     const entry = this.record.nodes.find((node) => node.id === id)
@@ -333,6 +338,7 @@ export class Lab {
       sharedDir: join(record.folder, 'shared'),
       app,
       fence: this.#options.fence ?? 'port',
+      operator: { socket: this.operatorSocket(id) },
       ...(this.#options.record === undefined
         ? {}
         : { record: join(this.#options.record, `node${id}.pcapng`) }),

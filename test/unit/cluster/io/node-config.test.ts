@@ -179,3 +179,18 @@ t.test('where nobody can tell whether there is a hub, the node does not start', 
     message: /iproute2.*"hub": "unchecked"/,
   })
 })
+
+t.test('O3: where the operator is served, and what is wrong with it', async (t) => {
+  t.equal(check(RIGHT).operator, null)
+  t.same(check({ ...RIGHT, operator: { port: 9477 } }).operator, { host: '127.0.0.1', port: 9477 })
+  t.same(check({ ...RIGHT, operator: { socket: 'n.sock' } }).operator, {
+    socket: '/etc/understudy/n.sock',
+  })
+  const wrong = (operator: unknown, message: RegExp) =>
+    t.throws(() => check({ ...RIGHT, operator }), { code: 'ERR_CONFIG', message })
+  wrong({ port: 70_000 }, /^node\.json: operator\.port: must be a port, or 0 .* not 70000$/)
+  wrong({ socket: 'n.sock', port: 1 }, /operator\.socket: goes without host and port/)
+  wrong({ socket: `/${'x'.repeat(110)}` }, /operator\.socket: .* is longer than/)
+  wrong({ path: 'n.sock' }, /operator\.path: there is no such field/)
+  wrong(9477, /operator: must be an object, not 9477/)
+})

@@ -1,0 +1,263 @@
+/**
+ * NodeStatus: what a node tells its operator (O3): bindings, connections, shadows, peers, take-overs and drops, as plain data that
+ * the page, `understudy status` and the metrics read. It is gathered when somebody asks; a frame costs nothing for it.
+ */
+import {
+  formatIpAddress,
+  type IpAddress,
+  type Millis,
+  type Stack,
+  TCP_STATE_NAMES,
+} from '../../stack/index.js'
+import type { NodeId } from '../binding.js'
+import type { ClusterNode, NodeReport } from '../node.js'
+import type { Ownership } from '../ownership.js'
+import type { Shadow } from '../shadow.js'
+
+/** Connections that are told one by one, at most; the counts are of all. */
+export const MAX_TOLD = 200
+/** Take-overs and decisions that are remembered. */
+export const MAX_REMEMBERED = 50
+
+/** One connection of a binding, as its owner has it or as a permanency peer shadows it. */
+export interface ConnectionStatus {
+  readonly local: string
+  readonly remote: string
+  readonly state: string
+  /** Octets of the peer's stream that are here, and of ours that were sent. */
+  readonly received: number
+  readonly sent: number
+  /** Of a connection that this node owns; of a shadow whether it could be taken over. */
+  readonly verdict: 'owned' | 'ready' | 'gap' | 'untracked'
+  /** Octets that the owner acknowledged and that are missing here. */
+  readonly gap: number
+  /** SRTT; null while none was taken, and of a shadow. */
+  readonly rttMs: number | null
+}
+
+export interface BindingStatus {
+  readonly id: number
+  readonly address: string
+  readonly firstPort: number
+  readonly lastPort: number
+  readonly state: string
+  readonly epoch: number
+  /** Null while nobody is known to own it. */
+  readonly owner: NodeId | null
+  readonly connections: number
+  readonly shadows: { readonly ready: number; readonly gap: number; readonly untracked: number }
+  readonly told: readonly ConnectionStatus[]
+}
+
+export interface PeerStatus {
+  readonly id: NodeId
+  readonly up: boolean
+  /** Milliseconds since anything was heard of it. */
+  readonly silentMs: number | null
+}
+
+/** A take-over by this node. Instants are milliseconds from the last sign of life of the owner before. */
+export interface TakeoverStatus {
+  /** Milliseconds of the Unix epoch. */
+  readonly at: number
+  readonly binding: number
+  readonly from: NodeId
+  readonly to: NodeId
+  readonly epoch: number
+  readonly cause: string
+  readonly connections: number
+  readonly promoted: number
+  readonly givenUp: Readonly<Record<string, number>>
+  readonly suspectedMs: number
+  readonly fencedMs: number
+  readonly claimedMs: number
+  /** When a client's first segment was folded behind the claim; null before. */
+  readonly answeredMs: number | null
+}
+
+export interface NodeStatus {
+  readonly id: NodeId
+  readonly cluster: string
+  readonly pid: number
+  /** Milliseconds of the Unix epoch. */
+  readonly at: number
+  readonly upMs: number
+  readonly bindings: readonly BindingStatus[]
+  readonly peers: readonly PeerStatus[]
+  readonly takeovers: readonly TakeoverStatus[]
+  readonly decisions: readonly { readonly at: number; readonly report: NodeReport }[]
+  readonly drops: Readonly<Record<string, number>>
+  readonly framesHeard: number
+}
+
+/** What a status is gathered from. */
+export interface StatusSource {
+  readonly node: ClusterNode
+  readonly stack: Stack
+  readonly framesHeard: number
+  now(): Millis
+}
+
+export function gatherStatus(source: StatusSource, log: DecisionLog): NodeStatus {
+  const { node } = source
+  const now = source.now()
+  const owned = connectionsByBinding(source)
+  return {
+    id: node.options.id,
+    cluster: node.options.cluster,
+    pid: process.pid,
+    at: Date.now(),
+    upMs: Math.round(process.uptime() * 1000),
+    bindings: node.ownerships.map((each) => bindingStatus(each, owned.get(each))),
+    peers: [...node.peers.all()].map(({ id, up }) => {
+      const heardAt = node.detector.lastHeardAt(id)
+      return { id, up, silentMs: heardAt > 0 ? Math.max(now - heardAt, 0) : null }
+    }),
+    takeovers: log.takeovers,
+    decisions: log.decisions,
+    drops: source.stack.drops.toJSON(),
+    framesHeard: source.framesHeard,
+  }
+}
+
+interface Owned {
+  count: number
+  readonly told: ConnectionStatus[]
+}
+
+function connectionsByBinding({ node, stack }: StatusSource): Map<Ownership, Owned> {
+  const byBinding = new Map<Ownership, Owned>()
+  for (const connection of stack.tcp.demux.connections()) {
+    const ownership = node.ownershipAt(connection.localAddress, connection.localPort)
+    if (ownership === undefined) continue
+    let owned = byBinding.get(ownership)
+    if (owned === undefined) {
+      owned = { count: 0, told: [] }
+      byBinding.set(ownership, owned)
+    }
+    owned.count++
+    if (owned.told.length >= MAX_TOLD) continue
+    const { tcb, sender } = connection
+    const { srttMs } = sender.rtt
+    owned.told.push({
+      local: `${formatIpAddress(connection.localAddress as IpAddress)}:${connection.localPort}`,
+      remote: `${formatIpAddress(connection.remoteAddress as IpAddress)}:${connection.remotePort}`,
+      state: TCP_STATE_NAMES[tcb.state] ?? 'unknown',
+      received: tcb.rcvNxtOffset,
+      sent: tcb.sndNxtOffset,
+      verdict: 'owned',
+      gap: 0,
+      rttMs: srttMs < 0 ? null : srttMs,
+    })
+  }
+  return byBinding
+}
+
+function bindingStatus(ownership: Ownership, owned: Owned | undefined): BindingStatus {
+  const { binding, snooper } = ownership
+  const shadows = { ready: 0, gap: 0, untracked: 0 }
+  const told: ConnectionStatus[] = owned?.told ?? []
+  for (const shadow of snooper.table.shadows()) {
+    shadows[shadow.verdict]++
+    if (told.length < MAX_TOLD) told.push(shadowStatus(shadow))
+  }
+  return {
+    id: binding.id,
+    address: formatIpAddress(binding.address),
+    firstPort: binding.firstPort,
+    lastPort: binding.lastPort,
+    state: ownership.state,
+    epoch: ownership.epoch,
+    owner: ownership.owner === 0 ? null : ownership.owner,
+    connections: owned?.count ?? 0,
+    shadows,
+    told,
+  }
+}
+
+function shadowStatus(shadow: Shadow): ConnectionStatus {
+  const { key, tcb } = shadow
+  return {
+    local: `${formatIpAddress(key.localAddress)}:${key.localPort}`,
+    remote: `${formatIpAddress(key.remoteAddress)}:${key.remotePort}`,
+    state: shadow.verdict === 'untracked' ? 'unknown' : (TCP_STATE_NAMES[tcb.state] ?? 'unknown'),
+    received: tcb.rcvNxtOffset,
+    sent: tcb.sndNxtOffset,
+    verdict: shadow.verdict,
+    gap: shadow.gapLength,
+    rttMs: null,
+  }
+}
+
+interface Watched {
+  readonly takeover: { answeredMs: number | null }
+  readonly origin: Millis
+  readonly marks: readonly { readonly sum: () => number; readonly before: number }[]
+}
+
+/** Promoted connections of which the first sign of life is looked for. */
+const MAX_WATCHED = 32
+
+/** The last decisions and take-overs of a node, with the instants of each. Bounded. */
+export class DecisionLog {
+  readonly decisions: { at: number; report: NodeReport }[] = []
+  readonly takeovers: TakeoverStatus[] = []
+  /** Take-overs by cause since the start. */
+  readonly causes = new Map<string, number>()
+  /** Connections given up since the start, by reason (D5). */
+  readonly givenUp = new Map<string, number>()
+  #watched: Watched | null = null
+
+  /** Notes what `source` reports; `now` is the driver's clock. */
+  note(report: NodeReport, source: StatusSource, now: Millis): void {
+    keep(this.decisions, { at: Date.now(), report })
+    if (report.event !== 'takeover') return
+    const { binding, from, to, epoch, cause, connections, promoted, givenUp } = report
+    this.causes.set(cause, (this.causes.get(cause) ?? 0) + 1)
+    for (const [reason, count] of Object.entries(givenUp)) {
+      this.givenUp.set(reason, (this.givenUp.get(reason) ?? 0) + (count ?? 0))
+    }
+    const silentMs = Math.max(report.silentMs, 0)
+    const takeover = {
+      at: Date.now(),
+      binding,
+      from,
+      to,
+      epoch,
+      cause,
+      connections,
+      promoted,
+      givenUp: { ...givenUp } as Record<string, number>,
+      suspectedMs: silentMs,
+      fencedMs: silentMs + report.fencedMs,
+      claimedMs: silentMs + report.ms,
+      answeredMs: null,
+    }
+    keep(this.takeovers, takeover)
+    this.#watch(takeover, source, now - takeover.claimedMs)
+  }
+
+  #watch(takeover: { answeredMs: number | null }, { stack }: StatusSource, origin: Millis): void {
+    const marks: { sum: () => number; before: number }[] = []
+    for (const { tcb } of stack.tcp.demux.connections()) {
+      const sum = () => tcb.rcvNxtOffset + tcb.sndUnaOffset
+      marks.push({ sum, before: sum() })
+      if (marks.length >= MAX_WATCHED) break
+    }
+    this.#watched = marks.length === 0 ? null : { takeover, origin, marks }
+  }
+
+  /** A batch was taken: has a client of the last take-over answered? */
+  look(now: Millis): void {
+    const watched = this.#watched
+    if (watched === null) return
+    if (!watched.marks.some(({ sum, before }) => sum() !== before)) return
+    watched.takeover.answeredMs = now - watched.origin
+    this.#watched = null
+  }
+}
+
+function keep<T>(list: T[], entry: T): void {
+  list.push(entry)
+  if (list.length > MAX_REMEMBERED) list.shift()
+}

@@ -1,0 +1,96 @@
+/** The live page in a real browser (O3): kills the owner during a download and sees the time line of the take-over. */
+import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { chromium } from 'playwright-core'
+import t from 'tap'
+import { Lab } from '../../scripts/lab/lab.js'
+import { openLabPage } from '../../scripts/lab/lab-page.js'
+import { whyNoLab } from './support.js'
+
+const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const browserPath = BROWSERS.find((path) => fs.existsSync(path))
+const noBrowser =
+  browserPath === undefined ? 'no Chromium: apt-get install -y chromium brings it' : false
+const why = (await whyNoLab()) || noBrowser
+const SIZE = 64 * 2 ** 20
+
+t.test('O3: the page kills an owner and tells how its peer took over', { skip: why }, async (t) => {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-page-test-'))
+  t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const file = randomBytes(SIZE)
+  fs.writeFileSync(join(folder, 'big.bin'), file)
+  const lab = await Lab.create({ nodes: 3, app: 'http', root: folder })
+  t.teardown(() => lab.close())
+  await lab.startAll()
+  const server = await openLabPage(lab)
+  t.teardown(() => server.close())
+  const browser = await chromium.launch({
+    executablePath: browserPath ?? '',
+    args: ['--no-sandbox'],
+  })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  const faults: string[] = []
+  page.on('pageerror', (error) => faults.push(error.message))
+  page.on('console', (message) => {
+    if (message.type() === 'error') faults.push(message.text())
+  })
+  await page.goto(server.url ?? '')
+  const cards = page.getByRole('listitem').filter({ has: page.getByRole('heading') })
+  await cards.nth(2).waitFor()
+  await cards.nth(0).filter({ hasText: 'owner' }).waitFor()
+
+  const copy = join(folder, 'copy.bin')
+  const curl = lab.spawnInClient([
+    'curl',
+    '-s',
+    '--limit-rate',
+    '16M',
+    '-o',
+    copy,
+    `${lab.url}/big.bin`,
+  ])
+  const ended = new Promise((resolve) => curl.once('close', resolve))
+  const connections = page.getByRole('region', { name: 'Connections' }).locator('tbody tr')
+  await connections.filter({ hasText: '1: owned' }).waitFor()
+  await connections.filter({ hasText: '2: ready' }).waitFor()
+  // By the keyboard, as somebody without a mouse would.
+  await page.getByRole('button', { name: 'Kill node 1' }).focus()
+  await page.keyboard.press('Enter')
+  await cards.nth(0).filter({ hasText: 'dead' }).waitFor()
+  await cards.nth(1).filter({ hasText: 'owner' }).waitFor()
+  await page.getByText('Node 2 took over from node 1').waitFor()
+  await page
+    .getByRole('region', { name: 'Last take-over' })
+    .or(page.locator('#timeline'))
+    .first()
+    .waitFor()
+  const steps = await page.locator('#timeline dd').allTextContents()
+  t.equal(steps.length, 4)
+  for (const step of steps) t.match(step, /^\d+\.\d ms$/)
+  t.ok(await page.getByRole('button', { name: 'Start node 1' }).isEnabled())
+  t.equal(await ended, 0, 'curl does not notice')
+  t.ok(fs.readFileSync(copy).equals(file))
+  t.same(faults, [], 'no error in the browser')
+})
+
+t.test('O3: `understudy status` asks a node of a lab', { skip: await whyNoLab() }, async (t) => {
+  const lab = await Lab.create({ nodes: 2, app: 'echo' })
+  t.teardown(() => lab.close())
+  await lab.startAll()
+  const program = new URL('../../scripts/understudy.js', import.meta.url).pathname
+  const status = (...args: string[]) =>
+    spawnSync(process.execPath, [program, 'status', ...args], { encoding: 'utf8' })
+  const config = join(lab.record.folder, 'node1.json')
+  t.match(status('--config', config), {
+    status: 0,
+    stdout: /node 1 of cluster lab-.*owner, term 1/s,
+  })
+  const json = JSON.parse(status('--at', lab.operatorSocket(2), '--json').stdout)
+  t.match(json.nodes, [{ id: 2, bindings: [{ state: 'standby', owner: 1 }] }])
+  t.match(status('--at', '127.0.0.1:1'), { status: 1, stderr: /ERR_OPERATOR_UNREACHABLE/ })
+  t.match(status(), { status: 2, stderr: /say which node/ })
+})
