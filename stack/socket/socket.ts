@@ -183,8 +183,13 @@ export class Socket extends DialingSocket {
       this.host().kick()
       this.refresh()
       this.#wantsRead = false
-      // A listener may have asked for more meanwhile.
-      if (this.push(chunk)) this.#wantsRead = true
+      // A listener may have asked for more meanwhile; one that throws leaves reading as it was.
+      let more = true
+      try {
+        more = this.push(chunk)
+      } finally {
+        if (more) this.#wantsRead = true
+      }
       if (this.destroyed) return
     }
     if (connection.inputEnded && !this.#inputEnded) {
