@@ -4,16 +4,19 @@
  */
 
 import type { EventEmitter } from 'node:events'
-import kernel, { type ListenOptions, type Server } from 'node:net'
+import { createServer, type Server } from 'node:net'
+import type { ListenOptions } from './connect-arguments.js'
 
 /** What a kernel server's events are handed on to. */
 export type Front = EventEmitter
 
 /** A server of the kernel whose events come out of `front`. `options` are those of the server. */
 export function listenInKernel(front: Front, options: object, where: ListenOptions): Server {
-  const server = kernel.createServer(options)
+  const server = createServer(options)
   for (const event of ['connection', 'listening', 'error', 'close', 'drop']) {
     server.on(event, (...args: unknown[]) => front.emit(event, ...args))
   }
-  return server.listen(where)
+  // A port that is named, and be it undefined, would come first.
+  const { port: _none, ...rest } = where
+  return server.listen(rest)
 }

@@ -61,6 +61,11 @@ export interface ServerConstructor {
   readonly prototype: BaseServer
 }
 
+// Taken once: a program may put this module in the place of Node's, and what is the kernel's must stay with it.
+const KernelSocket = kernel.Socket
+const KernelServer = kernel.Server
+const connectKernel = kernel.connect
+
 // What has nothing to do with a network is Node's own.
 const INDEPENDENT = {
   BlockList,
@@ -135,7 +140,7 @@ function bind(ends: () => Ends): Net {
 
   function connect(...args: unknown[]): BaseSocket {
     const [options] = connectArguments<CreateConnectionOptions>(args)
-    if (options.path) return Reflect.apply(kernel.connect, kernel, args) as unknown as BaseSocket
+    if (options.path) return Reflect.apply(connectKernel, undefined, args) as unknown as BaseSocket
     const socket = new Socket(options)
     if (options.timeout) socket.setTimeout(options.timeout)
     return socket.connect(...args)
@@ -178,11 +183,11 @@ function isKernels(options: unknown): options is object {
 }
 
 function kernelSocket(target: unknown, options: object, newTarget: unknown): unknown {
-  if (newTarget === undefined && target instanceof kernel.Socket) {
-    Reflect.apply(kernel.Socket as never, target, [options])
+  if (newTarget === undefined && target instanceof KernelSocket) {
+    Reflect.apply(KernelSocket as never, target, [options])
     return undefined
   }
-  return new kernel.Socket(options)
+  return new KernelSocket(options)
 }
 
 function serverConstructor(server: () => StackHost, makeSocket: SocketMaker): ServerConstructor {
@@ -196,7 +201,12 @@ function serverConstructor(server: () => StackHost, makeSocket: SocketMaker): Se
     if (new.target !== undefined) {
       return Reflect.construct(NetServer, [options, listener], new.target as never)
     }
-    if (!(this instanceof Server)) return Reflect.construct(Server as never, [options, listener])
+    if (!(this instanceof Server)) {
+      // Node's http and tls lay their servers over what `net` holds by this name: one that inherits from the kernel's stays so.
+      if (!(this instanceof KernelServer)) return Reflect.construct(Server, [options, listener])
+      Reflect.apply(KernelServer as never, this, [options, listener])
+      return undefined
+    }
     new NetServer(options, listener, this as unknown as EventEmitter)
     return undefined
   }

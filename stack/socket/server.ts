@@ -107,7 +107,7 @@ export class Server extends EmitterOrigin {
     if (signal?.aborted === true) process.nextTick(() => this.close())
     else if (signal !== undefined) this.#closeOn(signal)
     if (options.path !== undefined || options.fd !== undefined) {
-      this.#kernel = listenInKernel(this, this.#options, options as object)
+      this.#kernel = listenInKernel(this, this.#options, options)
       this.#kernel.once('error', () => {
         this.#kernel = null
       })
