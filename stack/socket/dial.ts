@@ -193,11 +193,12 @@ export class Dial {
   #attempt({ address, family }: FoundAddress): Error | null {
     const host = this.#host
     const port = this.#port
-    const { localAddress, localPort = 0, blockList } = this.#options
-    const local = localAddress === undefined ? null : resolveOwn(host, localAddress)
+    const { localAddress, blockList } = this.#options
+    const localPort = this.#options.localPort || 0
+    const local = localAddress ? resolveOwn(host, localAddress) : null
     if (local === undefined) return bindError('EADDRNOTAVAIL', String(localAddress), localPort)
     if (localPort !== 0 && host.isPortTaken?.(localPort) === true) {
-      return bindError('EADDRINUSE', localAddress ?? '0.0.0.0', localPort)
+      return bindError('EADDRINUSE', localAddress || '0.0.0.0', localPort)
     }
     if (isBlocked(blockList, address, family)) return ipBlocked(address)
     this.#dialer.emit('connectionAttempt', address, port, family)

@@ -63,7 +63,7 @@ export class Socket extends DialingSocket {
     })
     if (connection !== undefined) this.adopt(connection)
     if (options.pauseOnCreate === true) this.pause()
-    if (options.signal !== undefined) addAbortSignal(options.signal, this)
+    if (options.signal) addAbortSignal(options.signal, this)
   }
 
   /** For servers: called once when the socket has let go of its connection. */
