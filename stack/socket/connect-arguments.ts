@@ -2,74 +2,132 @@
  * The many ways to call `connect` and `listen`, brought into one form as Node does it.
  */
 import type { BlockList } from 'node:net'
-import { invalidArgument, validPort } from './errors.js'
+import { invalidArgument, invalidValue, missingTarget, validPort } from './argument-errors.js'
 
-export type LookupCallback = (error: Error | null, address: string, family?: number) => void
+/** One of the addresses that a look-up of all gives. */
+export interface FoundAddress {
+  readonly address: string
+  readonly family: number
+}
+
+export type LookupCallback = (
+  error: Error | null,
+  address: string | readonly FoundAddress[],
+  family?: number,
+) => void
+
+export interface LookupOptions {
+  readonly family: number | undefined
+  readonly hints: number
+  readonly all?: boolean
+}
 
 export interface ConnectOptions {
   readonly port: number | string
-  /** A dotted IPv4 address, or a name that `lookup` knows. */
+  /** An IP address, or a name that `lookup` knows. */
   readonly host?: string | undefined
   readonly localAddress?: string | undefined
   readonly localPort?: number | undefined
+  /** 4 or 6: only addresses of this family are looked for; 0: of both. */
+  readonly family?: number | undefined
+  readonly hints?: number | undefined
   readonly noDelay?: boolean | undefined
   readonly keepAlive?: boolean | undefined
   readonly keepAliveInitialDelay?: number | undefined
-  /** Milliseconds without traffic until `timeout` is emitted. */
+  /** Milliseconds without traffic until `timeout` is emitted; for `net.connect`, not for `socket.connect`. */
   readonly timeout?: number | undefined
   readonly blockList?: BlockList | undefined
   /** Finds the address of a name; this stack has no resolver of its own. `dns.lookup` fits. */
   readonly lookup?:
-    | ((hostname: string, options: { family: 4 }, callback: LookupCallback) => void)
+    | ((hostname: string, options: LookupOptions, callback: LookupCallback) => void)
     | undefined
+  /** True: when a name has several addresses they are tried in turn. */
+  readonly autoSelectFamily?: boolean | undefined
+  /** Milliseconds until the next of them is tried; at least 10. */
+  readonly autoSelectFamilyAttemptTimeout?: number | undefined
+  /** The path of a Unix socket: the kernel's, for `net.connect` only. */
+  readonly path?: string | null | undefined
 }
 
 export interface ListenOptions {
-  readonly port?: number | string | undefined
+  readonly port?: number | string | null | undefined
   readonly host?: string | undefined
   readonly backlog?: number | undefined
   readonly signal?: AbortSignal | undefined
+  /** The path of a Unix socket, or the number of an open file: the kernel's. */
+  readonly path?: string | undefined
+  readonly fd?: number | undefined
 }
 
 export type Listener = () => void
 
-/** `(options[, listener])` or `(port[, host][, listener])`. */
+interface Normal {
+  readonly options: Record<string, unknown>
+  readonly listener: Listener | undefined
+}
+
+/** `(options[, listener])`, `(port[, host][, ...][, listener])` or `(path[, listener])`; or an array that holds them. */
+function normalize(given: readonly unknown[]): Normal {
+  const args = Array.isArray(given[0]) ? (given[0] as unknown[]) : given
+  const [first, second] = args
+  const last = args.at(-1)
+  const listener = typeof last === 'function' ? (last as Listener) : undefined
+  if (typeof first === 'object' && first !== null) {
+    return { options: first as Record<string, unknown>, listener }
+  }
+  if (isPath(first)) return { options: { path: first }, listener }
+  const options = { port: first, ...(typeof second === 'string' ? { host: second } : {}) }
+  return { options: args.length === 0 ? {} : options, listener }
+}
+
+function isPath(value: unknown): value is string {
+  return typeof value === 'string' && asNumber(value) === undefined
+}
+
+function asNumber(value: unknown): number | undefined {
+  const number = Number(value)
+  return number >= 0 ? number : undefined
+}
+
+/** The arguments of `connect`. Throws ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE and ERR_SOCKET_BAD_PORT. */
 export function connectArguments<T extends ConnectOptions>(
   args: readonly unknown[],
 ): [T, Listener | undefined] {
-  const listener = trailingListener(args)
-  const [first, second] = args
-  if (typeof first === 'object' && first !== null) {
-    const options = first as T
-    if ('path' in options && options.path) throw invalidArgument('path', 'absent', options.path)
-    validPort(options.port)
-    return [options, listener]
+  const { options, listener } = normalize(args)
+  const { port, path } = options
+  if (path) {
+    if (typeof path !== 'string') throw invalidArgument('options.path', 'of type string', path)
+  } else {
+    if (port === undefined && (path === undefined || path === null)) throw missingTarget()
+    if (typeof port !== 'number' && typeof port !== 'string') {
+      throw invalidArgument('options.port', 'one of type number or string', port)
+    }
+    validPort(port)
   }
-  const options: ConnectOptions = {
-    port: validPort(first),
-    host: typeof second === 'string' ? second : undefined,
-  }
-  return [options as T, listener]
+  return [options as unknown as T, listener]
 }
 
-/** `(options[, listener])` or `([port[, host[, backlog]]][, listener])`. */
+/**
+ * The arguments of `listen`: `(options[, listener])`, `([port[, host[, backlog]]][, listener])` or `(path[, backlog][,
+ * listener])`. Throws ERR_INVALID_ARG_VALUE and ERR_SOCKET_BAD_PORT.
+ */
 export function listenArguments(args: readonly unknown[]): [ListenOptions, Listener | undefined] {
-  const listener = trailingListener(args)
+  const { options, listener } = normalize(args)
   const [first, second, third] = args
-  if (typeof first === 'object' && first !== null) {
-    const options = first as ListenOptions
-    if (options.port === undefined) throw invalidArgument('options', 'an object with "port"', first)
-    return [options, listener]
+  const backlog = options.backlog || asNumber(second) || asNumber(third)
+  const { fd, path } = options
+  if (typeof fd === 'number' && fd >= 0) return [{ ...options, fd }, listener]
+  const nowhere = args.length === 0 || typeof first === 'function'
+  const free = nowhere || options.port === null || ('port' in options && options.port === undefined)
+  const port = free ? 0 : options.port
+  if (typeof port === 'number' || typeof port === 'string') {
+    validPort(port, 'options.port')
+    const rest = { port, backlog: backlog as number | undefined, path: undefined, fd: undefined }
+    return [{ ...options, ...rest }, listener]
   }
-  const port = typeof first === 'number' || typeof first === 'string' ? first : 0
-  if (typeof first === 'string') validPort(first, 'options.port')
-  const host = typeof second === 'string' ? second : undefined
-  const backlog =
-    typeof second === 'number' ? second : typeof third === 'number' ? third : undefined
-  return [{ port, host, backlog }, listener]
-}
-
-function trailingListener(args: readonly unknown[]): Listener | undefined {
-  const last = args.at(-1)
-  return typeof last === 'function' ? (last as Listener) : undefined
+  if (isPath(path)) {
+    return [{ ...options, path, port: undefined, fd: undefined }, listener]
+  }
+  if ('port' in options || 'path' in options) throw invalidValue('options', options)
+  throw invalidValue('options', options, 'must have the property "port" or "path"')
 }

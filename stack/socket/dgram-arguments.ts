@@ -2,7 +2,8 @@
  * The many ways to call `bind`, `send` and `connect` of a UDP socket, brought into one form as Node's dgram does it.
  */
 import { Buffer } from 'node:buffer'
-import { coded, invalidArgument, validPort } from './errors.js'
+import { invalidArgument, validPort } from './argument-errors.js'
+import { coded } from './errors.js'
 
 export type SendCallback = (error: Error | null, bytes?: number) => void
 

@@ -4,7 +4,8 @@
  */
 import { EventEmitter } from 'node:events'
 import type { UdpSocket } from '../net/udp.js'
-import { coded, errnoError, invalidArgument } from './errors.js'
+import { invalidArgument } from './argument-errors.js'
+import { coded, errnoError } from './errors.js'
 
 export const DgramState = { UNBOUND: 0, BINDING: 1, BOUND: 2, CLOSED: 3 } as const
 export type DgramState = (typeof DgramState)[keyof typeof DgramState]

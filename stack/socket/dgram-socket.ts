@@ -298,7 +298,7 @@ export class DgramSocket extends DgramSettings {
       return
     }
     lookup(name, { family: 4 }, (error, found) => {
-      const resolved = error === null ? resolveHost(this.#host(), found) : undefined
+      const resolved = error === null ? resolveHost(this.#host(), String(found)) : undefined
       if (resolved !== undefined) open(() => then(resolved))
       else open(() => fail(error ?? lookupError(name)))
     })

@@ -1,105 +1,179 @@
 /**
- * Endpoint: what a socket is before it reads or writes: the two ends of its connection, its state, its hold on the process.
+ * Endpoint: what a socket is before it reads or writes: the two ends of its connection, its state, its idle timer and its hold on
+ * the process.
  */
-import { Duplex, type DuplexOptions } from 'node:stream'
+import { isIPv6 } from 'node:net'
+import type { Duplex, DuplexOptions } from 'node:stream'
 import type { Connection } from '../tcp/connection.js'
 import { TcpState } from '../tcp/state.js'
+import { checkFunction, validDuration } from './argument-errors.js'
+import type { Listener } from './connect-arguments.js'
 import { presentAddress, type StackHost } from './host.js'
+import { DuplexOrigin } from './origin.js'
+
+export type AddressFamily = 'IPv4' | 'IPv6'
 
 export interface SocketAddress {
   readonly address: string
-  readonly family: 'IPv4'
+  readonly family: AddressFamily
   readonly port: number
 }
 
 /** The part of a socket that says between whom it is, and whether it keeps the process alive. */
-export abstract class Endpoint extends Duplex {
+export abstract class Endpoint extends DuplexOrigin {
   /** True from `connect` until the handshake is complete. */
   connecting = false
+  /** Node's own code asks here for the kernel's socket: there is none. */
+  _handle: unknown = null
+  /** Milliseconds as given to `setTimeout`. */
+  timeout: number | undefined = undefined
   protected readonly host: () => StackHost
   protected connection: Connection | null = null
   #refed = true
   #holdsRef = false
+  #active = false
+  #peer: SocketAddress | null = null
+  #timer: NodeJS.Timeout | null = null
 
-  constructor(host: () => StackHost, options: DuplexOptions) {
-    super(options)
+  /** `target`: an object that becomes this socket, instead of a new one. */
+  constructor(host: () => StackHost, options: DuplexOptions, target?: Duplex) {
+    super(options, target)
     this.host = host
   }
 
-  /** True until the handshake is complete. */
+  /** True until the handshake is complete, and when the socket is closed. */
   get pending(): boolean {
-    return this.connection === null || this.connecting
+    return this.connection === null || this.connecting || this.destroyed
   }
 
   get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
     if (this.connecting) return 'opening'
-    if (this.pending || this.destroyed) return 'closed'
     if (this.readable) return this.writable ? 'open' : 'readOnly'
     return this.writable ? 'writeOnly' : 'closed'
   }
 
   address(): SocketAddress | Record<string, never> {
-    const { localAddress, localPort } = this
-    if (localAddress === undefined || localPort === undefined) return {}
-    return { address: localAddress, family: 'IPv4', port: localPort }
+    return this.#local() ?? {}
   }
 
   get localAddress(): string | undefined {
-    return this.#present(this.connection?.localAddress)
+    return this.#local()?.address
   }
 
   get localPort(): number | undefined {
-    return this.connection?.localPort
+    return this.#local()?.port
   }
 
-  get localFamily(): 'IPv4' | undefined {
-    return this.connection === null ? undefined : 'IPv4'
+  get localFamily(): AddressFamily | undefined {
+    return this.#local()?.family
   }
 
   get remoteAddress(): string | undefined {
-    return this.pending ? undefined : this.#present(this.connection?.remoteAddress)
+    return this.#remote()?.address
   }
 
   get remotePort(): number | undefined {
-    return this.pending ? undefined : this.connection?.remotePort
+    return this.#remote()?.port
   }
 
-  get remoteFamily(): 'IPv4' | undefined {
-    return this.pending ? undefined : 'IPv4'
+  get remoteFamily(): AddressFamily | undefined {
+    return this.#remote()?.family
   }
 
-  #present(address: number | undefined): string | undefined {
-    return address === undefined ? undefined : presentAddress(this.host(), address as never)
+  #local(): SocketAddress | undefined {
+    const { connection } = this
+    if (connection === null || this.destroyed) return undefined
+    return this.#present(connection.localAddress, connection.localPort)
   }
 
-  /** Keeps the process alive while the socket is open, as it does from the start. */
+  // Whoever has asked while the connection was there is told afterwards, too.
+  #remote(): SocketAddress | undefined {
+    const { connection } = this
+    if (connection === null || this.destroyed || this.connecting) return this.#peer ?? undefined
+    this.#peer ??= this.#present(connection.remoteAddress, connection.remotePort)
+    return this.#peer
+  }
+
+  #present(address: number, port: number): SocketAddress {
+    const shown = presentAddress(this.host(), address as never)
+    return { address: shown, family: familyOf(shown), port }
+  }
+
+  /** Forgets the last connection, before another one. */
+  protected forget(): void {
+    this.connection = null
+    this.#peer = null
+  }
+
+  /** For Node's own code: traffic of a socket that wraps this one. */
+  _unrefTimer(): void {
+    this.refresh()
+  }
+
+  /** Emits `timeout` after so many milliseconds without traffic; 0 ends that. */
+  setTimeout(milliseconds: number, listener?: Listener): this {
+    if (this.destroyed) return this
+    this.timeout = milliseconds
+    const delay = validDuration(milliseconds, 'msecs')
+    this.stopTimer()
+    if (listener !== undefined) checkFunction(listener, 'callback')
+    if (delay === 0) {
+      if (listener !== undefined) this.removeListener('timeout', listener)
+      return this
+    }
+    this.#timer = setTimeout(() => this._onTimeout(), delay).unref()
+    if (listener !== undefined) this.once('timeout', listener)
+    return this
+  }
+
+  _onTimeout(): void {
+    this.emit('timeout')
+  }
+
+  /** Traffic: the idle time begins anew. */
+  protected refresh(): void {
+    this.#timer?.refresh()
+  }
+
+  protected stopTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+  }
+
+  /** Keeps the process alive while the socket has something under way, as it does from the start. */
   ref(): this {
     this.#refed = true
-    if (this.connection !== null || this.connecting) this.hold()
+    this.#hold()
     return this
   }
 
-  /** Lets the process end although the socket is open. */
+  /** Lets the process end whatever the socket has under way. */
   unref(): this {
     this.#refed = false
-    this.letGo()
+    this.#hold()
     return this
   }
 
-  protected hold(): void {
-    if (this.#holdsRef || !this.#refed || this.destroyed) return
-    this.#holdsRef = true
-    this.host().ref?.()
+  /** True while the socket connects, reads, or has written what is not with the stack yet: then it keeps the process alive. */
+  protected set active(active: boolean) {
+    this.#active = active
+    this.#hold()
   }
 
-  protected letGo(): void {
-    if (!this.#holdsRef) return
-    this.#holdsRef = false
-    this.host().unref?.()
+  #hold(): void {
+    const wanted = this.#active && this.#refed
+    if (wanted === this.#holdsRef) return
+    this.#holdsRef = wanted
+    if (wanted) this.host().ref?.()
+    else this.host().unref?.()
   }
 }
 
 // Taken out of the stack while alive: another node owns it, and its buffers are no longer ours to change.
 export function isMoved(connection: Connection): boolean {
   return connection.released && !connection.closed && connection.state !== TcpState.TIME_WAIT
+}
+
+export function familyOf(address: string): AddressFamily {
+  return isIPv6(address) ? 'IPv6' : 'IPv4'
 }

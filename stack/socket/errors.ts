@@ -52,6 +52,18 @@ export function connectError(code: string, address: string, port: number, local 
   return error
 }
 
+/** `bind EADDRNOTAVAIL 10.9.9.9:80` and its like, for the local end of a connection. */
+export function bindError(code: string, address: string, port: number): SocketError {
+  return datagramError('bind', code, address, port)
+}
+
+/** What Node throws when every address of a name has failed: the errors of all attempts, and the code of the first. */
+export function allAttemptsFailed(errors: readonly Error[]): SocketError {
+  const error = new AggregateError(errors) as AggregateError & SocketError
+  error.code = (errors[0] as SocketError).code
+  return error
+}
+
 /** `listen EADDRINUSE: address already in use 10.0.0.2:80` and its like. */
 export function listenError(code: string, address: string, port: number): SocketError {
   const text = systemError(code)?.text ?? 'unknown error'
@@ -108,11 +120,6 @@ export function serverAlreadyListening(): SocketError {
   return coded(new Error(text), 'ERR_SERVER_ALREADY_LISTEN')
 }
 
-export function invalidArgument(name: string, expected: string, value: unknown): SocketError {
-  const text = `The "${name}" argument must be ${expected}. Received ${describe(value)}`
-  return coded(new TypeError(text), 'ERR_INVALID_ARG_TYPE')
-}
-
 export function ipBlocked(address: string): SocketError {
   return coded(new Error(`IP(${address}) is blocked by net.BlockList`), 'ERR_IP_BLOCKED')
 }
@@ -131,22 +138,6 @@ export function outputDiverged(offset: number): StackError {
     'ERR_OUTPUT_DIVERGED',
     `the octet at offset ${offset} differs from what the peer was sent before the take-over: what is written from a checkpoint on must be the same on every node`,
   )
-}
-
-/** A whole port number from 0 to 65535 out of a number or a numeric string. Throws ERR_SOCKET_BAD_PORT. */
-export function validPort(value: unknown, name = 'Port'): number {
-  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
-  if (typeof number === 'number' && Number.isInteger(number) && number >= 0 && number <= 65_535) {
-    return number
-  }
-  const text = `${name} should be >= 0 and < 65536. Received ${describe(value)}.`
-  throw coded(new RangeError(text), 'ERR_SOCKET_BAD_PORT')
-}
-
-export function describe(value: unknown): string {
-  if (value === undefined || value === null) return String(value)
-  if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`
-  return `type ${typeof value} (${String(value)})`
 }
 
 export function coded(error: Error, code: string): SocketError {

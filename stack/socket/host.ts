@@ -32,6 +32,8 @@ export interface CheckpointPort {
 export interface AddressNames {
   /** The address that is meant by `host`, or undefined when this is no name of ours. */
   resolve(host: string): IpAddress | undefined
+  /** The own address that is meant by `host` when a connection is to leave from it; by default the same as `resolve`. */
+  resolveOwn?(host: string): IpAddress | undefined
   /** How the application sees `address`. */
   present(address: IpAddress): string
 }
@@ -45,6 +47,8 @@ export interface StackHost {
   /** An open socket or server keeps the process alive; calls are counted. */
   ref?(): void
   unref?(): void
+  /** True when somebody beyond this stack, whom the application takes for the same host, has this port. */
+  isPortTaken?(port: number): boolean
   readonly checkpoints?: CheckpointPort
   readonly names?: AddressNames
 }
@@ -55,6 +59,16 @@ export function resolveHost(host: StackHost, name: string): IpAddress | undefine
   if (own !== undefined) return own
   if (name === '' || name === '::') return UNSPECIFIED
   return isIP(name) === 4 ? parseIpAddress(name) : undefined
+}
+
+/** The own address that is meant by `name` as the local end of a connection. Undefined: it is none. */
+export function resolveOwn(host: StackHost, name: string): IpAddress | null | undefined {
+  const own = host.names?.resolveOwn?.(name)
+  if (own !== undefined) return own
+  const address = resolveHost(host, name)
+  if (address === UNSPECIFIED) return null
+  const known = address !== undefined && host.stack.nics.some((nic) => nic.addressOf(address))
+  return known ? address : undefined
 }
 
 /** How the application sees `address`. */

@@ -47,7 +47,9 @@ export function newLoopback(mtu: number = MTU): Loopback {
     server.driver.close()
     client.driver.close()
   }
-  return { server: server.host, client: client.host, hub, close }
+  const isPortTaken = (port: number): boolean =>
+    server.host.stack.tcp.demux.findListener(SERVER, port) !== null
+  return { server: server.host, client: { ...client.host, isPortTaken }, hub, close }
 }
 
 function newEnd(
@@ -95,5 +97,6 @@ const SERVER_NAMES: AddressNames = {
 // A client that names an address of this host means the server, whatever it calls it.
 const CLIENT_NAMES: AddressNames = {
   resolve: (host) => (isLocal(host) || host === '0.0.0.0' || host === '::' ? SERVER : undefined),
+  resolveOwn: (host) => (isLocal(host) ? CLIENT : undefined),
   present,
 }

@@ -2,16 +2,44 @@
  * The face of the stack for applications: what `node:net` exports, over this stack. `createNet(host)` binds it to a stack
  * with an event loop; what this module exports by itself is bound to a network in memory, made on first use.
  */
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
+import type { EventEmitter } from 'node:events'
+import kernel, {
+  BlockList,
+  getDefaultAutoSelectFamily,
+  getDefaultAutoSelectFamilyAttemptTimeout,
+  isIP,
+  isIPv4,
+  isIPv6,
+  SocketAddress,
+  setDefaultAutoSelectFamily,
+  setDefaultAutoSelectFamilyAttemptTimeout,
+} from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Connection } from '../tcp/connection.js'
 import { type ConnectOptions, connectArguments } from './connect-arguments.js'
 import type { StackHost } from './host.js'
 import { type Loopback, newLoopback } from './loopback.js'
-import { Server as BaseServer, type ConnectionListener, type ServerOptions } from './server.js'
+import {
+  Server as BaseServer,
+  type ConnectionListener,
+  type ServerOptions,
+  type SocketMaker,
+} from './server.js'
 import { Socket as BaseSocket, type SocketOptions } from './socket.js'
 
-export { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
+export {
+  BlockList,
+  getDefaultAutoSelectFamily,
+  getDefaultAutoSelectFamilyAttemptTimeout,
+  isIP,
+  isIPv4,
+  isIPv6,
+  SocketAddress,
+  setDefaultAutoSelectFamily,
+  setDefaultAutoSelectFamilyAttemptTimeout,
+} from 'node:net'
 export type { ConnectOptions, ListenOptions } from './connect-arguments.js'
-export type { SocketAddress } from './endpoint.js'
+export type { SocketAddress as Address } from './endpoint.js'
 export type { SocketError } from './errors.js'
 export type { AddressNames, CheckpointPort, StackHost } from './host.js'
 export type { ConnectionListener, DropArgument, ServerOptions } from './server.js'
@@ -20,26 +48,52 @@ export type { SocketOptions } from './socket.js'
 /** All options of a socket and of its connection. */
 export type CreateConnectionOptions = SocketOptions & ConnectOptions
 
+/** A constructor that is a function, too, as those of `node:net` are: without `new`, and with `this` for a base. */
+export interface SocketConstructor {
+  new (options?: SocketOptions): BaseSocket
+  (options?: SocketOptions): BaseSocket
+  readonly prototype: BaseSocket
+}
+
+export interface ServerConstructor {
+  new (options?: ServerOptions | ConnectionListener, listener?: ConnectionListener): BaseServer
+  (options?: ServerOptions | ConnectionListener, listener?: ConnectionListener): BaseServer
+  readonly prototype: BaseServer
+}
+
+// Taken once: a program may put this module in the place of Node's, and what is the kernel's must stay with it.
+const KernelSocket = kernel.Socket
+const KernelServer = kernel.Server
+const connectKernel = kernel.connect
+
+// What has nothing to do with a network is Node's own.
+const INDEPENDENT = {
+  BlockList,
+  SocketAddress,
+  isIP,
+  isIPv4,
+  isIPv6,
+  getDefaultAutoSelectFamily,
+  setDefaultAutoSelectFamily,
+  getDefaultAutoSelectFamilyAttemptTimeout,
+  setDefaultAutoSelectFamilyAttemptTimeout,
+  _normalizeArgs: (kernel as unknown as { _normalizeArgs: (args: unknown[]) => unknown })
+    ._normalizeArgs,
+} as const
+
 /** What `node:net` exports, bound to one network. */
-export interface Net {
-  readonly Socket: new (options?: SocketOptions) => BaseSocket
-  readonly Stream: Net['Socket']
-  readonly Server: new (
-    options?: ServerOptions | ConnectionListener,
-    listener?: ConnectionListener,
-  ) => BaseServer
+export interface Net extends Readonly<typeof INDEPENDENT> {
+  readonly Socket: SocketConstructor
+  readonly Stream: SocketConstructor
+  readonly Server: ServerConstructor
   /** A server; `listener` hears its `connection` events. */
   createServer(options: ServerOptions, listener?: ConnectionListener): BaseServer
   createServer(listener?: ConnectionListener): BaseServer
-  /** Opens a connection; `listener` hears `connect`. */
+  /** Opens a connection; `listener` hears `connect`. With a `path` it is one of the kernel's Unix sockets. */
   connect(options: CreateConnectionOptions, listener?: () => void): BaseSocket
   connect(port: number | string, host: string, listener?: () => void): BaseSocket
   connect(port: number | string, listener?: () => void): BaseSocket
   readonly createConnection: Net['connect']
-  readonly isIP: typeof isIP
-  readonly isIPv4: typeof isIPv4
-  readonly isIPv6: typeof isIPv6
-  readonly BlockList: typeof BlockList
 }
 
 interface Ends {
@@ -63,26 +117,19 @@ export function createNet(host?: StackHost): Net {
   })
 }
 
+/** A connection that a server's stack has accepted. */
+interface Accepted {
+  readonly host: () => StackHost
+  readonly connection: Connection
+}
+
 function bind(ends: () => Ends): Net {
   const client = () => ends().client
+  const Socket = socketConstructor(client)
   const server = () => ends().server
-
-  class Socket extends BaseSocket {
-    constructor(options: SocketOptions = {}) {
-      super(client, options)
-    }
-
-    // A server's sockets are sockets, too.
-    static override [Symbol.hasInstance](value: unknown): boolean {
-      return value instanceof BaseSocket
-    }
-  }
-
-  class Server extends BaseServer {
-    constructor(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
-      super(server, options, listener)
-    }
-  }
+  const accept: SocketMaker = (options, connection) =>
+    Reflect.construct(Socket, [options, { host: server, connection }]) as BaseSocket
+  const Server = serverConstructor(server, accept)
 
   function createServer(
     options?: ServerOptions | ConnectionListener,
@@ -93,7 +140,10 @@ function bind(ends: () => Ends): Net {
 
   function connect(...args: unknown[]): BaseSocket {
     const [options] = connectArguments<CreateConnectionOptions>(args)
-    return new Socket(options).connect(...args)
+    if (options.path) return Reflect.apply(connectKernel, undefined, args) as unknown as BaseSocket
+    const socket = new Socket(options)
+    if (options.timeout) socket.setTimeout(options.timeout)
+    return socket.connect(...args)
   }
 
   return {
@@ -103,11 +153,71 @@ function bind(ends: () => Ends): Net {
     createServer,
     connect,
     createConnection: connect,
-    isIP,
-    isIPv4,
-    isIPv6,
-    BlockList,
+    ...INDEPENDENT,
   }
+}
+
+function socketConstructor(client: () => StackHost): SocketConstructor {
+  class NetSocket extends BaseSocket {
+    constructor(options?: SocketOptions, accepted?: Accepted, target?: Duplex) {
+      super(accepted?.host ?? client, options, accepted?.connection, target)
+    }
+  }
+  function Socket(this: unknown, options?: SocketOptions, accepted?: Accepted): unknown {
+    if (isKernels(options)) return kernelSocket(this, options, new.target)
+    if (new.target !== undefined) {
+      return Reflect.construct(NetSocket, [options, accepted], new.target as never)
+    }
+    if (!(this instanceof Socket)) return Reflect.construct(Socket as never, [options])
+    new NetSocket(options, undefined, this as unknown as Duplex)
+    return undefined
+  }
+  return dressed(Socket, NetSocket)
+}
+
+// A socket for a file that is open already, or for a handle of Node's: those are the kernel's.
+function isKernels(options: unknown): options is object {
+  if (typeof options !== 'object' || options === null) return typeof options === 'number'
+  const { fd, handle } = options as { fd?: unknown; handle?: unknown }
+  return (fd !== undefined && fd !== null) || Boolean(handle)
+}
+
+function kernelSocket(target: unknown, options: object, newTarget: unknown): unknown {
+  if (newTarget === undefined && target instanceof KernelSocket) {
+    Reflect.apply(KernelSocket as never, target, [options])
+    return undefined
+  }
+  return new KernelSocket(options)
+}
+
+function serverConstructor(server: () => StackHost, makeSocket: SocketMaker): ServerConstructor {
+  type Options = ServerOptions | ConnectionListener
+  class NetServer extends BaseServer {
+    constructor(options?: Options, listener?: ConnectionListener, target?: EventEmitter) {
+      super(server, makeSocket, options, listener, target)
+    }
+  }
+  function Server(this: unknown, options?: Options, listener?: ConnectionListener): unknown {
+    if (new.target !== undefined) {
+      return Reflect.construct(NetServer, [options, listener], new.target as never)
+    }
+    if (!(this instanceof Server)) {
+      // Node's http and tls lay their servers over what `net` holds by this name: one that inherits from the kernel's stays so.
+      if (!(this instanceof KernelServer)) return Reflect.construct(Server, [options, listener])
+      Reflect.apply(KernelServer as never, this, [options, listener])
+      return undefined
+    }
+    new NetServer(options, listener, this as unknown as EventEmitter)
+    return undefined
+  }
+  return dressed(Server, NetServer)
+}
+
+// The function stands for the class: it has its prototype, so that `instanceof`, `extends` and changes to it work.
+function dressed<T>(callable: object, original: { readonly prototype: object }): T {
+  Object.defineProperty(callable, 'prototype', { value: original.prototype })
+  Object.defineProperty(original.prototype, 'constructor', { value: callable, writable: true })
+  return callable as T
 }
 
 const net: Net = createNet()
@@ -118,8 +228,11 @@ export const Server: Net['Server'] = net.Server
 export const createServer: Net['createServer'] = net.createServer
 export const connect: Net['connect'] = net.connect
 export const createConnection: Net['connect'] = net.createConnection
+export const _normalizeArgs: Net['_normalizeArgs'] = net._normalizeArgs
 export type Socket = BaseSocket
 export type Server = BaseServer
 
 const everything: Net & { readonly createNet: typeof createNet } = { ...net, createNet }
 export default everything
+// What `require` gives: an object that can be changed, as that of `node:net` can.
+export { everything as 'module.exports' }

@@ -2,23 +2,20 @@
  * Server: a passive open as an EventEmitter, shaped as Node's net.Server. Connections that were promoted on this node come
  * first, with what their application left behind in `socket.resumed`.
  */
-import { EventEmitter } from 'node:events'
-import type { BlockList } from 'node:net'
+import { captureRejectionSymbol, type EventEmitter } from 'node:events'
+import type { BlockList, Server as KernelServer } from 'node:net'
 import { StackError } from '../base/errors.js'
 import type { Connection } from '../tcp/connection.js'
 import { DEFAULT_BACKLOG, type TcpListener } from '../tcp/listener.js'
 import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
+import { checkSignal, checkType, invalidArgument, validPort } from './argument-errors.js'
 import { type ListenOptions, listenArguments } from './connect-arguments.js'
-import type { SocketAddress } from './endpoint.js'
-import {
-  listenError,
-  lookupError,
-  serverAlreadyListening,
-  serverNotRunning,
-  validPort,
-} from './errors.js'
+import { type AddressFamily, familyOf, type SocketAddress } from './endpoint.js'
+import { listenError, lookupError, serverAlreadyListening, serverNotRunning } from './errors.js'
 import { presentAddress, resolveHost, type StackHost } from './host.js'
-import { Socket } from './socket.js'
+import { listenInKernel } from './kernel.js'
+import { EmitterOrigin } from './origin.js'
+import type { Socket, SocketOptions } from './socket.js'
 
 // RFC 6056: the range of ports given to who asks for none in particular.
 const FIRST_PORT = 32_768
@@ -41,63 +38,95 @@ export type ConnectionListener = (socket: Socket) => void
 export interface DropArgument {
   readonly localAddress: string
   readonly localPort: number
-  readonly localFamily: 'IPv4'
+  readonly localFamily: AddressFamily
   readonly remoteAddress: string
   readonly remotePort: number
-  readonly remoteFamily: 'IPv4'
+  readonly remoteFamily: AddressFamily
 }
 
-export class Server extends EventEmitter {
+/** Makes the socket of a connection that a server has accepted. */
+export type SocketMaker = (options: SocketOptions, connection: Connection) => Socket
+
+// Up to Node 20 a `maxConnections` of 0 sets no limit.
+const ZERO_IS_A_LIMIT = Number.parseInt(process.versions.node, 10) > 20
+
+export class Server extends EmitterOrigin {
   /** Connections at once, beyond which new ones are closed and `drop` is emitted. */
   maxConnections: number | undefined = undefined
+  /** Node's own code asks here for the kernel's socket: there is none. */
+  _handle: unknown = null
+  /** What sockets are made with; may be changed. */
+  allowHalfOpen: boolean
+  pauseOnConnect: boolean
   readonly #host: () => StackHost
+  readonly #makeSocket: SocketMaker
   readonly #options: ServerOptions
   #listener: TcpListener | null = null
+  #kernel: KernelServer | null = null
   #connections = 0
   #refed = true
   #holdsRef = false
   #closing = false
 
+  /** `target`: an object that becomes this server, instead of a new one. */
   constructor(
     host: () => StackHost,
-    options: ServerOptions | ConnectionListener = {},
+    makeSocket: SocketMaker,
+    options?: ServerOptions | ConnectionListener | null,
     connectionListener?: ConnectionListener,
+    target?: EventEmitter,
   ) {
-    super()
+    super(target)
     this.#host = host
-    this.#options = typeof options === 'function' ? {} : options
+    this.#makeSocket = makeSocket
+    this.#options = serverOptions(options)
+    this.allowHalfOpen = Boolean(this.#options.allowHalfOpen)
+    this.pauseOnConnect = Boolean(this.#options.pauseOnConnect)
     const onConnection = typeof options === 'function' ? options : connectionListener
-    if (onConnection !== undefined) this.on('connection', onConnection)
+    if (typeof onConnection === 'function') this.on('connection', onConnection)
+  }
+
+  get _connections(): number {
+    return this.#connections
   }
 
   get listening(): boolean {
-    return this.#listener !== null
+    return this.#listener !== null || this.#kernel?.listening === true
   }
 
   /**
    * Listens: `([port[, host[, backlog]]][, listener])` or `(options[, listener])`. Without a host on every address of the
-   * stack; port 0 takes a free one. Failures are emitted as `error`, and `listening` when it succeeds.
+   * stack; port 0 takes a free one. With a `path` or an `fd` it is the kernel that listens. Failures are emitted as `error`, and `listening` when it succeeds.
    */
   listen(...args: unknown[]): this {
+    if (this.#listener !== null || this.#kernel !== null) throw serverAlreadyListening()
     const [options, listener] = listenArguments(args)
-    if (this.#listener !== null) throw serverAlreadyListening()
+    const { signal } = options
+    if (signal !== undefined) checkSignal(signal, 'options.signal')
     if (listener !== undefined) this.once('listening', listener)
-    const port = validPort(options.port, 'options.port')
-    if (options.signal?.aborted === true) {
-      process.nextTick(() => this.close())
+    if (signal?.aborted === true) process.nextTick(() => this.close())
+    else if (signal !== undefined) this.#closeOn(signal)
+    if (options.path !== undefined || options.fd !== undefined) {
+      this.#kernel = listenInKernel(this, this.#options, options)
+      this.#kernel.once('error', () => {
+        this.#kernel = null
+      })
       return this
     }
-    this.#closing = false
-    const error = this.#bind(options, port)
-    if (error !== null) {
-      process.nextTick(() => this.emit('error', error))
-      return this
-    }
-    options.signal?.addEventListener('abort', () => this.close(), { once: true })
+    const error = this.#bind(options, validPort(options.port, 'options.port'))
     process.nextTick(() => {
-      if (this.#listener !== null) this.emit('listening')
+      if (error !== null) this.emit('error', error)
+      else if (this.#listener !== null) this.emit('listening')
     })
     return this
+  }
+
+  #closeOn(signal: AbortSignal): void {
+    const onAbort = (): void => {
+      this.close()
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.once('close', () => signal.removeEventListener('abort', onAbort))
   }
 
   #bind(options: ListenOptions, port: number): Error | null {
@@ -142,15 +171,17 @@ export class Server extends EventEmitter {
 
   #accept(connection: Connection): void {
     const { maxConnections } = this
-    const full = maxConnections !== undefined && this.#connections >= maxConnections
+    const limited = ZERO_IS_A_LIMIT ? typeof maxConnections === 'number' : Boolean(maxConnections)
+    const full = limited && this.#connections >= (maxConnections as number)
     if (full || this.#isBlocked(connection)) {
+      const dropped = this.#describe(connection)
       connection.detach(this.#host().now())
-      if (full) this.emit('drop', this.#describe(connection))
+      if (full) this.emit('drop', dropped)
       return
     }
-    const { pauseOnConnect, ...options } = this.#options
-    const socket = new Socket(this.#host, { ...options, pauseOnCreate: pauseOnConnect }, connection)
+    const socket = this.#makeSocket(this.#socketOptions(), connection)
     this.#connections++
+    socket.server = this
     socket.onReleased = () => {
       this.#connections--
       this.#settle()
@@ -158,9 +189,21 @@ export class Server extends EventEmitter {
     const events = connection.events
     connection.events = 0
     this.emit('connection', socket)
-    socket.start()
-    // What happened before there was a socket to hear of it.
-    socket.handleReady(events)
+    // Input comes behind this tick, when listeners are there to hear of it, and so does what happened before.
+    process.nextTick(() => socket.begin(events, !this.pauseOnConnect))
+  }
+
+  #socketOptions(): SocketOptions {
+    const { allowHalfOpen, pauseOnConnect } = this
+    const { noDelay, keepAlive, keepAliveInitialDelay, highWaterMark } = this.#options
+    return {
+      allowHalfOpen,
+      pauseOnCreate: pauseOnConnect,
+      noDelay,
+      keepAlive,
+      keepAliveInitialDelay,
+      highWaterMark,
+    }
   }
 
   #isBlocked(connection: Connection): boolean {
@@ -171,21 +214,28 @@ export class Server extends EventEmitter {
 
   #describe(connection: Connection): DropArgument {
     const host = this.#host()
+    const localAddress = presentAddress(host, connection.localAddress as IpAddress)
+    const remoteAddress = presentAddress(host, connection.remoteAddress as IpAddress)
     return {
-      localAddress: presentAddress(host, connection.localAddress as IpAddress),
+      localAddress,
       localPort: connection.localPort,
-      localFamily: 'IPv4',
-      remoteAddress: presentAddress(host, connection.remoteAddress as IpAddress),
+      localFamily: familyOf(localAddress),
+      remoteAddress,
       remotePort: connection.remotePort,
-      remoteFamily: 'IPv4',
+      remoteFamily: familyOf(remoteAddress),
     }
   }
 
   /** Accepts no more. `close` is emitted when the connections it accepted have ended, too. */
   close(callback?: (error?: Error) => void): this {
-    if (callback !== undefined) {
-      if (this.#listener === null) this.once('close', () => callback(serverNotRunning()))
-      else this.once('close', () => callback())
+    if (typeof callback === 'function') {
+      if (!this.listening) this.once('close', () => callback(serverNotRunning()))
+      else this.once('close', callback)
+    }
+    if (this.#kernel !== null) {
+      this.#kernel.close()
+      this.#kernel = null
+      return this
     }
     if (this.#listener !== null) {
       this.#host().stack.closeListener(this.#listener)
@@ -204,22 +254,25 @@ export class Server extends EventEmitter {
     process.nextTick(() => this.emit('close'))
   }
 
-  /** Where it listens; null before and after. */
+  /** Where it listens; null before and after. With a path of the kernel's: that path, a string, as with Node. */
   address(): SocketAddress | null {
+    if (this.#kernel !== null) return this.#kernel.address() as SocketAddress | null
     const listener = this.#listener
     if (listener === null) return null
     const address = presentAddress(this.#host(), listener.address as IpAddress)
-    return { address, family: 'IPv4', port: listener.port }
+    return { address, family: familyOf(address), port: listener.port }
   }
 
   getConnections(callback: (error: Error | null, count: number) => void): this {
-    process.nextTick(callback, null, this.#connections)
+    if (this.#kernel !== null) this.#kernel.getConnections(callback)
+    else process.nextTick(callback, null, this.#connections)
     return this
   }
 
   /** Keeps the process alive while it listens, as it does from the start. */
   ref(): this {
     this.#refed = true
+    this.#kernel?.ref()
     if (this.#listener !== null) this.#hold()
     return this
   }
@@ -227,6 +280,7 @@ export class Server extends EventEmitter {
   /** Lets the process end although it listens. */
   unref(): this {
     this.#refed = false
+    this.#kernel?.unref()
     this.#letGo()
     return this
   }
@@ -243,11 +297,27 @@ export class Server extends EventEmitter {
     this.#host().unref?.()
   }
 
+  /** A promise that a listener returned was rejected. */
+  override [captureRejectionSymbol](error: Error, event: string, socket?: Socket): void {
+    if (event === 'connection') socket?.destroy(error)
+    else this.emit('error', error)
+  }
+
   /** Closes it, and waits until it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#listener === null) return
+    if (!this.listening) return
     await new Promise<void>((resolve, reject) => {
       this.close((error) => (error === undefined ? resolve() : reject(error)))
     })
   }
+}
+
+function serverOptions(options: unknown): ServerOptions {
+  if (typeof options === 'function' || options === undefined || options === null) return {}
+  if (typeof options !== 'object') throw invalidArgument('options', 'of type object', options)
+  const { keepAliveInitialDelay } = options as ServerOptions
+  if (keepAliveInitialDelay !== undefined) {
+    checkType(keepAliveInitialDelay, 'number', 'options.keepAliveInitialDelay')
+  }
+  return { ...options }
 }

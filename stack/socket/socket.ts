@@ -8,68 +8,62 @@
 import { addAbortSignal, Duplex } from 'node:stream'
 import { StackError } from '../base/errors.js'
 import { type Connection, ConnectionEvent } from '../tcp/connection.js'
-import { type ConnectOptions, connectArguments, type Listener } from './connect-arguments.js'
-import { Endpoint, isMoved } from './endpoint.js'
+import type { Listener } from './connect-arguments.js'
+import { DialingSocket } from './dialing.js'
+import { isMoved } from './endpoint.js'
 import {
-  connectError,
   connectionMoved,
   endedByPeer,
   errnoError,
-  invalidArgument,
-  ipBlocked,
-  lookupError,
   outputDiverged,
   socketClosed,
   socketClosedBeforeConnection,
-  validPort,
 } from './errors.js'
-import { presentAddress, resolveHost, type StackHost } from './host.js'
+import type { StackHost } from './host.js'
+import { OnReadSink } from './on-read.js'
 import { type Chunk, Outgoing, type WriteCallback } from './outgoing.js'
+import { checkOptions, type SocketOptions, streamOptions } from './socket-options.js'
+
+export type { SocketOptions } from './socket-options.js'
 
 /** Octets that one read takes from the connection at most. */
 const READ_SIZE = 128 * 1024
 
-export interface SocketOptions {
-  readonly allowHalfOpen?: boolean | undefined
-  /** The socket starts paused and reads nothing before `resume` or `read`. */
-  readonly pauseOnCreate?: boolean | undefined
-  readonly noDelay?: boolean | undefined
-  readonly keepAlive?: boolean | undefined
-  readonly keepAliveInitialDelay?: number | undefined
-  readonly highWaterMark?: number | undefined
-  readonly signal?: AbortSignal | undefined
-}
-
-export class Socket extends Endpoint {
-  /** Milliseconds as given to `setTimeout`. */
-  timeout: number | undefined = undefined
-  /** A slot for servers that take the socket over, as node:http's does. */
+export class Socket extends DialingSocket {
+  /** The server that accepted the socket; a slot for those that take it over, as node:http's does. */
   server: unknown = null
+  /** A slot of Node's own code: a socket that wraps this one. */
+  _parent: unknown = null
   readonly #outgoing = new Outgoing()
-  #noDelay: boolean
+  readonly #onRead: OnReadSink | null
   #wantsRead = false
   #inputEnded = false
+  #pulling = false
+  readonly #pullLater = (): void => {
+    this.#pulling = false
+    if (!this.destroyed) this.#pull()
+  }
   #bytesRead = 0
   #resetting = false
-  #target = ''
-  #timer: NodeJS.Timeout | null = null
   #onReleased: (() => void) | null = null
 
-  /** `connection`, when given, becomes this socket's: an accepted one. */
-  constructor(host: () => StackHost, options: SocketOptions = {}, connection?: Connection) {
-    super(host, {
-      allowHalfOpen: options.allowHalfOpen ?? false,
-      emitClose: false,
-      autoDestroy: true,
-      ...(options.highWaterMark === undefined ? {} : { highWaterMark: options.highWaterMark }),
-    })
-    this.#noDelay = options.noDelay ?? false
+  /** `connection`, when given, becomes this socket's: an accepted one. `target`: an object that becomes this socket. */
+  constructor(
+    host: () => StackHost,
+    options: SocketOptions = {},
+    connection?: Connection,
+    target?: Duplex,
+  ) {
+    checkOptions(options)
+    super(host, streamOptions(options), target)
+    this.noDelay = options.noDelay ?? false
+    this.#onRead = OnReadSink.of(options.onread)
     this.on('end', () => {
       if (!this.allowHalfOpen) this.write = refuseWrite
     })
-    if (connection !== undefined) this.#take(connection)
+    if (connection !== undefined) this.adopt(connection)
     if (options.pauseOnCreate === true) this.pause()
-    if (options.signal !== undefined) addAbortSignal(options.signal, this)
+    if (options.signal) addAbortSignal(options.signal, this)
   }
 
   /** For servers: called once when the socket has let go of its connection. */
@@ -77,71 +71,31 @@ export class Socket extends Endpoint {
     this.#onReleased = listener
   }
 
-  /** For servers: begins to read what has come, unless the socket is paused. */
-  start(): void {
-    if (!this.destroyed && !this.isPaused()) this.read(0)
-  }
-
-  /**
-   * Opens a connection: `(port[, host][, listener])` or `(options[, listener])`. Failures are emitted as `error` with the
-   * codes of net.
-   */
-  connect(...args: unknown[]): this {
-    const [options, listener] = connectArguments(args)
-    if (listener !== undefined) this.once('connect', listener)
-    if (this.destroyed || this.connecting || this.connection !== null) {
-      throw new StackError('EISCONN', 'a socket connects once: make a new one')
-    }
-    this.connecting = true
-    if (options.noDelay !== undefined) this.#noDelay = options.noDelay
-    if (options.timeout !== undefined) this.setTimeout(options.timeout)
-    this.hold()
-    this.#refresh()
-    const name = options.host ?? 'localhost'
-    const address = resolveHost(this.host(), name)
-    if (address !== undefined) {
-      this.#dial(options, address)
-    } else if (options.lookup === undefined) {
-      this.destroy(lookupError(name))
-    } else {
-      const onFound = (error: Error | null, found: string) => {
-        this.#found(options, name, error, found)
-      }
-      options.lookup(name, { family: 4 }, onFound)
-    }
-    return this
-  }
-
-  #found(options: ConnectOptions, name: string, error: Error | null, found: string): void {
-    this.emit('lookup', error, found, 4, name)
+  /** For servers: takes up `events` that came before the socket, and begins to read if it `reads`. */
+  begin(events: number, reads: boolean): void {
     if (this.destroyed) return
-    const address = error === null ? resolveHost(this.host(), found) : undefined
-    if (address !== undefined) this.#dial(options, address)
-    else this.destroy(error ?? lookupError(name))
+    if (reads) this.read(0)
+    this.handleReady(events)
   }
 
-  #dial(options: ConnectOptions, address: number): void {
-    const host = this.host()
-    const port = validPort(options.port)
-    this.#target = presentAddress(host, address as never)
-    try {
-      const { localAddress, localPort = 0 } = options
-      const local = localAddress === undefined ? null : resolveHost(host, localAddress)
-      if (local === undefined) throw new StackError('EADDRNOTAVAIL', 'no address of this stack')
-      if (options.blockList?.check(this.#target) === true) throw ipBlocked(this.#target)
-      this.#take(host.stack.connect(address as never, port, host.now(), local, localPort))
-      host.kick()
-    } catch (error) {
-      if (!(error instanceof StackError)) this.destroy(error as Error)
-      else this.destroy(connectError(error.code, this.#target, port))
-    }
+  // A destroyed stream begins anew, as nothing of the last connection is left in it.
+  protected override revive(): void {
+    const stream = this as unknown as { _undestroy(): void }
+    stream._undestroy()
+    this.forget()
+    this.#inputEnded = false
+    this.#wantsRead = false
+    this.#resetting = false
+    this.#bytesRead = 0
+    this.#outgoing.total = 0
+    if (Object.hasOwn(this, 'write')) Reflect.deleteProperty(this, 'write')
   }
 
-  #take(connection: Connection): void {
-    this.connection = connection
-    connection.context = this
-    connection.sender.noDelay = this.#noDelay
-    this.hold()
+  // A socket keeps the process alive while it opens, listens for input or has output to give, and not otherwise.
+  protected override keepAwake(): void {
+    const { connection, connecting, destroyed } = this
+    const reads = this.#wantsRead && !this.#inputEnded && connection !== null
+    this.active = !destroyed && (connecting || reads || this.#outgoing.active)
   }
 
   /** Called by the event loop with bits of ConnectionEvent. */
@@ -156,32 +110,61 @@ export class Socket extends Endpoint {
 
   #connected(): void {
     this.connecting = false
-    this.#refresh()
+    this.dial?.stop()
+    this.refresh()
     this.emit('connect')
     this.emit('ready')
-    this.start()
+    if (this.readable && !this.isPaused()) this.read(0)
     this.#pour()
+    this.keepAwake()
   }
 
   // The connection is gone. True when the socket is, too.
   #end(connection: Connection): boolean {
     if (isMoved(connection)) this.destroy(connectionMoved())
+    else if (this.connecting) this.dial?.failed(connection.error)
     else if (connection.error !== '') this.destroy(this.#errorOf(connection))
     // Behind an orderly close what has come can still be read.
     else if (!connection.tcb.finReceived) this.destroy()
-    return this.destroyed
+    return this.destroyed || this.connection !== connection
   }
 
   #errorOf(connection: Connection): Error {
     const { error, output } = connection
-    if (this.connecting) return connectError(error, this.#target, connection.remotePort)
     if (error === 'ERR_OUTPUT_DIVERGED') return outputDiverged(output.divergedAt)
     return errnoError(error, 'read')
   }
 
   override _read(): void {
     this.#wantsRead = true
-    if (!this.connecting) this.#pull()
+    this.keepAwake()
+    const { connection } = this
+    if (connection === null || this.connecting || this.#pulling) return
+    if (connection.readable === 0 && !connection.inputEnded) return
+    // As with the kernel nothing comes while it is asked for: streams tell that apart.
+    this.#pulling = true
+    process.nextTick(this.#pullLater)
+  }
+
+  override pause(): this {
+    if (this.#onRead !== null && !this.connecting) this.#wantsRead = false
+    return super.pause()
+  }
+
+  override resume(): this {
+    this.#readAgain()
+    return super.resume()
+  }
+
+  override read(size?: number): unknown {
+    this.#readAgain()
+    return super.read(size)
+  }
+
+  // With `onread` nothing waits in the stream that could ask for more.
+  #readAgain(): void {
+    if (this.#onRead === null || this.connecting || this.#wantsRead) return
+    if (this.connection !== null && !this.destroyed) this._read()
   }
 
   // Hands on what the connection has, a chunk at a time, until the application has enough.
@@ -189,14 +172,24 @@ export class Socket extends Endpoint {
     const connection = this.connection
     if (connection === null || isMoved(connection)) return
     while (this.#wantsRead && connection.readable > 0) {
+      if (this.#onRead !== null) {
+        this.#wantsRead = this.#lend(connection, this.#onRead)
+        if (this.destroyed) return
+        continue
+      }
       const chunk = Buffer.allocUnsafe(Math.min(connection.readable, READ_SIZE))
       connection.read(chunk, 0, chunk.length)
       this.#bytesRead += chunk.length
       this.host().kick()
-      this.#refresh()
+      this.refresh()
       this.#wantsRead = false
-      // A listener may have asked for more meanwhile.
-      if (this.push(chunk)) this.#wantsRead = true
+      // A listener may have asked for more meanwhile; one that throws leaves reading as it was.
+      let more = true
+      try {
+        more = this.push(chunk)
+      } finally {
+        if (more) this.#wantsRead = true
+      }
       if (this.destroyed) return
     }
     if (connection.inputEnded && !this.#inputEnded) {
@@ -204,21 +197,46 @@ export class Socket extends Endpoint {
       this.push(null)
       // Nobody may be listening for data; the end is to be seen all the same.
       this.read(0)
+      this.keepAwake()
     }
+  }
+
+  #lend(connection: Connection, sink: OnReadSink): boolean {
+    const buffer = sink.take()
+    const length = connection.read(buffer, 0, Math.min(buffer.length, connection.readable))
+    this.#bytesRead += length
+    this.host().kick()
+    this.refresh()
+    return sink.give(length, buffer)
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: WriteCallback): void {
-    if (this.pending && !this.connecting) {
-      callback(socketClosed())
-      return
-    }
-    this.#outgoing.begin(chunk, callback)
-    this.#pour()
+    this.#whenOpen(callback, () => this.#outgoing.begin(chunk, callback))
   }
 
   override _writev(chunks: readonly Chunk[], callback: WriteCallback): void {
-    this.#outgoing.beginAll(chunks, callback)
-    this.#pour()
+    this.#whenOpen(callback, () => this.#outgoing.beginAll(chunks, callback))
+  }
+
+  // A write waits for the connection in the line of the listeners of `connect`, as with Node.
+  #whenOpen(callback: WriteCallback, begin: () => void): void {
+    const go = (): void => {
+      begin()
+      this.#pour()
+      this.keepAwake()
+    }
+    if (this.connecting) {
+      const onClose = (): void => callback(socketClosedBeforeConnection())
+      this.once('close', onClose)
+      this.once('connect', () => {
+        this.off('close', onClose)
+        go()
+      })
+    } else if (this.pending) {
+      callback(socketClosed())
+    } else {
+      go()
+    }
   }
 
   #pour(): void {
@@ -232,10 +250,12 @@ export class Socket extends Endpoint {
     const before = this.#outgoing.taken
     const done = this.#outgoing.pour(connection)
     if (done || this.#outgoing.taken > before) {
-      this.#refresh()
+      this.refresh()
       this.host().kick()
     }
-    if (done) this.#outgoing.finish(null)
+    if (!done) return
+    this.#outgoing.finish(null)
+    this.keepAwake()
   }
 
   override _final(callback: WriteCallback): void {
@@ -247,29 +267,34 @@ export class Socket extends Endpoint {
     if (connection !== null && !isMoved(connection)) {
       connection.shutdown()
       this.host().kick()
+      // As with the kernel the end is not told within the call.
+      process.nextTick(callback)
+      return
     }
     callback()
   }
 
   override _destroy(error: Error | null, callback: WriteCallback): void {
-    const opening = this.connecting
+    const { connection } = this
+    const opened = connection !== null || this.connecting
     this.connecting = false
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
-    const connection = this.connection
+    this.dial?.stop()
+    this.stopTimer()
     if (connection !== null && !isMoved(connection)) {
       if (this.#resetting) connection.abort()
       else connection.detach(this.host().now())
       this.host().kick()
     }
     if (connection !== null) connection.context = null
-    this.#outgoing.finish(error ?? (opening ? socketClosedBeforeConnection() : socketClosed()))
+    this.#outgoing.finish(error ?? socketClosed())
     callback(error)
-    process.nextTick(() => {
-      this.letGo()
-      this.emit('close', error !== null)
-      this.#onReleased?.()
-    })
+    this.keepAwake()
+    const released = this.#onReleased
+    this.#onReleased = null
+    released?.()
+    // The kernel's sockets are closed at the end of a turn of the event loop, behind what is due before.
+    if (opened) setImmediate(() => this.emit('close', error !== null))
+    else process.nextTick(() => this.emit('close'))
   }
 
   /** Ends the writable side and destroys the socket when all has been handed to the stack. */
@@ -292,32 +317,9 @@ export class Socket extends Endpoint {
     return this
   }
 
-  /** Emits `timeout` after so many milliseconds without traffic; 0 ends that. */
-  setTimeout(milliseconds: number, listener?: Listener): this {
-    if (this.destroyed) return this
-    if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
-      throw invalidArgument('msecs', 'a number of 0 or more', milliseconds)
-    }
-    this.timeout = milliseconds
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
-    if (milliseconds === 0) {
-      if (listener !== undefined) this.removeListener('timeout', listener)
-      return this
-    }
-    const delay = Math.min(milliseconds, 2 ** 31 - 1)
-    this.#timer = setTimeout(() => this.emit('timeout'), delay).unref()
-    if (listener !== undefined) this.once('timeout', listener)
-    return this
-  }
-
-  #refresh(): void {
-    this.#timer?.refresh()
-  }
-
   /** Turns Nagle's algorithm off, or on again. */
   setNoDelay(noDelay = true): this {
-    this.#noDelay = noDelay
+    this.noDelay = noDelay
     if (this.connection === null || isMoved(this.connection)) return this
     this.connection.sender.noDelay = noDelay
     this.host().kick()
@@ -339,8 +341,8 @@ export class Socket extends Endpoint {
     return this.#outgoing.total + this.writableLength - this.#outgoing.taken
   }
 
-  get bufferSize(): number {
-    return this.writableLength
+  get bufferSize(): number | undefined {
+    return this.connection === null || this.destroyed ? undefined : this.writableLength
   }
 
   /** What the application left in its last checkpoint on another node; null for a connection that began here. */

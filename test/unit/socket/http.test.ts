@@ -32,7 +32,14 @@ async function site(handler: http.RequestListener, keepAlive = true): Promise<Si
   const agent = new http.Agent({ keepAlive, maxSockets: 4 })
   // The agent keeps its own view of options; what it needs is a Duplex.
   const connecting = agent as unknown as { createConnection(options: object): Duplex }
-  connecting.createConnection = (options) => net.connect({ ...options, port, host: '127.0.0.1' })
+  connecting.createConnection = (options) =>
+    net.connect({
+      localAddress: null,
+      localPort: null,
+      ...options,
+      port,
+      host: '127.0.0.1',
+    } as never)
   const close = async (): Promise<void> => {
     agent.destroy()
     server.close()

@@ -2,7 +2,11 @@
  * Socket and Server against the behaviour of node:net: order of events, back-pressure, half-open, resets, errors.
  */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import nodeNet from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { createNet, type Socket } from '../../../stack/socket/net.js'
@@ -51,7 +55,7 @@ t.test(
     let received: Promise<Buffer> = Promise.resolve(Buffer.alloc(0))
     const { net, server, port } = await listening(
       (s) => {
-        received = collect(s)
+        received = collect(s.iterator({ destroyOnReturn: false }))
         s.end(down)
       },
       { allowHalfOpen: true },
@@ -60,7 +64,8 @@ t.test(
     let most = 0
     client.end(up)
     const chunks: Buffer[] = []
-    for await (const chunk of client as AsyncIterable<Buffer>) {
+    // Whichever direction ends first must not destroy the other.
+    for await (const chunk of client.iterator({ destroyOnReturn: false })) {
       chunks.push(chunk)
       most = Math.max(most, client.readableLength)
       if (chunks.length % 50 === 0) await delay(1)
@@ -394,4 +399,34 @@ t.test('T9: a thousand connections come and go', async (t) => {
   server.close()
   await whenClosed
   t.pass('all answered')
+})
+
+t.test("T9: a path is the kernel's, for servers and clients", async (t) => {
+  const net = createNet()
+  const folder = mkdtempSync(join(tmpdir(), 'understudy-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 's')
+  const server = net.createServer((s) => s.end('by the kernel'))
+  server.listen({ path } as never)
+  await once(server, 'listening')
+  t.equal(server.listening, true)
+  const client = net.connect({ path } as never)
+  t.equal(String(await collect(client)), 'by the kernel')
+  server.close()
+  await once(server, 'close')
+})
+
+t.test('T9: require gives an object as that of node:net', (t) => {
+  const required = createRequire(import.meta.url)('../../../stack/socket/net.js')
+  const { createNet: make, ...exported } = required
+  t.equal(make, createNet)
+  const wanted = Object.keys(nodeNet).filter((name) => !name.startsWith('_'))
+  t.same(
+    wanted.filter((name) => typeof exported[name] !== 'function'),
+    [],
+  )
+  t.equal(typeof make().connect, 'function')
+  required.more = 1
+  t.equal(required.more, 1)
+  t.end()
 })

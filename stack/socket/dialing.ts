@@ -1,0 +1,85 @@
+/**
+ * DialingSocket: a socket that opens connections, one after the other if the application wants that.
+ */
+import type { Connection } from '../tcp/connection.js'
+import { invalidValue } from './argument-errors.js'
+import { type ConnectOptions, connectArguments, type Listener } from './connect-arguments.js'
+import { Dial, type Dialer } from './dial.js'
+import { Endpoint } from './endpoint.js'
+import { connectError } from './errors.js'
+
+/** The part of a socket that gets it a connection. */
+export abstract class DialingSocket extends Endpoint {
+  /** The name that was connected to; Node's own code looks here. */
+  _host: string | null = null
+  protected noDelay = false
+  protected dial: Dial | null = null
+
+  /** A destroyed socket is to connect again: nothing of its last connection stays. */
+  protected abstract revive(): void
+  /** What keeps the process alive may have changed. */
+  protected abstract keepAwake(): void
+
+  /**
+   * Opens a connection: `(port[, host][, listener])` or `(options[, listener])`. Failures are emitted as `error` with the
+   * codes of net. A socket that is closed can connect again.
+   */
+  connect(...args: unknown[]): this {
+    const [options, listener] = connectArguments(args)
+    if (options.path) throw invalidValue('options.path', options.path, 'needs net.connect')
+    if (this.destroyed) this.revive()
+    if (this.connecting || this.connection !== null) return this.#connectAgain(options, listener)
+    const dial = new Dial(this.#dialer(), this.host(), options)
+    if (listener !== undefined) this.once('connect', listener)
+    if (options.noDelay !== undefined) this.noDelay = options.noDelay
+    this.dial = dial
+    this._host = dial.name
+    this.refresh()
+    this.connecting = true
+    this.keepAwake()
+    dial.start()
+    return this
+  }
+
+  #connectAgain(options: ConnectOptions, listener: Listener | undefined): this {
+    if (listener !== undefined) this.once('connect', listener)
+    const code = this.connecting ? 'EALREADY' : 'EISCONN'
+    const local = `${this.localAddress}:${this.localPort}`
+    this.destroy(connectError(code, options.host ?? 'localhost', Number(options.port), local))
+    return this
+  }
+
+  #dialer(): Dialer {
+    const isConnecting = () => this.connecting
+    return {
+      get connecting() {
+        return isConnecting()
+      },
+      emit: (event: string, ...args: unknown[]) => this.emit(event, ...args),
+      destroy: (error: Error) => this.destroy(error),
+      take: (connection: Connection) => this.adopt(connection),
+      abandon: () => this.#abandon(),
+      refresh: () => this.refresh(),
+    }
+  }
+
+  protected adopt(connection: Connection): void {
+    this.connection = connection
+    connection.context = this
+    connection.sender.noDelay = this.noDelay
+  }
+
+  #abandon(): void {
+    const connection = this.connection
+    this.forget()
+    if (connection === null) return
+    connection.context = null
+    connection.abort()
+    this.host().kick()
+  }
+
+  /** `address:port` of the attempts of a connect whose name had several addresses. */
+  get autoSelectFamilyAttemptedAddresses(): string[] | undefined {
+    return this.dial?.attempted
+  }
+}
