@@ -338,7 +338,7 @@ t.test(
     for (const bytes of words) b.node.handleDeclaration(bytes, now)
     b.node.handleTimeout(now)
     carry(b, a, now)
-  b.node.switchover(1, now)
+    b.node.switchover(1, now)
     for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
     a.node.handleTimeout(now)
     carry(a, b, now)
