@@ -19,6 +19,7 @@ import type { Nic } from '../../stack/net/nic.js'
 import { createNet, type Socket } from '../../stack/socket/net.js'
 
 const CHUNK = Buffer.alloc(256 * 1024)
+const SINK_SIZE = 256 * 1024
 const PREFIX = 16
 
 const [, , role = '', device = '', mac = '', address = '', link = ''] = process.argv
@@ -69,15 +70,17 @@ function serve(): void {
     now: () => driver.now(),
     kick: () => driver.kick(),
   })
-  const listen = (port: number, listener: (socket: Socket) => void): void => {
+  const listen = (port: number, listener: (socket: Socket) => void, options = {}): void => {
     net
-      .createServer({ noDelay: true }, (socket) => {
+      .createServer({ noDelay: true, ...options }, (socket) => {
         socket.on('error', () => {})
         listener(socket)
       })
       .listen({ port, host: address, backlog: 4096 })
   }
-  listen(9, (socket) => socket.resume())
+  // As the kernel's sink does: everything is read into the same memory.
+  const buffer = Buffer.alloc(SINK_SIZE)
+  listen(9, (socket) => socket.resume(), { onread: { buffer, callback: () => true } })
   listen(7, (socket) => socket.on('data', (chunk) => socket.write(chunk)))
   listen(19, (socket) => {
     const fill = (): void => {

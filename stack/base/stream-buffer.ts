@@ -15,7 +15,7 @@ import { assert } from './assert.js'
 export const MAX_RANGES = 64
 
 const SMALLEST_RING = 2048
-const EMPTY = new Uint8Array(0)
+const EMPTY = Buffer.alloc(0)
 
 export class StreamBuffer {
   /** Offset of the lowest octet kept. */
@@ -24,8 +24,11 @@ export class StreamBuffer {
   contiguousEnd = 0
   /** Largest span `end - start` that may be kept, in octets. */
   limit: number
-  #ring: Uint8Array = EMPTY
+  #ring: Buffer = EMPTY
   #mask = 0
+  // The offset of the octet in place 0. It moves while nothing is kept, so that what comes and goes in turn stays in the same
+  // few places, which the processor's caches know: a copy to memory it does not know takes four times as long.
+  #base = 0
   #rangeCount = 0
   // Left and right offsets of the present intervals behind the first hole, ascending, never adjacent.
   #ranges: Float64Array = NO_RANGES
@@ -105,6 +108,7 @@ export class StreamBuffer {
     if (from >= to) return true
     const end = offset + (to - from)
     if (end - this.start > this.limit) return false
+    if (this.start === this.contiguousEnd && this.#rangeCount === 0) this.#base = this.start
     if (!this.#insert(offset, end)) return false
     this.#reserve(end - this.start)
     this.#copyIn(offset, bytes, from, to)
@@ -115,7 +119,7 @@ export class StreamBuffer {
   copyTo(offset: number, length: number, target: Uint8Array, at: number): void {
     assert(offset >= this.start && offset + length <= this.end, 'octets to copy are kept')
     const ring = this.#ring
-    let index = offset & this.#mask
+    let index = (offset - this.#base) & this.#mask
     for (let left = length; left > 0; ) {
       const run = Math.min(left, ring.length - index)
       copyBytes(target, at, ring, index, run)
@@ -132,7 +136,7 @@ export class StreamBuffer {
   compare(offset: number, bytes: Uint8Array, from: number, to: number): number {
     assert(offset >= this.start && offset + (to - from) <= this.end, 'octets to compare are kept')
     for (let i = from; i < to; i++) {
-      if (this.#ring[(offset + i - from) & this.#mask] !== bytes[i]) return i - from
+      if (this.#ring[(offset - this.#base + i - from) & this.#mask] !== bytes[i]) return i - from
     }
     return to - from
   }
@@ -204,8 +208,8 @@ export class StreamBuffer {
     if (old.length > 0) {
       const stop = Math.min(this.end, this.start + oldSize)
       for (let at = this.start; at < stop; ) {
-        const index = at & (oldSize - 1)
-        const target = at & (size - 1)
+        const index = (at - this.#base) & (oldSize - 1)
+        const target = (at - this.#base) & (size - 1)
         const run = Math.min(stop - at, oldSize - index, size - target)
         copyBytes(ring, target, old, index, run)
         at += run
@@ -217,7 +221,7 @@ export class StreamBuffer {
 
   #copyIn(offset: number, bytes: Uint8Array, from: number, to: number): void {
     const ring = this.#ring
-    let index = offset & this.#mask
+    let index = (offset - this.#base) & this.#mask
     while (from < to) {
       const run = Math.min(to - from, ring.length - index)
       copyBytes(ring, index, bytes, from, run)
@@ -233,8 +237,9 @@ function newRanges(): Float64Array {
   return new Float64Array(2 * MAX_RANGES + 2)
 }
 
-function newRing(size: number): Uint8Array {
-  return new Uint8Array(size)
+// Not cleared: octets are read only where some were put.
+function newRing(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size)
 }
 
 // A native copy costs about 40 ns and a view to set up, so short runs are copied by hand. For long ones there is nothing better

@@ -20,7 +20,13 @@
 #include <unistd.h>
 
 /* Batches per readable event: more would starve the event loop's timers. */
-enum { MAX_BATCHES = 4 };
+enum { MAX_BATCHES = 16 };
+
+/*
+ * Octets after which a batch ends. The next one fills the same slots again while the processor's caches still hold them: a
+ * copy from there takes half the time, and the sender hears an acknowledgement before its window is used up.
+ */
+enum { BATCH_OCTETS = 64 * 1024 };
 
 /* Puts the IP header of a received frame on a multiple of four octets. */
 enum { RX_ALIGN = 2 };
@@ -111,18 +117,21 @@ static void deliver(tap_t *tap, int count) {
   }
 }
 
-/* Fills the ring from its start. Sets `error` when the device is gone. */
-static int read_batch(tap_t *tap, int *error) {
+/* Fills the ring from its start. Sets `more` when the device may have further frames, `error` when it is gone. */
+static int read_batch(tap_t *tap, bool *more, int *error) {
   int count = 0;
+  ssize_t octets = 0;
+  *more = true;
   ssize_t room = tap->rx_slot_size - RX_ALIGN;
   struct vnet_header header = {0};
-  while (count < tap->slots) {
+  while (count < tap->slots && octets < BATCH_OCTETS) {
     uint8_t *frame = tap->ring + (size_t)count * (size_t)tap->rx_slot_size + RX_ALIGN;
     struct iovec parts[2] = {{&header, (size_t)tap->header_size}, {frame, (size_t)room}};
     ssize_t length = readv(tap->fd, parts, 2);
     if (length < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) *error = errno;
+      *more = false;
       break;
     }
     length -= tap->header_size;
@@ -140,6 +149,7 @@ static int read_batch(tap_t *tap, int *error) {
     meta[META_CHECKSUM] = vnet_checksum_state(&header);
     meta[META_GSO] = header.gso_type == 0 ? 0 : header.gso_size;
     tap->stats[RX_BYTES] += (double)length;
+    octets += length;
     count++;
   }
   tap->stats[RX_FRAMES] += count;
@@ -153,10 +163,10 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   napi_handle_scope scope;
   if (napi_open_handle_scope(tap->env, &scope) != napi_ok) return;
   int error = 0;
-  for (int batch = 0; batch < MAX_BATCHES && tap->fd >= 0; batch++) {
-    int count = read_batch(tap, &error);
+  bool more = true;
+  for (int batch = 0; batch < MAX_BATCHES && more && tap->fd >= 0; batch++) {
+    int count = read_batch(tap, &more, &error);
     if (count > 0) deliver(tap, count);
-    if (count < tap->slots) break;
   }
   if (status < 0 && error == 0) error = -status;
   if (error != 0 && tap->fd >= 0) {

@@ -30,11 +30,20 @@ function systemError(code: string): SystemErrorName | undefined {
 }
 
 function shaped(message: string, code: string, syscall: string): SocketError {
-  const error = new Error(message) as SocketError
+  const error = stackless(message) as SocketError
   const known = systemError(code)
   if (known !== undefined) error.errno = known.errno
   error.code = code
   error.syscall = syscall
+  return error
+}
+
+// An event of the network has no caller whose stack would tell anything, and gathering one costs more than the connection.
+function stackless(message: string): Error {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  const error = new Error(message)
+  Error.stackTraceLimit = stackTraceLimit
   return error
 }
 

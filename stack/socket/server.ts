@@ -14,6 +14,7 @@ import { type AddressFamily, familyOf, type SocketAddress } from './endpoint.js'
 import { listenError, lookupError, serverAlreadyListening, serverNotRunning } from './errors.js'
 import { presentAddress, resolveHost, type StackHost } from './host.js'
 import { listenInKernel } from './kernel.js'
+import type { OnRead } from './on-read.js'
 import { EmitterOrigin } from './origin.js'
 import type { Socket, SocketOptions } from './socket.js'
 
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly keepAliveInitialDelay?: number | undefined
   readonly highWaterMark?: number | undefined
   readonly blockList?: BlockList | undefined
+  /** Input of each socket is given in a buffer of the application's, as with the option of a client's socket. */
+  readonly onread?: OnRead | undefined
 }
 
 export type ConnectionListener = (socket: Socket) => void
@@ -195,8 +198,9 @@ export class Server extends EmitterOrigin {
 
   #socketOptions(): SocketOptions {
     const { allowHalfOpen, pauseOnConnect } = this
-    const { noDelay, keepAlive, keepAliveInitialDelay, highWaterMark } = this.#options
+    const { noDelay, keepAlive, keepAliveInitialDelay, highWaterMark, onread } = this.#options
     return {
+      onread,
       allowHalfOpen,
       pauseOnCreate: pauseOnConnect,
       noDelay,

@@ -168,3 +168,29 @@ t.test('to copy what is not kept is a fault of the caller', async (t) => {
   t.throws(() => buffer.copyTo(0, 11, into, 0), { code: 'ERR_ASSERTION_FAILURE' })
   t.throws(() => buffer.compare(0, into, 0, 11), { code: 'ERR_ASSERTION_FAILURE' })
 })
+
+t.test(
+  'an emptied buffer uses the same places again, at whatever offset, also while it grows',
+  async (t) => {
+    const buffer = new StreamBuffer(1 << 20)
+    const start = 2 ** 33 + 12_345
+    buffer.restart(start)
+    let offset = start
+    for (let round = 0; round < 200; round++) {
+      const text = Uint8Array.from(
+        { length: 1 + ((round * 977) % 5000) },
+        (_, i) => (round + i) & 255,
+      )
+      const half = text.length >> 1
+      // The later half first: what lies behind a hole is no reason to begin anew.
+      t.ok(buffer.put(offset + half, text, half, text.length))
+      t.ok(buffer.put(offset, text, 0, half))
+      const copy = new Uint8Array(text.length)
+      buffer.copyTo(offset, text.length, copy, 0)
+      t.ok(Buffer.from(copy).equals(text), `round ${round}`)
+      offset += text.length
+      buffer.trim(round % 3 === 0 ? offset - 1 : offset)
+    }
+    t.ok(buffer.size <= 8192, `${buffer.size} octets of memory`)
+  },
+)
