@@ -8,16 +8,19 @@ import {
   type DropCounters,
   DropReason,
   type Frame,
+  type IpAddress,
   IpProtocol,
-  type Ipv4Address,
   Ipv4Header,
+  Ipv6Header,
   type Millis,
   parseIpv4,
+  parseIpv6,
   parseTcp,
   Reassembler,
   Segment,
   SYN,
   verifyTransport,
+  verifyTransport6,
 } from '../stack/index.js'
 import { TraceConnection, type TraceSinks } from './trace-connection.js'
 
@@ -41,6 +44,7 @@ export class Observer {
   // By the lower and then the higher endpoint of a connection.
   readonly #live = new Map<number, Map<number, TraceConnection>>()
   readonly #ip = new Ipv4Header()
+  readonly #ip6 = new Ipv6Header()
   readonly #seg = new Segment()
   readonly #fragments: Reassembler
 
@@ -63,6 +67,24 @@ export class Observer {
     return this.#observeDatagram(whole, now)
   }
 
+  /** Takes the IPv6 packet in `frame.bytes[start, end)`, padding allowed behind it. `frame` is borrowed. Fragments are dropped. */
+  observeIpv6(frame: Frame, start: number, end: number, now: Millis): DropReason {
+    const ip = this.#ip6
+    const seg = this.#seg
+    let reason = parseIpv6(ip, frame.view, start, end)
+    if (reason !== DropReason.NONE) return this.#drop(reason)
+    if (ip.isFragment) return this.#drop(DropReason.IPV6_FRAGMENT)
+    if (ip.protocol !== IpProtocol.TCP) return DropReason.NONE
+    reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
+    if (reason !== DropReason.NONE) return this.#drop(reason)
+    seg.ecn = ip.ecn
+    if (!this.#options.trustChecksums && !verifyTransport6(frame, ip)) {
+      return this.#drop(DropReason.TCP_BAD_CHECKSUM)
+    }
+    this.#observeSegment(seg, ip.src, ip.dst, now)
+    return DropReason.NONE
+  }
+
   #observeDatagram(frame: Frame, now: Millis): DropReason {
     const ip = this.#ip
     const seg = this.#seg
@@ -79,7 +101,7 @@ export class Observer {
     return DropReason.NONE
   }
 
-  #observeSegment(seg: Segment, src: Ipv4Address, dst: Ipv4Address, now: Millis): void {
+  #observeSegment(seg: Segment, src: IpAddress, dst: IpAddress, now: Millis): void {
     this.segments++
     const from = endpointKey(src, seg.srcPort)
     const to = endpointKey(dst, seg.dstPort)
@@ -100,8 +122,8 @@ export class Observer {
   // allocates: once per connection
   #open(
     seg: Segment,
-    src: Ipv4Address,
-    dst: Ipv4Address,
+    src: IpAddress,
+    dst: IpAddress,
     fromClient: boolean,
     now: Millis,
   ): TraceConnection {
@@ -132,10 +154,10 @@ export class Observer {
   }
 }
 
-function endpointKey(address: Ipv4Address, port: number): number {
+function endpointKey(address: IpAddress, port: number): number {
   return (address < 0 ? address + 2 ** 32 : address) * ENDPOINT + port
 }
 
-function isFrom(connection: TraceConnection, address: Ipv4Address, port: number): boolean {
+function isFrom(connection: TraceConnection, address: IpAddress, port: number): boolean {
   return connection.client.port === port && connection.client.address === address
 }

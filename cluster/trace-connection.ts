@@ -8,6 +8,7 @@ import {
   add,
   arrivedUnseen,
   FIN,
+  type IpAddress,
   type Ipv4Address,
   type Millis,
   RST,
@@ -19,7 +20,7 @@ import { Shadow, type Verdict } from './shadow.js'
 import { type TextSink, TraceStream } from './trace-stream.js'
 
 export interface TraceEndpoint {
-  readonly address: Ipv4Address
+  readonly address: IpAddress
   readonly port: number
 }
 
@@ -66,9 +67,9 @@ export class TraceConnection {
     this.lastAt = now
     const key = {
       binding: 0,
-      localAddress: server.address,
+      localAddress: server.address as Ipv4Address,
       localPort: server.port,
-      remoteAddress: client.address,
+      remoteAddress: client.address as Ipv4Address,
       remotePort: client.port,
     }
     this.#shadow = new Shadow(key, null, hasSyn)

@@ -70,4 +70,5 @@ export {
   parseIpv4,
   parseIpv4Address,
 } from './wire/ipv4.js'
+export { Ipv6Header, parseIpv6, verifyTransport6 } from './wire/ipv6.js'
 export { ACK, CWR, ECE, Ecn, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'

@@ -80,6 +80,8 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
       const found = findNetworkLayer(layer, record.linkType, frame.view, frame.start, frame.end)
       if (found && layer.etherType === EtherType.IPV4) {
         observer.observeIpv4(frame, layer.start, layer.end, now)
+      } else if (found && layer.etherType === EtherType.IPV6) {
+        observer.observeIpv6(frame, layer.start, layer.end, now)
       } else {
         otherFrames++
       }

@@ -63,6 +63,11 @@ export const DropReason = {
   IPV4_FRAGMENT_TIMEOUT: 54,
   UDP_QUEUE_FULL: 55,
   ETHERNET_OTHER_VLAN: 56,
+  IPV6_TRUNCATED: 57,
+  IPV6_BAD_VERSION: 58,
+  IPV6_BAD_HEADER_CHAIN: 59,
+  IPV6_FRAGMENT: 60,
+  IPV6_ADDRESS_LIMIT: 61,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]
