@@ -13,6 +13,12 @@ export const HANDSHAKE_MS: Millis = 75_000
 /** The owner's TIME-WAIT and a little more (P18). */
 export const TIME_WAIT_MS: Millis = 66_000
 
+/**
+ * Handshakes under way that are remembered at most: a flood of SYNs must not take the room of connections that live. The oldest
+ * makes way.
+ */
+export const MAX_HALF_OPEN = 8192
+
 interface Expiry {
   readonly shadow: Shadow
   readonly at: Millis
@@ -22,6 +28,8 @@ export class ShadowTable {
   // Remote endpoint, 48 bits, by local port.
   readonly #byPort = new Map<number, Map<number, Shadow>>()
   #handshakes: Expiry[] = []
+  // What lies before it has been dealt with.
+  #firstHandshake = 0
   #waits: Expiry[] = []
   #size = 0
 
@@ -37,8 +45,11 @@ export class ShadowTable {
     return this.#byPort.get(localPort)?.get((remoteAddress >>> 0) * 0x10000 + remotePort)
   }
 
-  /** Adds a shadow, in place of an earlier one between the same endpoints. */
-  add(shadow: Shadow, now: Millis): void {
+  /**
+   * Adds a shadow, in place of an earlier one between the same endpoints. Returns the one that has left the table to make room,
+   * or null.
+   */
+  add(shadow: Shadow, now: Millis): Shadow | null {
     const { localPort, remoteAddress, remotePort } = shadow.key
     let flows = this.#byPort.get(localPort)
     if (flows === undefined) {
@@ -50,6 +61,19 @@ export class ShadowTable {
     flows.set(key, shadow)
     // allocates: once per connection
     this.#handshakes.push({ shadow, at: now + HANDSHAKE_MS })
+    return this.#handshakes.length - this.#firstHandshake > MAX_HALF_OPEN ? this.#makeRoom() : null
+  }
+
+  // Only a handshake that is under way still is in the way of others.
+  #makeRoom(): Shadow | null {
+    const { shadow } = this.#handshakes[this.#firstHandshake++] as Expiry
+    if (this.#firstHandshake > MAX_HALF_OPEN) {
+      this.#handshakes = this.#handshakes.slice(this.#firstHandshake)
+      this.#firstHandshake = 0
+    }
+    if (!isHalfOpen(shadow)) return null
+    this.remove(shadow)
+    return shadow
   }
 
   remove(shadow: Shadow): void {
@@ -73,20 +97,20 @@ export class ShadowTable {
   }
 
   nextDeadline(): Millis {
-    return Math.min(this.#handshakes[0]?.at ?? NEVER, this.#waits[0]?.at ?? NEVER)
+    return Math.min(
+      this.#handshakes[this.#firstHandshake]?.at ?? NEVER,
+      this.#waits[0]?.at ?? NEVER,
+    )
   }
 
   /** Removes what has expired and returns it. */
   // allocates: on a timer, not per frame
   expire(now: Millis): Shadow[] {
     const expired: Shadow[] = []
-    const handshakes = takeDue(this.#handshakes, now)
-    for (const { shadow } of handshakes) {
-      if (shadow.tcb.state < TcpState.ESTABLISHED && shadow.verdict !== 'untracked') {
-        expired.push(shadow)
-      }
-    }
-    for (const { shadow } of takeDue(this.#waits, now)) {
+    const handshakes = takeDue(this.#handshakes, this.#firstHandshake, now)
+    this.#firstHandshake = 0
+    for (const { shadow } of handshakes) if (isHalfOpen(shadow)) expired.push(shadow)
+    for (const { shadow } of takeDue(this.#waits, 0, now)) {
       if (shadow.tcb.state === TcpState.TIME_WAIT) expired.push(shadow)
     }
     for (const shadow of expired) this.remove(shadow)
@@ -94,10 +118,14 @@ export class ShadowTable {
   }
 }
 
-// Deadlines were appended in order, as each list has one duration.
+function isHalfOpen(shadow: Shadow): boolean {
+  return shadow.tcb.state < TcpState.ESTABLISHED && shadow.verdict !== 'untracked'
+}
+
+// From `from` on. Deadlines were appended in order, as each list has one duration. What lies before `from` goes, too.
 // allocates: on a timer, not per frame
-function takeDue(list: Expiry[], now: Millis): Expiry[] {
-  let due = 0
+function takeDue(list: Expiry[], from: number, now: Millis): Expiry[] {
+  let due = from
   while (due < list.length && (list[due] as Expiry).at <= now) due++
-  return list.splice(0, due)
+  return list.splice(0, due).slice(from)
 }

@@ -98,7 +98,11 @@ export class Snooper {
     }
     const shadow = new Shadow(key, null, tracked)
     if (syn !== null) shadow.observe(syn, 'inbound', now)
-    this.table.add(shadow, now)
+    const evicted = this.table.add(shadow, now)
+    if (evicted !== null) {
+      this.drops.count(DropReason.SHADOW_TABLE_FULL)
+      this.removed.push(evicted)
+    }
     return shadow
   }
 

@@ -221,7 +221,10 @@ export class Tcp {
   ): Connection | undefined {
     if (listener.full) {
       this.drops.count(DropReason.TCP_BACKLOG_FULL)
-      return undefined
+      const oldest = listener.giveWay(now)
+      if (oldest === null) return undefined
+      this.#leaveBacklog(oldest)
+      oldest.fail('')
     }
     if (this.demux.size >= this.#options.maxConnections) {
       this.drops.count(DropReason.TCP_CONNECTION_LIMIT)
@@ -230,7 +233,7 @@ export class Tcp {
     const connection = this.#make(local, seg.dstPort, remote, seg.srcPort, this.linkMss, now)
     openPassive(connection.tcb)
     connection.listener = listener
-    listener.embryonic++
+    listener.begin(connection, now)
     connection.receive(seg, now)
     return connection
   }

@@ -253,6 +253,30 @@ t.test('T6: a full backlog drops further SYNs and counts them; a later SYN succe
   t.end()
 })
 
+t.test(
+  'T6: under a flood of SYNs the oldest handshake makes way, so that a client on the link comes through (RFC 4987 §3.2)',
+  (t) => {
+    const c = new Script(t, { backlog: 8 })
+    c.listens()
+    for (let i = 0; i < 2000; i++) {
+      c.peerSends({ seq: IRS + i, flags: SYN, srcPort: 10_000 + i })
+      c.advance(0.5)
+      if (i === 1000) c.peerSends({ seq: IRS, flags: SYN, srcPort: 5000 })
+      // Its ACK comes one millisecond later.
+      if (i === 1002) {
+        const answer = c.ignores().find((s) => s.dstPort === 5000)
+        c.peerSends({ seq: IRS + 1, ack: (answer?.seq ?? 0) + 1, flags: ACK, srcPort: 5000 })
+      }
+    }
+    c.ignores()
+    t.ok(c.stack.tcp.demux.size <= 10, `${c.stack.tcp.demux.size} connections`)
+    t.ok(c.drops('tcp-backlog-full') > 1000)
+    t.equal(c.connection?.remotePort, 5000)
+    t.equal(c.connection?.closed, false)
+    t.end()
+  },
+)
+
 t.test('T6: the limit of connections holds for SYNs and for connect()', (t) => {
   const c = new Script(t, { maxConnections: 1 })
   c.listens()

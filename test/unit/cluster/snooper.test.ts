@@ -3,7 +3,9 @@
  */
 import t from 'tap'
 import { parseBinding, Snooper, Wiretap } from '../../../cluster/index.js'
-import { DropCounters, Frame, parseIpv4Address } from '../../../stack/index.js'
+import { Shadow } from '../../../cluster/shadow.js'
+import { HANDSHAKE_MS, MAX_HALF_OPEN, ShadowTable } from '../../../cluster/shadow-table.js'
+import { DropCounters, Frame, parseIpv4Address, TcpState } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
 import {
   ACK,
@@ -64,3 +66,31 @@ t.test(
     t.end()
   },
 )
+
+t.test('T6: a flood of SYNs takes no room from the shadows of connections that live', (t) => {
+  const table = new ShadowTable()
+  const shadowOf = (remotePort: number, remoteAddress: number) =>
+    new Shadow({
+      binding: 1,
+      localAddress: OWNER,
+      localPort: 80,
+      remoteAddress,
+      remotePort,
+    } as never)
+  const live = Array.from({ length: 100 }, (_, i) => shadowOf(40_000 + i, PEER))
+  for (const shadow of live) {
+    shadow.tcb.state = TcpState.ESTABLISHED
+    table.add(shadow, 0)
+  }
+  let evicted = 0
+  for (let i = 0; i < 100_000; i++) {
+    if (table.add(shadowOf(1 + (i % 60_000), PEER + 1 + Math.floor(i / 60_000)), i / 100) !== null)
+      evicted++
+  }
+  t.ok(table.size <= MAX_HALF_OPEN + 100, `${table.size} shadows`)
+  t.equal(evicted, 100_000 + 100 - MAX_HALF_OPEN - 100)
+  for (const { key } of live) t.ok(table.find(80, PEER, key.remotePort) !== undefined)
+  t.equal(table.expire(2 * HANDSHAKE_MS).length, MAX_HALF_OPEN, 'the rest expires as ever')
+  t.equal(table.size, 100)
+  t.end()
+})
