@@ -24,6 +24,9 @@ export interface Result {
   readonly error?: string
 }
 
+/** How the peer is watched: keep-alive and user timeout. */
+export type Watching = Parameters<Connection['watch']>[0]
+
 const NOTHING = new Uint8Array(0)
 /** The address of a socket that listens on all of them. */
 const UNSPECIFIED = 0 as IpAddress
@@ -39,6 +42,9 @@ export class Descriptor {
   listener: TcpListener | null = null
   noDelay = false
   #corked = false
+  #watching: Watching = {}
+  // Of the link, as of the last call.
+  #now = 0
   /** SO_LINGER with 0 seconds: close resets. */
   resetsOnClose = false
   /** Octets that may wait to be acknowledged; null: as many as the stack takes. */
@@ -62,6 +68,8 @@ export class Descriptor {
     child.localPort = parent.localPort
     connection.sender.noDelay = parent.noDelay
     connection.sender.corked = parent.#corked
+    child.#now = parent.#now
+    child.watch(parent.#watching)
     return child
   }
 
@@ -95,6 +103,8 @@ export class Descriptor {
       c.sender.noDelay = this.noDelay
       c.sender.corked = this.#corked
       this.connection = c
+      this.#now = link.now
+      this.watch(this.#watching)
       this.localPort = c.localPort
       this.#errorTaken = false
       return failed('EINPROGRESS')
@@ -129,6 +139,12 @@ export class Descriptor {
     if (this.#pendingError() !== '') return failed(this.#takeError())
     if (c.closed || this.#inputShut) return DONE
     return failed('EAGAIN')
+  }
+
+  /** SO_KEEPALIVE, TCP_KEEPIDLE and its like, TCP_USER_TIMEOUT: for this connection, and those that a listener accepts. */
+  watch(settings: Watching): void {
+    this.#watching = { ...this.#watching, ...settings }
+    if (Object.keys(this.#watching).length > 0) this.connection?.watch(this.#watching, this.#now)
   }
 
   /** TCP_CORK: less than a full segment waits until it is taken off. */

@@ -2,12 +2,13 @@
  * setsockopt: the options the stack has, and those whose only value it has. Everything else is named as not offered, so
  * that a script which needs it counts as unsupported and not as passed.
  */
-import { type Descriptor, DONE, failed, type Result } from './descriptor.js'
+import { type Descriptor, DONE, failed, type Result, type Watching } from './descriptor.js'
 
 /** The smallest SO_RCVBUF and SO_SNDBUF taken; smaller ones are rounded up, as Linux does. */
 const MIN_BUFFER = 256
 const MIN_MAXSEG = 88
 const MAX_MAXSEG = 32_767
+const MAX_KEEP_SECONDS = 32_767
 
 /** An answer that a call is not offered, and why. */
 export interface Unsupported {
@@ -49,6 +50,16 @@ export function setSocketOption(
       return DONE
     case 'SO_RCVBUF':
       return setReceiveBuffer(socket, settings, Math.max(value, MIN_BUFFER))
+    case 'SO_KEEPALIVE':
+      return watch(socket, { keepAlive: value !== 0 })
+    case 'TCP_KEEPIDLE':
+      return watchSeconds(socket, 'idleMs', value)
+    case 'TCP_KEEPINTVL':
+      return watchSeconds(socket, 'intervalMs', value)
+    case 'TCP_KEEPCNT':
+      return value < 1 || value > 127 ? failed('EINVAL') : watch(socket, { count: value })
+    case 'TCP_USER_TIMEOUT':
+      return value < 0 ? failed('EINVAL') : watch(socket, { userTimeoutMs: value })
     case 'TCP_MAXSEG':
       return setMaxSegment(settings, value)
     default:
@@ -58,7 +69,6 @@ export function setSocketOption(
 
 // The value that the stack has anyway is no wish for more.
 const FIXED = new Map([
-  ['SO_KEEPALIVE', 0],
   ['SO_OOBINLINE', 1],
   ['IP_TTL', 64],
   ['IP_TOS', 0],
@@ -67,6 +77,16 @@ const FIXED = new Map([
 function setFixed(name: string, value: number): Result | Unsupported {
   if (FIXED.get(name) === value) return DONE
   return { unsupported: `setsockopt ${name} ${value}` }
+}
+
+function watch(socket: Descriptor, settings: Watching): Result {
+  socket.watch(settings)
+  return DONE
+}
+
+function watchSeconds(socket: Descriptor, name: 'idleMs' | 'intervalMs', seconds: number): Result {
+  if (seconds < 1 || seconds > MAX_KEEP_SECONDS) return failed('EINVAL')
+  return watch(socket, { [name]: seconds * 1000 })
 }
 
 function setNoDelay(socket: Descriptor, on: boolean): Result {

@@ -13,6 +13,9 @@ export abstract class DialingSocket extends Endpoint {
   /** The name that was connected to; Node's own code looks here. */
   _host: string | null = null
   protected noDelay = false
+  protected keepAlive = false
+  /** Of the peer's silence before it is probed; 0: as long as the stack waits by default. */
+  protected keepAliveDelayMs = 0
   protected dial: Dial | null = null
 
   /** A destroyed socket is to connect again: nothing of its last connection stays. */
@@ -32,6 +35,7 @@ export abstract class DialingSocket extends Endpoint {
     const dial = new Dial(this.#dialer(), this.host(), options)
     if (listener !== undefined) this.once('connect', listener)
     if (options.noDelay !== undefined) this.noDelay = options.noDelay
+    this.keepAsOptions(options)
     this.dial = dial
     this._host = dial.name
     this.refresh()
@@ -67,6 +71,25 @@ export abstract class DialingSocket extends Endpoint {
     this.connection = connection
     connection.context = this
     connection.sender.noDelay = this.noDelay
+    if (this.keepAlive) this.watchPeer(connection)
+  }
+
+  protected keepAsOptions(options: {
+    keepAlive?: boolean | undefined
+    keepAliveInitialDelay?: number | undefined
+  }): void {
+    if (options.keepAlive !== undefined) this.keepAlive = Boolean(options.keepAlive)
+    const { keepAliveInitialDelay = 0 } = options
+    if (keepAliveInitialDelay >= 1000) {
+      this.keepAliveDelayMs = Math.trunc(keepAliveInitialDelay / 1000) * 1000
+    }
+  }
+
+  /** Tells the connection whether to probe a silent peer, and when. */
+  protected watchPeer(connection: Connection): void {
+    const delay = this.keepAliveDelayMs > 0 ? { idleMs: this.keepAliveDelayMs } : {}
+    connection.watch({ keepAlive: this.keepAlive, ...delay }, this.host().now())
+    this.host().kick()
   }
 
   #abandon(): void {

@@ -57,6 +57,7 @@ export class Socket extends DialingSocket {
     checkOptions(options)
     super(host, streamOptions(options), target)
     this.noDelay = options.noDelay ?? false
+    this.keepAsOptions(options)
     this.#onRead = OnReadSink.of(options.onread)
     this.on('end', () => {
       if (!this.allowHalfOpen) this.write = refuseWrite
@@ -326,8 +327,14 @@ export class Socket extends DialingSocket {
     return this
   }
 
-  /** Accepted for the sake of programs that call it. This stack sends no keep-alive probes. */
-  setKeepAlive(_enable = false, _initialDelay = 0): this {
+  /** Probes the peer when the connection has been idle for `initialDelay` milliseconds (default: two hours), or no more. */
+  setKeepAlive(enable = false, initialDelay = 0): this {
+    this.keepAlive = enable === true
+    // As with Node: whole seconds, and 0 leaves the delay as it is.
+    const idleMs = Math.trunc(Number(initialDelay) / 1000) * 1000
+    if (idleMs > 0) this.keepAliveDelayMs = idleMs
+    const { connection } = this
+    if (connection !== null && !isMoved(connection)) this.watchPeer(connection)
     return this
   }
 

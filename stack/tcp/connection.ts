@@ -13,10 +13,12 @@ import { type Frame, HEADROOM } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
-import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { ConnectionEvent } from './connection-event.js'
+import type { ConnectionOptions } from './connection-options.js'
+import { ConnectionSlots } from './connection-slots.js'
 import { Effect, type EffectSet } from './effects.js'
-import { fillSyn, type SynTerms } from './handshake.js'
+import { fillSyn } from './handshake.js'
+import { Liveness, type LivenessSettings } from './liveness.js'
 import { Output } from './output.js'
 import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
 import { Receiver } from './receiver.js'
@@ -28,44 +30,14 @@ import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } fro
 import type { TouchedQueue } from './touched-queue.js'
 
 export { ConnectionEvent } from './connection-event.js'
+export type { ConnectionOptions } from './connection-options.js'
 
-/** What a connection is made with. */
-export interface ConnectionOptions extends SynTerms {
-  /** Octets that may wait to be acknowledged. */
-  readonly sendLimit: number
-  readonly congestion: CongestionAlgorithm
-}
-
-export class Connection {
+export class Connection extends ConnectionSlots {
   readonly tcb: Tcb
   readonly buffers: Buffers
   readonly sender: Sender
   readonly receiver: Receiver
   readonly output: Output
-  localAddress = 0
-  localPort = 0
-  remoteAddress = 0
-  remotePort = 0
-  /** Bits of {@link ConnectionEvent} that nobody has taken yet. */
-  events = 0
-  /** Stable code of what ended the connection: `ECONNRESET`, `ETIMEDOUT`, …; empty while it lives and after an orderly end. */
-  error = ''
-  /** A slot for the layer above; the stack never looks into it. */
-  context: unknown = null
-  /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
-  resumption: unknown = null
-  /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
-  released = false
-  /** The listener that has this connection on its backlog, or null. */
-  listener: unknown = null
-  /** Of DeadlineHeap. */
-  deadline: Millis = NEVER
-  /** Of DeadlineHeap. */
-  heapIndex = -1
-  /** Of TouchedQueue. */
-  queued = false
-  /** Of the stack's list of those who may transmit. */
-  transmitQueued = false
   readonly #options: ConnectionOptions
   readonly #touched: TouchedQueue
   readonly #challenges = new ChallengeBudget()
@@ -76,8 +48,10 @@ export class Connection {
   #writeBlocked = false
   #timeWaitAt: Millis = NEVER
   #adoption: Adoption | null = null
+  #liveness: Liveness | null = null
 
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
+    super()
     this.tcb = parts.tcb
     this.buffers = parts.buffers
     this.sender = new Sender(options.congestion)
@@ -89,6 +63,18 @@ export class Connection {
 
   get state(): TcpState {
     return this.tcb.state
+  }
+
+  /** Changes how the peer is watched while nothing is heard of it: keep-alive and user timeout. */
+  // allocates: once per connection that asks for it
+  watch(settings: LivenessSettings, now: Millis): void {
+    this.#liveness ??= new Liveness(now)
+    this.#liveness.set(settings, this.#waits, now)
+    this.#touched.push(this)
+  }
+
+  get #waits(): boolean {
+    return this.tcb.flightSize > 0 || this.sender.persistAt !== NEVER
   }
 
   /** Octets that can be read now. */
@@ -172,6 +158,7 @@ export class Connection {
     this.receiver.noteRepeated(tcb, this.buffers.received, seg)
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
+    this.#liveness?.heard((effects & Effect.ACKED) !== 0, this.#waits, now)
     if ((effects & Effect.RESET) !== 0) {
       this.#end(unaBefore < 0 && tcb.sndNxtOffset === 0 ? 'ECONNREFUSED' : 'ECONNRESET')
       return effects
@@ -247,9 +234,11 @@ export class Connection {
       if (tcb.ecnOk) sender.markEcn(tcb, seg)
       this.#depart(seg, frame, now)
       sender.departed(tcb, nxtBefore, now)
+      this.#liveness?.waits(now)
       return true
     }
-    if (!receiver.ackNow && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
+    const owes = receiver.ackNow || this.#liveness?.probeDue === true
+    if (!owes && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
     return this.#departAck(seg, frame, now)
   }
 
@@ -262,7 +251,7 @@ export class Connection {
 
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
-    seg.seq = tcb.sndNxt
+    seg.seq = this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
     if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
       this.#stampTime(seg, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
@@ -313,6 +302,7 @@ export class Connection {
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked()
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
+    this.#liveness?.waits(now)
     if (repeated) sender.rtt.discard()
     else sender.rtt.start(0, now)
     sender.rtoAt = now + sender.rtt.rtoMs
@@ -323,7 +313,14 @@ export class Connection {
     if (this.closed) return NEVER
     const { sender, receiver } = this
     const adoptionAt = this.#adoption?.deadline ?? NEVER
-    return Math.min(sender.nextDeadline(), receiver.ackAt, this.#timeWaitAt, adoptionAt)
+    const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
+    return Math.min(
+      sender.nextDeadline(),
+      receiver.ackAt,
+      this.#timeWaitAt,
+      adoptionAt,
+      watchedUntil,
+    )
   }
 
   /** Acts on what is due. */
@@ -344,7 +341,11 @@ export class Connection {
       return
     }
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
-    if (sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)) {
+    const patience = opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS
+    if (
+      sender.handleTimeout(tcb, now, patience) ||
+      this.#liveness?.handleTimeout(tcb, now) === true
+    ) {
       deleteTcb(tcb)
       this.#end('ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {

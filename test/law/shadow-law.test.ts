@@ -23,6 +23,9 @@ const FAULTS: readonly Faults[] = [
   { loss: 0.01, duplicate: 0, jitterMs: 1, mark: 0.2 },
 ]
 
+/** Keep-alive that probes whenever nothing was heard for some milliseconds. */
+const RESTLESS = { keepAlive: true, idleMs: 3, intervalMs: 3, count: 1_000_000 }
+
 /** The fields in which two Tcbs differ. */
 function differing(a: Tcb, b: Tcb): string[] {
   return TCB_FIELDS.filter((field) => a[field] !== b[field]).map(
@@ -80,7 +83,12 @@ function run(seed: number, offload: boolean): Outcome {
   let ownerEnd: End | null = null
   let owner: Connection | undefined
   const check = (): boolean => {
-    owner ??= link.owner.tcp.demux.find(OWNER, PORT, CLIENT, clientEnd.connection.localPort)
+    if (owner === undefined) {
+      owner = link.owner.tcp.demux.find(OWNER, PORT, CLIENT, clientEnd.connection.localPort)
+      // Probes of either side change nothing for either (RFC 9293 §3.8.4).
+      if (seed % 3 === 0)
+        for (const c of [owner, clientEnd.connection]) c?.watch(RESTLESS, link.now)
+    }
     if (owner === undefined || !owner.tcb.synSent) return true
     // Only time ends TIME-WAIT, and the shadow's lasts longer (P18).
     if (owner.state === TcpState.CLOSED && shadow.tcb.state === TcpState.TIME_WAIT) return false

@@ -1,0 +1,32 @@
+/**
+ * ConnectionSlots: what is kept at a connection for those around it: its endpoints for the demultiplexer, its news for the
+ * application, and the marks of the queues that it stands in. Nothing here has a part in the protocol.
+ */
+import { type Millis, NEVER } from '../base/time.js'
+
+export class ConnectionSlots {
+  localAddress = 0
+  localPort = 0
+  remoteAddress = 0
+  remotePort = 0
+  /** Bits of {@link ConnectionEvent} that nobody has taken yet. */
+  events = 0
+  /** Stable code of what ended the connection: `ECONNRESET`, `ETIMEDOUT`, …; empty while it lives and after an orderly end. */
+  error = ''
+  /** A slot for the layer above; the stack never looks into it. */
+  context: unknown = null
+  /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
+  resumption: unknown = null
+  /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
+  released = false
+  /** The listener that has this connection on its backlog, or null. */
+  listener: unknown = null
+  /** Of DeadlineHeap. */
+  deadline: Millis = NEVER
+  /** Of DeadlineHeap. */
+  heapIndex = -1
+  /** Of TouchedQueue. */
+  queued = false
+  /** Of the stack's list of those who may transmit. */
+  transmitQueued = false
+}
