@@ -7,6 +7,7 @@
  *   load down ADDRESS SECONDS          octets a second that came
  *   load echo ADDRESS COUNT            median and 99th percentile of a one-octet answer, in microseconds
  *   load connect ADDRESS N SECONDS     connections a second of N clients that connect, ask once, and reset
+ *   load offloads DEVICE on|off        whether the device of this namespace cuts segments and completes checksums
  *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, says "ready", holds them
  *
  * Results are one line of numbers. Congestion control is cubic where the kernel has it. Exit code 1 with a line on
@@ -16,11 +17,15 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,7 +156,8 @@ static int compare(const void *a, const void *b) {
 }
 
 static void echo(const char *host, int count) {
-  int fd = open_to(host, ECHO), warm = count / 10;
+  /* Enough for a server's compiler to be done with the way of an answer. */
+  int fd = open_to(host, ECHO), warm = count / 10 + 5000;
   double *took = calloc((size_t)count, sizeof *took);
   char octet = 1;
   for (int i = -warm; i < count; i++) {
@@ -220,6 +226,21 @@ static void idle(const char *host, int count, const char *own) {
   pause();
 }
 
+/* What a device cannot do is no failure: it has none of it to switch off. */
+static void offloads(const char *device, int on) {
+  const uint32_t features[] = {ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO, ETHTOOL_SSG, ETHTOOL_STXCSUM};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), count = sizeof features / sizeof *features;
+  for (int i = 0; i < count; i++) {
+    /* Checksums come first when all goes on, as the rest depends on them. */
+    struct ethtool_value value = {features[on ? count - 1 - i : i], (uint32_t)on};
+    struct ifreq request = {.ifr_data = (void *)&value};
+    strncpy(request.ifr_name, device, IFNAMSIZ - 1);
+    if (ioctl(fd, SIOCETHTOOL, &request) < 0 && errno != EOPNOTSUPP) fail("offloads");
+  }
+  close(fd);
+  puts("0");
+}
+
 int main(int count, char **words) {
   const char *what = count > 2 ? words[1] : "";
   double third = count > 3 ? atof(words[3]) : 0;
@@ -229,8 +250,9 @@ int main(int count, char **words) {
   else if (strcmp(what, "echo") == 0) echo(words[2], (int)third);
   else if (strcmp(what, "connect") == 0) connect_rate(words[2], (int)third, count > 4 ? atof(words[4]) : 1);
   else if (strcmp(what, "idle") == 0) idle(words[2], (int)third, count > 4 ? words[4] : "0.0.0.0");
+  else if (strcmp(what, "offloads") == 0) offloads(words[2], count > 3 && strcmp(words[3], "on") == 0);
   else {
-    fprintf(stderr, "load: serve, up, down, echo, connect or idle; see the head of load.c\n");
+    fprintf(stderr, "load: serve, up, down, echo, connect, offloads or idle; see the head of load.c\n");
     return 2;
   }
   return 0;

@@ -37,7 +37,7 @@ export interface Measure {
 }
 
 const OURS: readonly Contender[] = ['offload', 'plain']
-const CONTENDERS: readonly Contender[] = ['kernel', ...OURS]
+const CONTENDERS: readonly Contender[] = ['kernel', 'offload', 'kernel-plain', 'plain']
 const GIGABITS = 8 / 1e9
 const CLIENTS = 64
 
@@ -93,7 +93,8 @@ function summarize(
   index: number,
 ): Result {
   const of = (who: Contender) => rounds.map((each) => (each.get(who)?.[index] ?? 0) * scale)
-  const [ours, reference] = [of(contender), of('kernel')]
+  const rival = contender === 'plain' ? 'kernel-plain' : 'kernel'
+  const [ours, reference] = [of(contender), of(rival)]
   return {
     name,
     offload: contender === 'offload',
@@ -253,9 +254,11 @@ const WRITE_LIMIT: Measure = {
       for (const contender of OURS) {
         numbers.set(contender, [await world.writeLimit(contender === 'offload', pace.seconds)])
       }
-      const server = await world.start('kernel')
-      numbers.set('kernel', await world.load('up', server.address, pace.seconds))
-      await server.close()
+      for (const rival of ['kernel', 'kernel-plain'] as const) {
+        const server = await world.start(rival)
+        numbers.set(rival, await world.load('up', server.address, pace.seconds))
+        await server.close()
+      }
       rounds.push(numbers)
     }
     const column = { name: 'write-limit', unit: 'Gbit/s', scale: GIGABITS }

@@ -25,8 +25,11 @@ const PROGRAMS = ['load', 'tap-source']
 /** The longest that one command of the load may take. */
 const PATIENCE_MS = 120_000
 
-/** Who answers: our stack with or without the device's offload, or the kernel. */
-export type Contender = 'offload' | 'plain' | 'kernel'
+/**
+ * Who answers: our stack, or the kernel, each with offload or without. Without it the client's device has none either, so that
+ * every frame on the bridge is as small as the MTU says.
+ */
+export type Contender = 'offload' | 'plain' | 'kernel' | 'kernel-plain'
 
 /** What a server says about itself. */
 export interface Usage {
@@ -69,6 +72,8 @@ export class World {
   readonly #folder: string
   readonly #servers = new Set<Server>()
   readonly #load: string
+  // Of the clients' devices, which begin with all that they have.
+  #offloads = true
 
   private constructor(lab: Lab, folder: string) {
     this.#lab = lab
@@ -96,8 +101,9 @@ export class World {
   }
 
   /** Starts the server of `contender` and resolves when it listens. */
-  start(contender: Contender): Promise<Server> {
-    if (contender === 'kernel') {
+  async start(contender: Contender): Promise<Server> {
+    await this.#setOffloads(contender !== 'plain' && contender !== 'kernel-plain')
+    if (contender === 'kernel' || contender === 'kernel-plain') {
       return this.#start(KERNEL, this.#client(1), [this.#load, 'serve', KERNEL])
     }
     return this.#ours('serve', 0, contender)
@@ -112,7 +118,7 @@ export class World {
   async writeLimit(offload: boolean, seconds: number): Promise<number> {
     const { tap, mac } = this.#lab.record.nodes[0] ?? { tap: '', mac: '' }
     const program = join(this.#folder, 'tap-source')
-    const kernel = await this.start('kernel')
+    const kernel = await this.start(offload ? 'kernel' : 'kernel-plain')
     try {
       const mode = offload ? 'offload' : 'plain'
       const args = [program, tap, mac, OURS, KERNEL, mode, String(seconds)]
@@ -145,6 +151,15 @@ export class World {
     for (const server of this.#servers) await server.close()
     await this.#lab.close()
     fs.rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  async #setOffloads(on: boolean): Promise<void> {
+    if (on === this.#offloads) return
+    this.#offloads = on
+    for (const client of [0, 1]) {
+      const args = [this.#load, 'offloads', 'eth0', on ? 'on' : 'off']
+      await this.#numbers(this.#client(client), args)
+    }
   }
 
   #client(index: number): string {
