@@ -84,7 +84,8 @@ export class LocalFence {
     if (this.#respawn !== null) clearTimeout(this.#respawn)
     const child = this.#child
     this.#child = null
-    if (child === null) return
+    // Without an id it never ran: there is only the 'error' to come, and no 'exit'.
+    if (child?.pid === undefined) return
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     child.stdin?.end()
     const late = setTimeout(() => child.kill('SIGKILL'), CLOSE_MS)

@@ -56,6 +56,7 @@ t.test('what cannot be confirmed is false, with a reason', async (t) => {
   t.equal(await missing.fencePort('tap0'), false)
   t.match(missing.reason, /cannot run .*apt-get install iproute2/)
   await missing.close()
+  await new LocalFence({ sysfs, command: ['/nonexistent/bridge'] }).close()
   const deaf = new LocalFence({ sysfs, command: ['cat'] })
   const startedAt = performance.now()
   t.equal(await deaf.fencePort('tap0'), false)
