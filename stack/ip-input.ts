@@ -7,7 +7,7 @@ import { type DropCounters, DropReason } from './base/counters.js'
 import type { Seq } from './base/seq.js'
 import type { Millis } from './base/time.js'
 import { Reassembler } from './net/fragments.js'
-import { parseQuotedDatagram, QuotedDatagram } from './net/icmp.js'
+import { MIN_MTU, parseQuotedDatagram, plateauBelow, QuotedDatagram } from './net/icmp.js'
 import { IcmpAnswers } from './net/icmp-answers.js'
 import { Destination, destinationKind, type Ipv4Output, receiveIpv4 } from './net/ipv4.js'
 import type { Nic } from './net/nic.js'
@@ -25,8 +25,8 @@ import {
   UnreachableCode,
 } from './wire/icmpv4.js'
 import type { IpAddress } from './wire/ip-address.js'
-import { IpProtocol, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
-import { parseTcp, Segment } from './wire/tcp.js'
+import { IPV4_HEADER_LENGTH, IpProtocol, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
+import { parseTcp, Segment, TCP_HEADER_LENGTH } from './wire/tcp.js'
 import { parseUdp, UdpHeader } from './wire/udp.js'
 
 export class IpInput {
@@ -137,15 +137,30 @@ export class IpInput {
     if (!isIcmpError(icmp.type)) return DropReason.NONE
     const quoted = this.#quoted
     if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
+    if (isFragmentationNeeded(icmp)) return this.#receivePathMtu(now)
     const error = icmp.type === IcmpType.DESTINATION_UNREACHABLE ? unreachableError(icmp.code) : ''
     if (error === '') return DropReason.NONE
     const { src, srcPort, dst, dstPort } = quoted
     if (quoted.protocol === IpProtocol.TCP) {
-      this.#tcp.handleUnreachable(src, srcPort, dst, dstPort, quoted.seq as Seq, error)
+      const at = quoted.seq as Seq
+      const believed = this.#tcp.errors.handleUnreachable(src, srcPort, dst, dstPort, at, error)
+      return believed ? DropReason.NONE : DropReason.ICMP_REFUSED
     } else if (quoted.protocol === IpProtocol.UDP) {
       this.#udp.handleUnreachable(src, srcPort, dst, dstPort, error)
     }
     return DropReason.NONE
+  }
+
+  // RFC 1191 §4: the datagram that #icmp quotes was longer than a link on its way. UDP leaves cutting to routers.
+  #receivePathMtu(now: Millis): DropReason {
+    const { src, srcPort, dst, dstPort, seq, protocol, totalLength } = this.#quoted
+    if (protocol !== IpProtocol.TCP) return DropReason.NONE
+    const mtu = this.#icmp.nextHopMtu || plateauBelow(totalLength)
+    if (mtu < MIN_MTU || mtu >= totalLength) return DropReason.ICMP_REFUSED
+    const mss = mtu - IPV4_HEADER_LENGTH - TCP_HEADER_LENGTH
+    return this.#tcp.errors.handlePathMss(src, srcPort, dst, dstPort, seq as Seq, mss, now)
+      ? DropReason.NONE
+      : DropReason.ICMP_REFUSED
   }
 
   // Tells the sender of the datagram in #ip that it has come in vain.
@@ -183,9 +198,13 @@ export class IpInput {
   }
 }
 
+function isFragmentationNeeded(icmp: IcmpMessage): boolean {
+  const { type, code } = icmp
+  return type === IcmpType.DESTINATION_UNREACHABLE && code === UnreachableCode.FRAGMENTATION_NEEDED
+}
+
 // What ICMP unreachable says about a connection that is being opened, or to a UDP socket with one peer; empty: nothing.
 function unreachableError(code: number): string {
-  if (code === UnreachableCode.FRAGMENTATION_NEEDED) return ''
   if (code === UnreachableCode.PORT || code === UnreachableCode.PROTOCOL) return 'ECONNREFUSED'
   return code === UnreachableCode.NETWORK ? 'ENETUNREACH' : 'EHOSTUNREACH'
 }

@@ -159,7 +159,8 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
-      this.#ipOut.emit(tx, src as Ipv4Address, dst as Ipv4Address, IpProtocol.TCP, seg.ecn)
+      const cut = this.tcp.outFragmentable
+      this.#ipOut.emit(tx, src as Ipv4Address, dst as Ipv4Address, IpProtocol.TCP, seg.ecn, cut)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx

@@ -68,6 +68,7 @@ export const DropReason = {
   IPV6_BAD_HEADER_CHAIN: 59,
   IPV6_FRAGMENT: 60,
   IPV6_ADDRESS_LIMIT: 61,
+  ICMP_REFUSED: 62,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

@@ -158,3 +158,14 @@ export function parseQuotedDatagram(
   quoted.seq = view.getInt32(start + headerLength + 4)
   return true
 }
+
+/** No link carries less (RFC 791 §3.2). */
+export const MIN_MTU = 68
+
+// RFC 1191 §7.1: the MTUs of links in use, for routers that do not say how long a datagram may be.
+const PLATEAUS = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296, MIN_MTU]
+
+/** The next lower MTU that is likely behind a datagram of `totalLength` octets that was too long; 0 when there is none. */
+export function plateauBelow(totalLength: number): number {
+  return PLATEAUS.find((plateau) => plateau < totalLength) ?? 0
+}

@@ -62,9 +62,17 @@ export class Ipv4Output {
     this.#ident = rng.u32() & 0xffff
   }
 
-  /** Prepends the header to what lies between `frame.start` and `frame.end`. */
-  emit(frame: Frame, src: Ipv4Address, dst: Ipv4Address, protocol: number, ecn = 0): void {
-    emitIpv4(frame, src, dst, protocol, this.nextIdent(), DEFAULT_TTL, DONT_FRAGMENT, ecn)
+  /** Prepends the header to what lies between `frame.start` and `frame.end`; with `cut`, routers may fragment it. */
+  emit(
+    frame: Frame,
+    src: Ipv4Address,
+    dst: Ipv4Address,
+    protocol: number,
+    ecn = 0,
+    cut = false,
+  ): void {
+    const flags = cut ? 0 : DONT_FRAGMENT
+    emitIpv4(frame, src, dst, protocol, this.nextIdent(), DEFAULT_TTL, flags, ecn)
   }
 
   /** The same for a datagram that a router may cut into fragments. */

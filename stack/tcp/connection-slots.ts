@@ -13,6 +13,8 @@ export class ConnectionSlots {
   events = 0
   /** Stable code of what ended the connection: `ECONNRESET`, `ETIMEDOUT`, …; empty while it lives and after an orderly end. */
   error = ''
+  /** What the network has said since the peer was last heard; the reason of a time-out, should it come to that. */
+  softError = ''
   /** A slot for the layer above; the stack never looks into it. */
   context: unknown = null
   /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */

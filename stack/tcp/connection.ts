@@ -117,7 +117,7 @@ export class Connection extends ConnectionSlots {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.sender.settleMss(this.tcb, this.#options.linkMss)
+    this.sender.settleMss(this.tcb, this.#options, now)
     // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
     const unread = buffers.received.contiguousEnd - inputOffset
     this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
@@ -164,7 +164,7 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.sender.settleMss(this.tcb, this.#options.linkMss)
+      this.sender.settleMss(this.tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
     if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
@@ -197,6 +197,7 @@ export class Connection extends ConnectionSlots {
 
   #handleAcked(): void {
     const { tcb, buffers } = this
+    this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
     if (this.#writeBlocked && this.writable >= this.#options.sendLimit / 4) {
       this.#writeBlocked = false
@@ -347,7 +348,7 @@ export class Connection extends ConnectionSlots {
       this.#liveness?.handleTimeout(tcb, now) === true
     ) {
       deleteTcb(tcb)
-      this.#end('ETIMEDOUT')
+      this.#end(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
       this.#synDue = true
     }

@@ -7,7 +7,9 @@
 import { type Millis, NEVER } from '../base/time.js'
 import { CWR, Ecn, type Segment } from '../wire/tcp.js'
 import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
+import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
+import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
@@ -39,6 +41,8 @@ export class Sender {
   timeouts = 0
   /** Segments sent again. */
   retransmissions = 0
+  /** What the path carries, where that is less than the link does. */
+  path: PathMss | null = null
   /** The decision of the last `next` that returned true. Reused. */
   readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
   #probe = false
@@ -50,6 +54,7 @@ export class Sender {
   #beyondProbe = false
   #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
+  #linkMss = DEFAULT_MSS
 
   constructor(algorithm: CongestionAlgorithm) {
     this.recovery = new Recovery(algorithm, this.rtt)
@@ -64,8 +69,15 @@ export class Sender {
   }
 
   /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  settleMss(tcb: Tcb, linkMss: number): void {
-    this.#mss = effectiveMss(tcb, linkMss)
+  settleMss(tcb: Tcb, options: ConnectionOptions, now: Millis): void {
+    const { linkMss, pathMss } = options
+    this.#linkMss = linkMss
+    if (pathMss < linkMss) {
+      // allocates: once per connection that needs it
+      this.path = new PathMss()
+      this.path.lower(pathMss, now)
+    }
+    this.#mss = effectiveMss(tcb, Math.min(linkMss, this.path?.limit ?? linkMss))
     this.recovery.setMss(this.#mss)
     // RFC 5681 §3.1: one segment to start with.
     if (this.#synLost) this.congestion.startSmall()
@@ -75,8 +87,30 @@ export class Sender {
     return this.#mss
   }
 
+  /**
+   * No more than `mss` octets, options included, fit into a segment on this path, says a message that quotes a segment in
+   * flight. What is in flight was too long: it leaves again in shorter segments, and that is no congestion (RFC 1191 §6.4).
+   */
+  handlePathMss(tcb: Tcb, mss: number, now: Millis): void {
+    // allocates: once per connection that needs it
+    this.path ??= new PathMss()
+    if (!this.path.lower(mss, now) || !this.#fitToPath(tcb)) return
+    this.recovery.resendAll(tcb, now)
+    this.rtoAt = now + this.rtt.rtoMs
+    this.tailAt = NEVER
+  }
+
+  // True when segments have become shorter.
+  #fitToPath(tcb: Tcb): boolean {
+    const before = this.#mss
+    this.#mss = effectiveMss(tcb, Math.min(this.#linkMss, this.path?.limit ?? this.#linkMss))
+    if (this.#mss !== before) this.recovery.changeMss(this.#mss)
+    return this.#mss < before
+  }
+
   nextDeadline(): Millis {
-    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt)
+    const raiseAt = this.path === null ? NEVER : this.path.raiseAt
+    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt, raiseAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -86,6 +120,7 @@ export class Sender {
       this.rtt.acked(tcb.sndUnaOffset, now)
       if (unaBefore < 0) this.rtt.settle()
       this.rtt.resetBackoff()
+      if (this.path?.handleAnswer(this.timeouts) === true) this.#fitToPath(tcb)
       this.timeouts = 0
     }
     this.recovery.handleAck(tcb, seg, effects, acked, now)
@@ -122,6 +157,10 @@ export class Sender {
         this.rtoAt = now + this.rtt.rtoMs
       }
     }
+    if (this.path !== null && now >= this.path.raiseAt) {
+      this.path.raise()
+      this.#fitToPath(tcb)
+    }
     if (now < this.rtoAt) return false
     this.rtoAt = NEVER
     this.tailAt = NEVER
@@ -129,9 +168,18 @@ export class Sender {
     this.timeouts++
     if (tcb.sndUnaOffset < 0) this.#synLost = true
     if (this.timeouts > maxTimeouts) return true
+    if (this.timeouts >= BLACK_HOLE_TIMEOUTS) this.#suspectBlackHole(tcb, now)
     this.rtt.backOff()
     this.recovery.handleTimeout(tcb, this.timeouts === 1, now)
     return false
+  }
+
+  // The same text again and again without an answer, but never in a shorter segment. A closed window is no black hole.
+  #suspectBlackHole(tcb: Tcb, now: Millis): void {
+    if (tcb.sndUnaOffset < 0 || tcb.sndWnd === 0) return
+    // allocates: once per connection that needs it
+    this.path ??= new PathMss()
+    if (this.path.handleTimeout(this.timeouts, tcb.flightSize, this.#mss, now)) this.#fitToPath(tcb)
   }
 
   /**

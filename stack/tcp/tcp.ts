@@ -20,6 +20,7 @@ import { Effect } from './effects.js'
 import type { EcnUse } from './handshake.js'
 import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
+import { NetworkErrors } from './network-errors.js'
 import { ResetQueue } from './reset-queue.js'
 import { TcpState } from './state.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
@@ -48,9 +49,12 @@ export interface TcpOptions {
 export class Tcp {
   readonly demux = new Demux()
   readonly drops: DropCounters
+  readonly errors: NetworkErrors
   /** Addresses between which the segment of the last successful `pollSegment` is to be sent. */
   outLocal = 0
   outRemote = 0
+  /** Routers may cut that segment into fragments. */
+  outFragmentable = false
   readonly #options: TcpOptions
   readonly #rng: Rng
   readonly #heap = new DeadlineHeap<Connection>()
@@ -68,6 +72,7 @@ export class Tcp {
     this.#options = options
     this.#rng = rng
     this.drops = drops
+    this.errors = new NetworkErrors(this.demux, this.#touched)
   }
 
   /** Passive open. Promoted connections that wait for this endpoint are the first to be accepted (P9). */
@@ -278,6 +283,7 @@ export class Tcp {
       frame.reset()
       this.outLocal = this.#resets.local
       this.outRemote = this.#resets.remote
+      this.outFragmentable = false
       return true
     }
     while (this.#transmitHead < this.#transmitTail) {
@@ -285,6 +291,7 @@ export class Tcp {
       if (!connection.released && connection.pollSegment(seg, frame, now, this.maxText)) {
         this.outLocal = connection.localAddress
         this.outRemote = connection.remoteAddress
+        this.outFragmentable = connection.sender.path?.fragmentable === true
         this.#burst += frame.gsoSize > 0 ? SUPER_FRAME_WEIGHT : 1
         if (this.#burst >= BURST) this.#rotate(connection)
         return true
@@ -354,21 +361,6 @@ export class Tcp {
     return this.#heap.nextDeadline()
   }
 
-  /** An ICMP error about a segment of ours that is still under way: it ends a connection that is being opened. */
-  handleUnreachable(
-    local: number,
-    localPort: number,
-    remote: number,
-    remotePort: number,
-    at: Seq,
-    error: string,
-  ): void {
-    const connection = this.demux.find(local, localPort, remote, remotePort)
-    // RFC 5927 §4.1; RFC 5461: an established connection is not torn down by what anybody could have sent.
-    if (connection === undefined || connection.state !== TcpState.SYN_SENT) return
-    if (connection.tcb.iss === at) connection.fail(error)
-  }
-
   /** Queues <SEQ=seq><CTL=RST>. Dropped and counted when too many wait. */
   sendReset(local: number, localPort: number, remote: number, remotePort: number, seq: Seq): void {
     if (!this.#resets.add(local, localPort, remote, remotePort, seq)) {
@@ -424,6 +416,7 @@ export class Tcp {
     // allocates: once per connection
     return {
       linkMss,
+      pathMss: this.errors.paths.mssTo(remote, now),
       receiveLimit,
       sendLimit,
       congestion,

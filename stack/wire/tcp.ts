@@ -27,7 +27,8 @@ export const ABSENT = -1
 /** SACK blocks that fit a header: four, or three beside timestamps (RFC 2018 §3). */
 export const MAX_SACK_BLOCKS = 4
 
-const MIN_HEADER_LENGTH = 20
+/** Without options. */
+export const TCP_HEADER_LENGTH = 20
 const OPTION_END = 0
 const OPTION_NOP = 1
 const OPTION_MSS = 2
@@ -122,11 +123,11 @@ export class Segment {
  * field is for the caller to fill in, who has the IP header.
  */
 export function parseTcp(seg: Segment, frame: Frame, start: number, end: number): DropReason {
-  if (end - start < MIN_HEADER_LENGTH) return DropReason.TCP_TRUNCATED
+  if (end - start < TCP_HEADER_LENGTH) return DropReason.TCP_TRUNCATED
   const view = frame.view
   const word = view.getUint16(start + 12)
   const headerLength = (word >> 12) << 2
-  if (headerLength < MIN_HEADER_LENGTH) return DropReason.TCP_BAD_DATA_OFFSET
+  if (headerLength < TCP_HEADER_LENGTH) return DropReason.TCP_BAD_DATA_OFFSET
   if (start + headerLength > end) return DropReason.TCP_TRUNCATED
   seg.srcPort = view.getUint16(start)
   seg.dstPort = view.getUint16(start + 2)
@@ -137,8 +138,8 @@ export function parseTcp(seg: Segment, frame: Frame, start: number, end: number)
   seg.urgentPointer = view.getUint16(start + 18)
   seg.ecn = Ecn.NOT_ECT
   seg.clearOptions()
-  if (headerLength > MIN_HEADER_LENGTH) {
-    parseOptions(seg, view, start + MIN_HEADER_LENGTH, start + headerLength)
+  if (headerLength > TCP_HEADER_LENGTH) {
+    parseOptions(seg, view, start + TCP_HEADER_LENGTH, start + headerLength)
   }
   seg.text = frame.bytes
   seg.textStart = start + headerLength
@@ -198,7 +199,7 @@ export function tcpOptionsLength(seg: Segment): number {
  * `frame.bytes[frame.start, frame.end)`; the checksum field is left 0.
  */
 export function emitTcp(seg: Segment, frame: Frame): void {
-  const headerLength = MIN_HEADER_LENGTH + tcpOptionsLength(seg)
+  const headerLength = TCP_HEADER_LENGTH + tcpOptionsLength(seg)
   const start = frame.start - headerLength
   const view = frame.view
   view.setUint16(start, seg.srcPort)
@@ -208,7 +209,7 @@ export function emitTcp(seg: Segment, frame: Frame): void {
   view.setUint16(start + 12, (headerLength << 10) | seg.flags)
   view.setUint16(start + 14, seg.wnd)
   view.setUint32(start + 16, seg.urgentPointer)
-  if (headerLength > MIN_HEADER_LENGTH) emitOptions(seg, view, start + MIN_HEADER_LENGTH)
+  if (headerLength > TCP_HEADER_LENGTH) emitOptions(seg, view, start + TCP_HEADER_LENGTH)
   frame.start = start
 }
 

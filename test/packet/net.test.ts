@@ -386,7 +386,26 @@ t.test('T7: "fragmentation needed" ends no open', (t) => {
   t.end()
 })
 
-t.test('T6: ICMP unreachable changes nothing in ESTABLISHED (RFC 5461)', (t) => {
+t.test(
+  'T6: ICMP unreachable ends nothing that is established, and names a time-out (MUST-56, SHLD-25)',
+  (t) => {
+    const c = established(t)
+    c.write('abc')
+    unreachable(c, 1, c.iss + 1)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 4, flags: ACK })
+    c.write('def')
+    unreachable(c, 0, c.iss + 1)
+    unreachable(c, 1, c.iss + 7)
+    t.equal(c.drops('icmp-refused'), 2, 'what is not in flight is not believed')
+    t.equal(c.c.softError, '', 'an answer of the peer has disproved the first')
+    unreachable(c, 1, c.iss + 4)
+    c.advance(2_000_000)
+    t.equal(c.c.error, 'EHOSTUNREACH')
+    t.end()
+  },
+)
+
+t.test('T6 A16: ICMP unreachable changes nothing in ESTABLISHED (RFC 5461)', (t) => {
   const c = established(t)
   c.write('abc')
   c.ignores()

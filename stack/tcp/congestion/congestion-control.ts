@@ -14,6 +14,8 @@ export type CongestionAlgorithm = 'cubic' | 'reno'
 export interface CongestionControl {
   cwnd: number
   ssthresh: number
+  /** Segments carry `mss` octets from now on: the window has room for one. */
+  changeMss(mss: number): void
   /** `acked` octets of new data were acknowledged outside of recovery, with the window in use. */
   handleAck(acked: number, now: Millis, srttMs: number): void
   /** Loss was found by acknowledgements, or congestion was experienced (ECN). */

@@ -18,7 +18,7 @@ const ALPHA = (3 * (1 - BETA)) / (1 + BETA)
 export class Cubic implements CongestionControl {
   cwnd: number
   ssthresh = NO_THRESHOLD
-  readonly #mss: number
+  #mss: number
   // W_max; 0 when the next congestion avoidance begins a curve of its own (§4.8).
   #wMax = 0
   // K, in milliseconds.
@@ -35,6 +35,11 @@ export class Cubic implements CongestionControl {
   constructor(mss: number) {
     this.#mss = mss
     this.cwnd = initialWindow(mss)
+  }
+
+  changeMss(mss: number): void {
+    this.#mss = mss
+    this.cwnd = Math.max(this.cwnd, mss)
   }
 
   handleAck(acked: number, now: Millis, srttMs: number): void {

@@ -9,7 +9,7 @@ import { initialWindow, NO_THRESHOLD } from './window.js'
 export class Reno implements CongestionControl {
   cwnd: number
   ssthresh = NO_THRESHOLD
-  readonly #mss: number
+  #mss: number
   #ackedInRound = 0
   #cwndBefore = 0
   #ssthreshBefore = 0
@@ -17,6 +17,11 @@ export class Reno implements CongestionControl {
   constructor(mss: number) {
     this.#mss = mss
     this.cwnd = initialWindow(mss)
+  }
+
+  changeMss(mss: number): void {
+    this.#mss = mss
+    this.cwnd = Math.max(this.cwnd, mss)
   }
 
   handleAck(acked: number): void {

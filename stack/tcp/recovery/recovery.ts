@@ -84,6 +84,12 @@ export class Recovery {
     this.congestion = newCongestionControl(this.#algorithm, mss)
   }
 
+  /** Segments are shorter or longer from now on; the congestion window, which counts octets, stays. */
+  changeMss(mss: number): void {
+    this.#mss = mss
+    this.congestion.changeMss(mss)
+  }
+
   /** Everything in flight is to be sent again from SND.UNA, at once: the first act of a promoted connection. */
   resendAll(tcb: Tcb, now: Millis): void {
     if (tcb.flightSize === 0) return
