@@ -106,7 +106,7 @@ export class IpInput {
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
       return DropReason.TCP_BAD_CHECKSUM
     }
-    this.#tcp.linkMss = nic.linkMss
+    this.#tcp.openings.linkMss = nic.linkMss
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
     const quiet = ethernet.dst !== nic.mac || this.#quiet.has(ip.dst)
     this.#tcp.receive(this.#segment, ip.dst, ip.src, now, quiet)

@@ -238,16 +238,16 @@ export class Stack {
 
   /** A listener with connections to accept, or null. */
   pollAccept(): TcpListener | null {
-    return this.tcp.pollAccept()
+    return this.tcp.openings.pollAccept()
   }
 
   /** Passive open on `address`, or on any address of the stack when it is 0. Throws EADDRINUSE. */
   listen(address: IpAddress, port: number, backlog: number = DEFAULT_BACKLOG): TcpListener {
-    return this.tcp.listen(address, port, backlog)
+    return this.tcp.openings.listen(address, port, backlog)
   }
 
   closeListener(listener: TcpListener): void {
-    this.tcp.closeListener(listener)
+    this.tcp.openings.closeListener(listener)
   }
 
   /** Active open. Without `localAddress` the first assigned address with a route to the peer is taken. */
@@ -264,7 +264,14 @@ export class Stack {
       throw new StackError('ENETUNREACH', 'no assigned address has a route to the peer')
     }
     const { nic, address } = from
-    return this.tcp.connect(address, localPort, remoteAddress, remotePort, nic.linkMss, now)
+    return this.tcp.openings.connect(
+      address,
+      localPort,
+      remoteAddress,
+      remotePort,
+      nic.linkMss,
+      now,
+    )
   }
 
   /**
@@ -292,7 +299,7 @@ export class Stack {
     this.udp.send(socket, data, from.address, address, port)
   }
 
-  /** Promotion of what a shadow overheard: see {@link Tcp.adopt}. */
+  /** Promotion of what a shadow overheard: see {@link Openings.adopt}. */
   adopt(
     parts: TcbParts,
     nic: Nic,
@@ -303,7 +310,7 @@ export class Stack {
     resumption: unknown,
   ): Connection {
     const { localAddress, localPort, remoteAddress, remotePort } = ends
-    return this.tcp.adopt(
+    return this.tcp.openings.adopt(
       parts,
       localAddress,
       localPort,

@@ -69,12 +69,8 @@ export class Connection extends ConnectionSlots {
   // allocates: once per connection that asks for it
   watch(settings: LivenessSettings, now: Millis): void {
     this.#liveness ??= new Liveness(now)
-    this.#liveness.set(settings, this.#waits, now)
+    this.#liveness.set(settings, this.sender.waits(this.tcb), now)
     this.#touched.push(this)
-  }
-
-  get #waits(): boolean {
-    return this.tcb.flightSize > 0 || this.sender.persistAt !== NEVER
   }
 
   /** Octets that can be read now. */
@@ -158,7 +154,7 @@ export class Connection extends ConnectionSlots {
     this.receiver.noteRepeated(tcb, this.buffers.received, seg)
     const effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
-    this.#liveness?.heard((effects & Effect.ACKED) !== 0, this.#waits, now)
+    this.#liveness?.heard((effects & Effect.ACKED) !== 0, sender.waits(tcb), now)
     if ((effects & Effect.RESET) !== 0) {
       this.#end(unaBefore < 0 && tcb.sndNxtOffset === 0 ? 'ECONNREFUSED' : 'ECONNRESET')
       return effects
@@ -291,6 +287,13 @@ export class Connection extends ConnectionSlots {
     this.#rstDue = 0
     segmentDeparts(tcb, this.buffers, seg, now)
     return true
+  }
+
+  /** Commits our SYN, which left earlier without being kept (a cookie), and fills `seg` with it. Nobody knows how long ago. */
+  departAgain(seg: Segment, now: Millis): void {
+    seg.clear()
+    this.#departSyn(seg, now)
+    this.sender.rtt.discard()
   }
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.

@@ -4,24 +4,17 @@
  */
 import type { Millis } from '../base/time.js'
 import type { Connection } from './connection.js'
+import { COOKIE_PERIOD_MS } from './syn-cookies.js'
 
 /** Connections that may wait: half open, or complete and not accepted. */
 export const DEFAULT_BACKLOG = 511
 
-/**
- * A handshake has so long to itself. Behind it, on a full backlog, the oldest one makes way for a new SYN: under a flood of SYNs
- * that nobody will complete (RFC 4987 §3.2), the handshakes of clients on this link, which take less, still come through.
- */
-export const HANDSHAKE_GRACE_MS: Millis = 3
+/** How long behind the last SYN that found it full a backlog takes connections by cookies. */
+export const OVERFLOW_MS: Millis = 2 * COOKIE_PERIOD_MS
 
 /** A backlog of fewer is meant to the letter; of others so many times as many may be half open. */
 const SMALL_BACKLOG = 128
 const HALF_OPEN_FACTOR = 8
-
-interface Handshake {
-  readonly connection: Connection
-  readonly since: Millis
-}
 
 export class TcpListener {
   /** 0: any address of the stack. */
@@ -35,9 +28,7 @@ export class TcpListener {
   closed = false
   readonly #waiting: Connection[] = []
   readonly #halfOpenLimit: number
-  // In the order of their SYNs; those that are over are passed over. What lies before the head is forgotten.
-  #handshakes: Handshake[] = []
-  #head = 0
+  #overflowedAt: Millis = Number.NEGATIVE_INFINITY
 
   constructor(address: number, port: number, backlog: number) {
     this.address = address
@@ -47,40 +38,28 @@ export class TcpListener {
     this.#halfOpenLimit = backlog < SMALL_BACKLOG ? backlog : HALF_OPEN_FACTOR * backlog
   }
 
-  /** True when no further SYN is taken. */
+  /** True when no further connection is taken, not even a complete one, until the application accepts some. */
   get full(): boolean {
-    const waiting = this.#waiting.length
-    return waiting >= this.backlog || this.embryonic + waiting >= this.#halfOpenLimit
+    return this.#waiting.length >= this.backlog
+  }
+
+  /** True when no further SYN is kept. */
+  get crowded(): boolean {
+    return this.embryonic + this.#waiting.length >= this.#halfOpenLimit
   }
 
   get waiting(): number {
     return this.#waiting.length
   }
 
-  /** A handshake begins. */
-  begin(connection: Connection, now: Millis): void {
-    this.embryonic++
-    // allocates: once per connection
-    this.#handshakes.push({ connection, since: now })
-    if (this.#head < 1024 && this.#head * 2 < this.#handshakes.length) return
-    this.#handshakes = this.#handshakes.slice(this.#head)
-    this.#head = 0
+  /** A SYN was answered by a cookie. */
+  overflow(now: Millis): void {
+    this.#overflowedAt = now
   }
 
-  /** The handshake that makes way for another, or null when none is old enough. It is out of the line then. */
-  giveWay(now: Millis): Connection | null {
-    this.#passEnded()
-    const oldest = this.#handshakes[this.#head]
-    if (oldest === undefined || now - oldest.since < HANDSHAKE_GRACE_MS) return null
-    this.#head++
-    return oldest.connection
-  }
-
-  #passEnded(): void {
-    while (this.#handshakes[this.#head]?.connection.listener !== this) {
-      if (this.#head >= this.#handshakes.length) return
-      this.#head++
-    }
+  /** True when an ACK of no connection may bring back a cookie: at other times none was given out (RFC 4987 §3.6). */
+  takesCookies(now: Millis): boolean {
+    return now - this.#overflowedAt < OVERFLOW_MS
   }
 
   /** Puts a complete connection at the end of the line. */

@@ -108,6 +108,11 @@ export class Sender {
     return this.#mss < before
   }
 
+  /** True while the peer owes an acknowledgement or room in its window. */
+  waits(tcb: Tcb): boolean {
+    return tcb.flightSize > 0 || this.persistAt !== NEVER
+  }
+
   nextDeadline(): Millis {
     const raiseAt = this.path === null ? NEVER : this.path.raiseAt
     return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt, raiseAt)
