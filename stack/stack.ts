@@ -159,13 +159,18 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
-      const cut = this.tcp.outFragmentable
-      this.#ipOut.emit(tx, src as Ipv4Address, dst as Ipv4Address, IpProtocol.TCP, seg.ecn, cut)
+      this.#emitIp(tx, src as Ipv4Address, dst as Ipv4Address, seg.ecn)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx
     }
     return null
+  }
+
+  #emitIp(tx: Frame, src: Ipv4Address, dst: Ipv4Address, ecn: number): void {
+    const { outDscp, outHopLimit, outFragmentable } = this.tcp
+    const trafficClass = (outDscp << 2) | ecn
+    this.#ipOut.emit(tx, src, dst, IpProtocol.TCP, trafficClass, outHopLimit, outFragmentable)
   }
 
   #pollUdp(now: Millis): Frame | null {

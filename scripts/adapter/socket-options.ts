@@ -60,6 +60,10 @@ export function setSocketOption(
       return value < 1 || value > 127 ? failed('EINVAL') : watch(socket, { count: value })
     case 'TCP_USER_TIMEOUT':
       return value < 0 ? failed('EINVAL') : watch(socket, { userTimeoutMs: value })
+    case 'IP_TOS':
+      return setIpField(socket, 'dscp', value >> 2, 63)
+    case 'IP_TTL':
+      return setIpField(socket, 'hopLimit', value, 255)
     case 'TCP_MAXSEG':
       return setMaxSegment(settings, value)
     default:
@@ -68,15 +72,23 @@ export function setSocketOption(
 }
 
 // The value that the stack has anyway is no wish for more.
-const FIXED = new Map([
-  ['SO_OOBINLINE', 1],
-  ['IP_TTL', 64],
-  ['IP_TOS', 0],
-])
+const FIXED = new Map([['SO_OOBINLINE', 1]])
 
 function setFixed(name: string, value: number): Result | Unsupported {
   if (FIXED.get(name) === value) return DONE
   return { unsupported: `setsockopt ${name} ${value}` }
+}
+
+function setIpField(
+  socket: Descriptor,
+  name: 'dscp' | 'hopLimit',
+  value: number,
+  most: number,
+): Result | Unsupported {
+  if (socket.connection === null) return { unsupported: `${name} before the connection` }
+  if (value < 0 || value > most) return failed('EINVAL')
+  socket.connection[name] = value
+  return DONE
 }
 
 function watch(socket: Descriptor, settings: Watching): Result {

@@ -62,17 +62,21 @@ export class Ipv4Output {
     this.#ident = rng.u32() & 0xffff
   }
 
-  /** Prepends the header to what lies between `frame.start` and `frame.end`; with `cut`, routers may fragment it. */
+  /**
+   * Prepends the header to what lies between `frame.start` and `frame.end`. `trafficClass` is DSCP and ECN field; with `cut`,
+   * routers may fragment it.
+   */
   emit(
     frame: Frame,
     src: Ipv4Address,
     dst: Ipv4Address,
     protocol: number,
-    ecn = 0,
+    trafficClass = 0,
+    ttl: number = DEFAULT_TTL,
     cut = false,
   ): void {
     const flags = cut ? 0 : DONT_FRAGMENT
-    emitIpv4(frame, src, dst, protocol, this.nextIdent(), DEFAULT_TTL, flags, ecn)
+    emitIpv4(frame, src, dst, protocol, this.nextIdent(), ttl, flags, trafficClass)
   }
 
   /** The same for a datagram that a router may cut into fragments. */

@@ -16,6 +16,8 @@ export abstract class DialingSocket extends Endpoint {
   protected keepAlive = false
   /** Of the peer's silence before it is probed; 0: as long as the stack waits by default. */
   protected keepAliveDelayMs = 0
+  /** The TOS octet of what is sent, without the ECN field. */
+  protected typeOfService = 0
   protected dial: Dial | null = null
 
   /** A destroyed socket is to connect again: nothing of its last connection stays. */
@@ -71,6 +73,7 @@ export abstract class DialingSocket extends Endpoint {
     this.connection = connection
     connection.context = this
     connection.sender.noDelay = this.noDelay
+    connection.dscp = this.typeOfService >> 2
     if (this.keepAlive) this.watchPeer(connection)
   }
 

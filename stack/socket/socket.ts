@@ -8,6 +8,7 @@
 import { addAbortSignal, Duplex } from 'node:stream'
 import { StackError } from '../base/errors.js'
 import { type Connection, ConnectionEvent } from '../tcp/connection.js'
+import { checkType, outOfRange } from './argument-errors.js'
 import type { Listener } from './connect-arguments.js'
 import { DialingSocket } from './dialing.js'
 import { isMoved } from './endpoint.js'
@@ -336,6 +337,21 @@ export class Socket extends DialingSocket {
     const { connection } = this
     if (connection !== null && !isMoved(connection)) this.watchPeer(connection)
     return this
+  }
+
+  /** Sets the TOS octet of what is sent from now on: DSCP in its upper six bits; the lower two are the stack's (RFC 3168). */
+  setTypeOfService(tos: number): this {
+    checkType(tos, 'number', 'tos')
+    if (!Number.isInteger(tos) || tos < 0 || tos > 255) {
+      throw outOfRange('tos', '>= 0 && <= 255', tos)
+    }
+    this.typeOfService = tos & 0xfc
+    if (this.connection !== null) this.connection.dscp = this.typeOfService >> 2
+    return this
+  }
+
+  getTypeOfService(): number {
+    return this.typeOfService
   }
 
   /** Octets received and handed to the stream. */

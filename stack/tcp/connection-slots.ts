@@ -4,6 +4,9 @@
  */
 import { type Millis, NEVER } from '../base/time.js'
 
+/** RFC 1122 §3.2.1.7. */
+export const DEFAULT_HOP_LIMIT = 64
+
 export class ConnectionSlots {
   localAddress = 0
   localPort = 0
@@ -15,6 +18,10 @@ export class ConnectionSlots {
   error = ''
   /** What the network has said since the peer was last heard; the reason of a time-out, should it come to that. */
   softError = ''
+  /** DSCP of what is sent, six bits (MUST-48; RFC 2474). It may change at any time. */
+  dscp = 0
+  /** TTL of what is sent (MUST-49). */
+  hopLimit = DEFAULT_HOP_LIMIT
   /** A slot for the layer above; the stack never looks into it. */
   context: unknown = null
   /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */

@@ -11,6 +11,7 @@ import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import { type Connection, ConnectionEvent } from './connection.js'
+import { DEFAULT_HOP_LIMIT } from './connection-slots.js'
 import { Demux } from './demux.js'
 import { Effect } from './effects.js'
 import { NetworkErrors } from './network-errors.js'
@@ -33,6 +34,8 @@ export class Tcp {
   outRemote = 0
   /** Routers may cut that segment into fragments. */
   outFragmentable = false
+  outDscp = 0
+  outHopLimit = DEFAULT_HOP_LIMIT
   readonly #heap = new DeadlineHeap<Connection>()
   readonly #touched = new TouchedQueue()
   readonly #ready = new Pile<Connection>()
@@ -114,19 +117,11 @@ export class Tcp {
   pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
     this.#settle()
     if (this.#resets.poll(seg)) {
-      frame.reset()
-      this.outLocal = this.#resets.local
-      this.outRemote = this.#resets.remote
-      this.outFragmentable = false
-      return true
+      return this.#leavesPlain(frame, this.#resets.local, this.#resets.remote)
     }
     const { cookies } = this.openings
     if (cookies.poll(seg, now)) {
-      frame.reset()
-      this.outLocal = cookies.local
-      this.outRemote = cookies.remote
-      this.outFragmentable = false
-      return true
+      return this.#leavesPlain(frame, cookies.local, cookies.remote)
     }
     while (this.#transmitHead < this.#transmitTail) {
       const connection = this.#transmit[this.#transmitHead] as Connection
@@ -134,6 +129,8 @@ export class Tcp {
         this.outLocal = connection.localAddress
         this.outRemote = connection.remoteAddress
         this.outFragmentable = connection.sender.path?.fragmentable === true
+        this.outDscp = connection.dscp
+        this.outHopLimit = connection.hopLimit
         this.#burst += frame.gsoSize > 0 ? SUPER_FRAME_WEIGHT : 1
         if (this.#burst >= BURST) this.#rotate(connection)
         return true
@@ -146,6 +143,17 @@ export class Tcp {
     this.#transmitHead = 0
     this.#transmitTail = 0
     return false
+  }
+
+  // What belongs to no connection: it has no text and asks for nothing special.
+  #leavesPlain(frame: Frame, local: number, remote: number): true {
+    frame.reset()
+    this.outLocal = local
+    this.outRemote = remote
+    this.outFragmentable = false
+    this.outDscp = 0
+    this.outHopLimit = DEFAULT_HOP_LIMIT
+    return true
   }
 
   #rotate(connection: Connection): void {

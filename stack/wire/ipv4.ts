@@ -115,12 +115,12 @@ export function emitIpv4(
   ident: number,
   ttl: number = DEFAULT_TTL,
   flags: number = DONT_FRAGMENT,
-  ecn = 0,
+  trafficClass = 0,
   fragmentOffset = 0,
 ): void {
   const start = frame.start - IPV4_HEADER_LENGTH
   const view = frame.view
-  view.setUint16(start, 0x4500 | ecn)
+  view.setUint16(start, 0x4500 | trafficClass)
   view.setUint16(start + 2, frame.end - start)
   view.setUint16(start + 4, ident)
   view.setUint16(start + 6, (flags << 13) | (fragmentOffset >> 3))

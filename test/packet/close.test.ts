@@ -181,7 +181,7 @@ t.test(
   },
 )
 
-t.test('S3: close with unread text sends RST (RFC 2525 §2.17)', (t) => {
+t.test('S3: close with unread text sends RST (RFC 2525 §2.17, SHLD-3)', (t) => {
   const c = established(t)
   c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'unread' })
   c.ignores()

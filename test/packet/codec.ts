@@ -171,6 +171,8 @@ export interface IpFields {
   ident: number
   ecn: number
   payload: Buffer
+  readonly tos: number
+  readonly ttl: number
 }
 
 export function decodeIp(bytes: Buffer): IpFields {
@@ -182,6 +184,8 @@ export function decodeIp(bytes: Buffer): IpFields {
     protocol: bytes.readUInt8(9),
     ident: bytes.readUInt16BE(4),
     ecn: bytes.readUInt8(1) & 3,
+    tos: bytes.readUInt8(1),
+    ttl: bytes.readUInt8(8),
     payload: bytes.subarray(20, bytes.readUInt16BE(2)),
   }
 }

@@ -19,16 +19,19 @@ t.test('T4: the time-out is 200 ms or more above the round trip (RFC 6298 §2.4)
   t.end()
 })
 
-t.test('T5: the ACK that ends a time-out counts for slow start, too (RFC 5681 §3.1)', (t) => {
-  const c = established(t, { mss: 1000 })
-  c.write(octets(6000))
-  c.advance(2000)
-  t.equal(c.c.sender.congestion.cwnd, 1000, 'the loss window')
-  c.ignores()
-  c.peerSends({ seq: IRS + 1, ack: ISS + 6001, flags: ACK })
-  t.equal(c.c.sender.congestion.cwnd, 3000)
-  t.end()
-})
+t.test(
+  'T5: the ACK that ends a time-out counts for slow start, too (RFC 5681 §3.1, MUST-19)',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write(octets(6000))
+    c.advance(2000)
+    t.equal(c.c.sender.congestion.cwnd, 1000, 'the loss window')
+    c.ignores()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 6001, flags: ACK })
+    t.equal(c.c.sender.congestion.cwnd, 3000)
+    t.end()
+  },
+)
 
 t.test('T2: when the window opens, the octet of the probe leaves with more text', (t) => {
   const c = established(t, { wnd: 0, mss: 1000 })

@@ -27,7 +27,7 @@ t.test('T2: text in order is acknowledged and read', (t) => {
 })
 
 t.test(
-  'T2: text of any order and overlap is put together; a hole is reported at once (MUST-59)',
+  'T2: text of any order and overlap is put together; a hole is reported at once (MUST-59, SHLD-31)',
   (t) => {
     const pieces = [[0, 300], [300, 300], [600, 300], [150, 500], [450, 451]] as const // biome-ignore format: one line
     const orders = permutations(pieces.length)
@@ -120,7 +120,7 @@ t.test('T2: several segments are taken before one ACK leaves (MUST-59)', (t) => 
   t.end()
 })
 
-t.test('T2: urgent text is read in line (RFC 6093)', (t) => {
+t.test('T2: urgent text is read in line (RFC 6093, MUST-30, MUST-31)', (t) => {
   const c = established(t)
   c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK | URG, text: 'abc' })
   t.equal(c.read(), 'abc')
@@ -169,19 +169,22 @@ t.test(
   },
 )
 
-t.test('T2: never beyond the window of the peer; a shrunk window stops new text (MUST-34)', (t) => {
-  const c = established(t, { mss: 1000, wnd: 2500 })
-  t.equal(c.write(octets(6000)), 6000)
-  c.expects({ seq: ISS + 1, length: 1000 })
-  c.expects({ seq: ISS + 1001, length: 1000 })
-  c.expectsNothing('what is left of the window is a silly one')
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1001, flags: ACK, wnd: 500 })
-  c.expectsNothing('the window shrank below what is in flight')
-  c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK, wnd: 2500 })
-  c.expects({ seq: ISS + 2001, length: 1000 })
-  c.expects({ seq: ISS + 3001, length: 1000 })
-  t.end()
-})
+t.test(
+  'T2: never beyond the window of the peer; a shrunk window stops new text (MUST-34, SHLD-15)',
+  (t) => {
+    const c = established(t, { mss: 1000, wnd: 2500 })
+    t.equal(c.write(octets(6000)), 6000)
+    c.expects({ seq: ISS + 1, length: 1000 })
+    c.expects({ seq: ISS + 1001, length: 1000 })
+    c.expectsNothing('what is left of the window is a silly one')
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1001, flags: ACK, wnd: 500 })
+    c.expectsNothing('the window shrank below what is in flight')
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK, wnd: 2500 })
+    c.expects({ seq: ISS + 2001, length: 1000 })
+    c.expects({ seq: ISS + 3001, length: 1000 })
+    t.end()
+  },
+)
 
 t.test('T2: an old segment does not set the window (SND.WL1, SND.WL2)', (t) => {
   const c = established(t, { wnd: 5000 })
@@ -198,7 +201,7 @@ t.test('T2: an old segment does not set the window (SND.WL1, SND.WL2)', (t) => {
 })
 
 t.test(
-  'T2: Nagle: a small segment waits for the ACK, a full one does not; noDelay does not wait (MUST-17)',
+  'T2: Nagle: a small segment waits for the ACK, a full one does not; noDelay does not wait (MUST-17, SHLD-7, MUST-60)',
   (t) => {
     const c = established(t, { mss: 1000 })
     c.write('a')

@@ -70,7 +70,7 @@ t.test('T2: simultaneous open, the peer sends a bare ACK', (t) => {
   t.end()
 })
 
-t.test('T2: a reset ends a simultaneous open', (t) => {
+t.test('T2: a reset ends a simultaneous open (MUST-11)', (t) => {
   const c = new Script(t)
   c.connects()
   c.ignores()
@@ -84,7 +84,7 @@ t.test('T2: a reset ends a simultaneous open', (t) => {
 })
 
 t.test(
-  'T2 T4: a lost SYN is sent again after 1, 2, 4 ... s, and given up after three minutes (MUST-23)',
+  'T2 T4: a lost SYN is sent again after 1, 2, 4 ... s, and given up after three minutes (MUST-23, MUST-22)',
   (t) => {
     const c = new Script(t)
     c.connects()
@@ -227,21 +227,24 @@ t.test(
   },
 )
 
-t.test('T2: RST in SYN-RECEIVED frees the place on the backlog; nothing is accepted', (t) => {
-  const c = new Script(t, { backlog: 1 })
-  c.listens()
-  c.peerSends({ seq: IRS, flags: SYN })
-  c.ignores()
-  c.peerSends({ seq: IRS + 1, flags: RST })
-  c.expectsNothing()
-  t.equal(c.listener?.embryonic, 0)
-  t.equal(c.stack.tcp.demux.size, 0)
-  c.peerSends({ seq: IRS, flags: SYN })
-  c.expects({ flags: SYN | ACK })
-  t.end()
-})
+t.test(
+  'T2: RST in SYN-RECEIVED frees the place on the backlog; nothing is accepted (MUST-11)',
+  (t) => {
+    const c = new Script(t, { backlog: 1 })
+    c.listens()
+    c.peerSends({ seq: IRS, flags: SYN })
+    c.ignores()
+    c.peerSends({ seq: IRS + 1, flags: RST })
+    c.expectsNothing()
+    t.equal(c.listener?.embryonic, 0)
+    t.equal(c.stack.tcp.demux.size, 0)
+    c.peerSends({ seq: IRS, flags: SYN })
+    c.expects({ flags: SYN | ACK })
+    t.end()
+  },
+)
 
-t.test('T6 A18: a full backlog keeps no further SYN; a later one is kept again', (t) => {
+t.test('T6: a full backlog keeps no further SYN; a later one is kept again', (t) => {
   const c = new Script(t, { backlog: 2 })
   c.listens()
   for (let i = 0; i < 5; i++) c.peerSends({ seq: IRS, flags: SYN, srcPort: 5000 + i })

@@ -32,7 +32,7 @@ t.test('T2: it waits for two hours unless told otherwise (MUST-27, MUST-28)', as
 })
 
 t.test(
-  'T2: a probe has SEG.SEQ = SND.NXT - 1 and no text, and an answer begins the wait anew',
+  'T2: a probe has SEG.SEQ = SND.NXT - 1 and no text, and an answer begins the wait anew (SHLD-12)',
   async (t) => {
     const c = established(t)
     keep(c)
@@ -92,7 +92,7 @@ t.test('T2: the answer to a peer that probes is an ACK', async (t) => {
 })
 
 t.test(
-  'T2: a user timeout ends a connection whose text is not acknowledged (RFC 9293 §3.8.3)',
+  'T2: a user timeout ends a connection whose text is not acknowledged (RFC 9293 §3.8.3, MUST-21)',
   async (t) => {
     const c = established(t)
     c.c.watch({ userTimeoutMs: 5 * SECOND }, c.now)

@@ -356,7 +356,7 @@ function unreachable(c: Script, code: number, seq: number): void {
 }
 
 t.test(
-  'T2: ICMP unreachable ends an open at once, if it quotes our SYN (RFC 1122 §4.2.3.9, RFC 5927 §4)',
+  'T2: ICMP unreachable ends an open at once, if it quotes our SYN (RFC 1122 §4.2.3.9, RFC 5927 §4, MUST-54)',
   (t) => {
     for (const [code, error] of [
       [1, 'EHOSTUNREACH'],
@@ -387,7 +387,7 @@ t.test('T7: "fragmentation needed" ends no open', (t) => {
 })
 
 t.test(
-  'T6: ICMP unreachable ends nothing that is established, and names a time-out (MUST-56, SHLD-25)',
+  'T6: ICMP unreachable ends nothing that is established, and names a time-out (MUST-56, SHLD-25, MUST-47)',
   (t) => {
     const c = established(t)
     c.write('abc')
@@ -405,7 +405,7 @@ t.test(
   },
 )
 
-t.test('T6 A16: ICMP unreachable changes nothing in ESTABLISHED (RFC 5461)', (t) => {
+t.test('T6: ICMP unreachable changes nothing in ESTABLISHED (RFC 5461)', (t) => {
   const c = established(t)
   c.write('abc')
   c.ignores()

@@ -178,7 +178,7 @@ t.test(
 )
 
 t.test(
-  'T3: options that are unknown, empty, too long, or cut off do no harm (MUST-5, MUST-6, MUST-7)',
+  'T3: options that are unknown, empty, too long, or cut off do no harm (MUST-5, MUST-6, MUST-7, MUST-4)',
   (t) => {
     const oddities: number[][] = [
     [254, 4, 0, 0], [2, 4, 5, 0xb4, 77, 3, 9], [0, 2, 4, 1], [2, 0, 0, 0], [2, 1, 0, 0], [2, 40, 5, 5],
@@ -198,7 +198,7 @@ t.test(
   },
 )
 
-t.test('T3: options of a SYN are ignored in later segments', (t) => {
+t.test('T3: options of a SYN are ignored in later segments (MUST-65)', (t) => {
   const c = established(t, { windowScale: 2, mss: 1000, wnd: 1000 })
   c.peerSends({
     seq: IRS + 1,
@@ -214,7 +214,7 @@ t.test('T3: options of a SYN are ignored in later segments', (t) => {
   t.end()
 })
 
-t.test('T2: PSH marks the last segment of a write (RFC 9293 §3.9.1.2)', (t) => {
+t.test('T2: PSH marks the last segment of a write (RFC 9293 §3.9.1.2, MUST-61, SHLD-27)', (t) => {
   const c = established(t, { mss: 1000 })
   c.write(octets(2500))
   t.strictSame(

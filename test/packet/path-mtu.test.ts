@@ -51,7 +51,7 @@ function lengths(c: Script): number[] {
 }
 
 t.test(
-  'T7 D14: "fragmentation needed" makes segments shorter and sends them again at once',
+  'T7: "fragmentation needed" makes segments shorter and sends them again at once (SHLD-6)',
   (t) => {
     for (const sack of [false, true]) {
       const c = eager(t, { sack })
@@ -73,7 +73,7 @@ t.test(
 )
 
 t.test(
-  'T7 D14: what quotes nothing in flight, or no shorter MTU, is not believed (RFC 5927 §7)',
+  'T7: what quotes nothing in flight, or no shorter MTU, is not believed (RFC 5927 §7)',
   (t) => {
     const c = eager(t)
     c.write(octets(1460))

@@ -36,7 +36,7 @@ function inEachState(t: Checks): Record<string, { c: Script; rcvNxt: number; snd
   }
 }
 
-t.test('S3: RST with exactly RCV.NXT resets, in each state (RFC 5961 §3.2)', (t) => {
+t.test('S3: RST with exactly RCV.NXT resets, in each state (RFC 5961 §3.2, MUST-12)', (t) => {
   for (const [name, { c, rcvNxt }] of Object.entries(inEachState(t))) {
     t.equal(c.state, name)
     c.peerSends({ seq: rcvNxt, flags: RST })
@@ -121,15 +121,18 @@ t.test(
   },
 )
 
-t.test('S3: RST with text, and RST with ACK, count by their sequence number alone', (t) => {
-  const c = established(t)
-  c.peerSends({ seq: IRS + 1, ack: ISS + 999_999, flags: RST | ACK, text: 'why' })
-  t.equal(c.c.error, 'ECONNRESET')
-  c.expectsNothing()
-  t.end()
-})
+t.test(
+  'S3: RST with text, and RST with ACK, count by their sequence number alone (SHLD-2)',
+  (t) => {
+    const c = established(t)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 999_999, flags: RST | ACK, text: 'why' })
+    t.equal(c.c.error, 'ECONNRESET')
+    c.expectsNothing()
+    t.end()
+  },
+)
 
-t.test('S3: RST at a zero window counts with exactly RCV.NXT only', (t) => {
+t.test('S3: RST at a zero window counts with exactly RCV.NXT only (MUST-66)', (t) => {
   const c = established(t, { receiveLimit: 1000 })
   c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'x'.repeat(1000) })
   c.ignores()

@@ -42,7 +42,7 @@ function completes(c: Script, answer: StackSegment, more: Partial<PeerSegment> =
 }
 
 t.test(
-  'T6 A18 A19: a flood of SYNs keeps no memory, and a client comes through it with all options',
+  'T6: a flood of SYNs keeps no memory, and a client comes through it with all options',
   (t) => {
     const c = flooded(t)
     t.equal(c.ignores().length, FLOOD, 'every SYN is answered')
@@ -119,7 +119,7 @@ t.test('T6: each MSS is rounded down, and none of a peer counts as 536', (t) => 
   t.end()
 })
 
-t.test('T6 A19: what is no cookie of ours, or too old a one, is answered by a reset', (t) => {
+t.test('T6: what is no cookie of ours, or too old a one, is answered by a reset', (t) => {
   const c = flooded(t)
   const answer = answerTo(c, { ts: [1, 0] })
   const wrong: readonly Partial<PeerSegment>[] = [
@@ -145,7 +145,7 @@ t.test('T6 A19: what is no cookie of ours, or too old a one, is answered by a re
   t.end()
 })
 
-t.test('T6 A19: without an overflow no ACK opens anything', (t) => {
+t.test('T6: without an overflow no ACK opens anything', (t) => {
   const c = flooded(t)
   const answer = answerTo(c, { ts: [1, 0] })
   const calm = new Script(t, { backlog: 8 }, c.now)
@@ -160,7 +160,7 @@ t.test('T6 A19: without an overflow no ACK opens anything', (t) => {
   t.end()
 })
 
-t.test('T6 A18: while nobody accepts, neither SYN nor ACK is answered', (t) => {
+t.test('T6: while nobody accepts, neither SYN nor ACK is answered', (t) => {
   const c = new Script(t, { backlog: 1 })
   const listener = c.listens()
   const first = answerTo(c, { srcPort: 1 })

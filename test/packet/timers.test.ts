@@ -30,7 +30,7 @@ function measured(c: Script, times = 12): number {
 }
 
 t.test(
-  'T4: text without ACK is sent again at RTO, 2 RTO, 4 RTO ..., 60 s at most (RFC 6298 §5)',
+  'T4: text without ACK is sent again at RTO, 2 RTO, 4 RTO ..., 60 s at most (RFC 6298 §5, MUST-19)',
   (t) => {
     const c = established(t)
     const at = measured(c)
@@ -91,24 +91,27 @@ t.test(
   },
 )
 
-t.test('T4: Karn: what was sent twice is not measured; a new ACK ends the back-off', (t) => {
-  const c = established(t)
-  measured(c)
-  const { srttMs } = c.c.sender.rtt
-  c.write('lost')
-  c.advance(c.c.sender.rtt.rtoMs + 50)
-  t.equal(c.ignores().length, 2)
-  const backedOff = c.c.sender.rtt.rtoMs
-  c.peerSends({ seq: IRS + 1, ack: ISS + 1 + 1204, flags: ACK })
-  t.equal(c.c.sender.rtt.srttMs, srttMs)
-  t.equal(c.c.sender.rtt.rtoMs * 2, backedOff)
-  const d = new Peer(t)
-  d.connects()
-  d.advance(1200)
-  d.peerSends({ seq: IRS, ack: ISS + 1, flags: SYN | ACK })
-  t.equal(d.c.sender.rtt.srttMs, -1, 'nor is a SYN that was sent twice')
-  t.end()
-})
+t.test(
+  'T4: Karn: what was sent twice is not measured; a new ACK ends the back-off (MUST-18)',
+  (t) => {
+    const c = established(t)
+    measured(c)
+    const { srttMs } = c.c.sender.rtt
+    c.write('lost')
+    c.advance(c.c.sender.rtt.rtoMs + 50)
+    t.equal(c.ignores().length, 2)
+    const backedOff = c.c.sender.rtt.rtoMs
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1 + 1204, flags: ACK })
+    t.equal(c.c.sender.rtt.srttMs, srttMs)
+    t.equal(c.c.sender.rtt.rtoMs * 2, backedOff)
+    const d = new Peer(t)
+    d.connects()
+    d.advance(1200)
+    d.peerSends({ seq: IRS, ack: ISS + 1, flags: SYN | ACK })
+    t.equal(d.c.sender.rtt.srttMs, -1, 'nor is a SYN that was sent twice')
+    t.end()
+  },
+)
 
 t.test(
   'T4: the timer is restarted by an ACK of part, and stopped by one of all (RFC 6298 §5.2, 5.3)',
@@ -146,7 +149,7 @@ t.test(
 )
 
 t.test(
-  'T2: a zero window is probed, ever more rarely, for as long as the peer answers (MUST-36, SHLD-29, SHLD-30)',
+  'T2: a zero window is probed, ever more rarely, for as long as the peer answers (MUST-36, SHLD-29, SHLD-30, MUST-35, MUST-37)',
   (t) => {
     const c = established(t, { wnd: 0 })
     c.write(octets(5000))
@@ -210,7 +213,7 @@ t.test('T2: a FIN at a zero window is probed, too', (t) => {
 })
 
 t.test(
-  'T2: an ACK is delayed by less than 500 ms; every second full segment is acknowledged at once (MUST-58, SHLD-18)',
+  'T2: an ACK is delayed by less than 500 ms; every second full segment is acknowledged at once (MUST-58, SHLD-18, MUST-40, SHLD-19)',
   (t) => {
     for (const timestamps of [false, true]) {
       const c = established(t, { timestamps, receiveLimit: 1 << 20, mss: 1460 })
@@ -273,7 +276,7 @@ t.test('S3: a reset does not cut TIME-WAIT short (RFC 1337)', (t) => {
 })
 
 t.test(
-  'T2: a new SYN ends TIME-WAIT, in or beyond the old window, by sequence number or timestamp (RFC 6191)',
+  'T2: a new SYN ends TIME-WAIT, in or beyond the old window, by sequence number or timestamp (RFC 6191, SHLD-4)',
   (t) => {
     for (const ahead of [3, 1000, 1_000_000]) {
       const c = timeWait(t)

@@ -430,3 +430,22 @@ t.test('T9: require gives an object as that of node:net', (t) => {
   t.equal(required.more, 1)
   t.end()
 })
+
+t.test('T9: the type of service is kept for connections to come, and checked', async (t) => {
+  const { net, server, port } = await listening((socket) => socket.resume())
+  const socket = new net.Socket()
+  const dscp = () => (socket as unknown as { connection: { dscp: number } }).connection.dscp
+  socket.setTypeOfService(0xb9)
+  t.equal(socket.getTypeOfService(), 0xb8, 'the ECN field is not for applications')
+  socket.connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  t.equal(dscp(), 46)
+  socket.setTypeOfService(0)
+  t.equal(dscp(), 0)
+  t.throws(() => socket.setTypeOfService(256), { code: 'ERR_OUT_OF_RANGE' })
+  t.throws(() => socket.setTypeOfService('low' as unknown as number), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+  socket.destroy()
+  server.close()
+})
