@@ -28,7 +28,7 @@ import { type IpAddress, UNSPECIFIED } from './wire/ip-address.js'
 import { IpProtocol, type Ipv4Address, isMulticast } from './wire/ipv4.js'
 import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 
-export const DEFAULT_RECEIVE_LIMIT = 1024 * 1024
+export const DEFAULT_RECEIVE_LIMIT = 3 * 1024 * 1024
 export const DEFAULT_SEND_LIMIT = 2 * 1024 * 1024
 export const DEFAULT_MAX_CONNECTIONS = 200_000
 /** Octets of text of a super-frame at most: the length of an IPv4 datagram less the largest headers. */

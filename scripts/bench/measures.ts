@@ -40,6 +40,7 @@ const OURS: readonly Contender[] = ['offload', 'plain']
 const CONTENDERS: readonly Contender[] = ['kernel', 'offload', 'kernel-plain', 'plain']
 const GIGABITS = 8 / 1e9
 const CLIENTS = 64
+const LOSS_PERCENT = 1
 
 /** One round of all contenders: the numbers of each. */
 type Round = ReadonlyMap<Contender, readonly number[]>
@@ -244,6 +245,26 @@ const SNOOP: Measure = {
   },
 }
 
+/** The same transfer while one frame in a hundred is lost on the bridge, each way. */
+function withLoss(name: string, direction: 'up' | 'down'): Measure {
+  const clean = byLoad([{ name, unit: 'Gbit/s', scale: GIGABITS }], (address, pace) => [
+    direction,
+    address,
+    pace.seconds,
+  ])
+  return {
+    names: clean.names,
+    async run(world, pace) {
+      world.setLoss(LOSS_PERCENT)
+      try {
+        return await clean.run(world, pace)
+      } finally {
+        world.setLoss(0)
+      }
+    },
+  }
+}
+
 /** What the device and the bridge allow at most, beside what the kernel's own upload makes of the same bridge. */
 const WRITE_LIMIT: Measure = {
   names: ['write-limit'],
@@ -291,6 +312,8 @@ export const MEASURES: readonly Measure[] = [
     CLIENTS,
     pace.seconds,
   ]),
+  withLoss('loss-up', 'up'),
+  withLoss('loss-down', 'down'),
   WRITE_LIMIT,
   SNOOP,
   idle('idle-bytes-10k', 10_000),

@@ -114,6 +114,31 @@ export class World {
     return this.#ours('snoop', 1, contender)
   }
 
+  /**
+   * Lets `percent` of the frames to and from the first client vanish on the bridge from now on; 0: none. Throws
+   * ERR_BENCH_NO_NFT where there is no nft to do it.
+   */
+  setLoss(percent: number): void {
+    const port = this.#lab.record.clients[0]?.port ?? ''
+    const rules = ['iifname', 'oifname'].map(
+      (way) => `add rule bridge bench loss ${way} ${port} numgen random mod 100 < ${percent} drop`,
+    )
+    const hook = 'add chain bridge bench loss { type filter hook forward priority 0; }'
+    const table = ['add table bridge bench', 'delete table bridge bench']
+    const script = percent > 0 ? [...table, 'add table bridge bench', hook, ...rules] : table
+    try {
+      this.#lab.space.runScriptIn(
+        this.#lab.record.switchNamespace,
+        `nft -f - <<'END'\n${script.join('\n')}\nEND`,
+      )
+    } catch (error) {
+      throw new StackError(
+        'ERR_BENCH_NO_NFT',
+        `frames cannot be dropped on the bridge (${(error as Error).message}): install nftables`,
+      )
+    }
+  }
+
   /** Octets a second that a C loop on our TAP brings to the kernel's sink. */
   async writeLimit(offload: boolean, seconds: number): Promise<number> {
     const { tap, mac } = this.#lab.record.nodes[0] ?? { tap: '', mac: '' }

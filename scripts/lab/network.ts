@@ -8,7 +8,7 @@ import type { LabClient, LabRecord } from './lab-file.js'
 import type { Space } from './space.js'
 
 /** Frames that a TAP's queue holds. The kernel's 1000 lose frames under load, and each loss is a gap in a shadow. */
-const TAP_QUEUE = 10_000
+const TAP_QUEUE = 32_768
 
 /** What was counted on the wire of one client, to and from the virtual address. */
 export interface WireCounts {

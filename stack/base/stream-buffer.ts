@@ -61,6 +61,17 @@ export class StreamBuffer {
     return this.#ring.length
   }
 
+  /** The memory that octets are kept in. It is another one when the buffer has grown. */
+  get memory(): Uint8Array {
+    return this.#ring
+  }
+
+  /** Where in `memory` the `length` octets from `offset` on lie, or -1 when they do not lie in one piece. They must be present. */
+  placeOf(offset: number, length: number): number {
+    const index = (offset - this.#base) & this.#mask
+    return index + length <= this.#ring.length ? index : -1
+  }
+
   /** Starts an empty buffer at `offset`, forgetting all that was kept. */
   restart(offset: number): void {
     this.start = offset

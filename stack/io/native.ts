@@ -56,7 +56,16 @@ export interface TapParts {
 }
 
 /** Words of metadata of a slot, int32. */
-export const Meta = { START: 0, END: 1, CHECKSUM: 2, GSO: 3, LEASED: 4, WORDS: 8 } as const
+export const Meta = {
+  START: 0,
+  END: 1,
+  CHECKSUM: 2,
+  GSO: 3,
+  LEASED: 4,
+  TEXT_FROM: 5,
+  TEXT_LENGTH: 6,
+  WORDS: 8,
+} as const
 
 /** Counters of a device, float64. */
 export const TapStat = {
@@ -133,7 +142,7 @@ export const PeerFlag = { USED: 1, HEARD: 2, SILENT: 4, STUCK: 8, EXPIRED: 16 } 
 
 export interface Native {
   tapOpen(config: TapConfig, onBatch: (count: number) => void): TapParts
-  tapWrite(handle: TapHandle, count: number): number
+  tapWrite(handle: TapHandle, count: number, texts: readonly (Uint8Array | null)[]): number
   tapSetLease(handle: TapHandle, lease: HeartbeatHandle | null): void
   tapPersist(handle: TapHandle, on: boolean): void
   tapRef(handle: TapHandle, on: boolean): void

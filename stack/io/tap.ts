@@ -94,6 +94,8 @@ export class Tap implements LinkEndpoint {
   readonly #stats: Float64Array
   readonly #onLost: (error: TapError) => void
   readonly #initialDrops: number
+  // The texts of queued frames that are not in the arena.
+  readonly #texts: (Uint8Array | null)[] = []
   #sink: FrameSink | null = null
   #queued = 0
   #closed = false
@@ -114,7 +116,10 @@ export class Tap implements LinkEndpoint {
       config.offload === 1 ? { checksum: true, tso: true, uso: this.#parts.uso === 1 } : NO_OFFLOAD
     for (let i = 0; i < config.slots; i++) {
       this.#rx.push(new Frame(ring, i * rxSlotSize, rxSlotSize))
-      this.#tx.push(new Frame(arena, i * txSlotSize, txSlotSize))
+      const slot = new Frame(arena, i * txSlotSize, txSlotSize)
+      slot.gathers = config.offload === 1
+      this.#tx.push(slot)
+      this.#texts.push(null)
     }
     this.#rxMeta = new Int32Array(this.#parts.rxMeta)
     this.#txMeta = new Int32Array(this.#parts.txMeta)
@@ -171,6 +176,9 @@ export class Tap implements LinkEndpoint {
     this.#txMeta[meta + Meta.CHECKSUM] = slot.checksum
     this.#txMeta[meta + Meta.GSO] = slot.gsoSize
     this.#txMeta[meta + Meta.LEASED] = slot.leased ? 1 : 0
+    this.#txMeta[meta + Meta.TEXT_FROM] = slot.textFrom
+    this.#txMeta[meta + Meta.TEXT_LENGTH] = slot.text === null ? 0 : slot.textLength
+    this.#texts[this.#queued] = slot.text
     this.#queued++
     return true
   }
@@ -179,7 +187,8 @@ export class Tap implements LinkEndpoint {
     const count = this.#queued
     if (count === 0) return
     this.#queued = 0
-    if (!this.#closed) native().tapWrite(this.#parts.handle, count)
+    if (!this.#closed) native().tapWrite(this.#parts.handle, count, this.#texts)
+    for (let i = 0; i < count; i++) this.#texts[i] = null
   }
 
   /** Leased frames leave only while `heartbeat`'s lease holds; null: they leave always. A closed one holds no lease. */
@@ -308,7 +317,7 @@ function toConfig(options: TapOptions): TapConfig {
     vnetHeaderSize: offload || options.vnetHdr === true ? 12 : 0,
     persist: options.persist === true ? 1 : 0,
     offload: offload ? 1 : 0,
-    txQueueLength: options.txQueueLen ?? 10_000,
+    txQueueLength: options.txQueueLen ?? 32_768,
     mtu: options.mtu ?? 0,
     up: options.up === false ? 0 : 1,
   }

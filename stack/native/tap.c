@@ -23,10 +23,10 @@
 enum { MAX_BATCHES = 16 };
 
 /*
- * Octets after which a batch ends. The next one fills the same slots again while the processor's caches still hold them: a
- * copy from there takes half the time, and the sender hears an acknowledgement before its window is used up.
+ * Octets after which a batch ends. The next one fills the same slots again while the processor's caches still hold them, and the
+ * sender hears an acknowledgement before its window is used up; but each acknowledgement costs as much as reading a super-frame.
  */
-enum { BATCH_OCTETS = 64 * 1024 };
+enum { BATCH_OCTETS = 256 * 1024 };
 
 /* Puts the IP header of a received frame on a multiple of four octets. */
 enum { RX_ALIGN = 2 };
@@ -35,7 +35,7 @@ enum { RX_ALIGN = 2 };
 enum { OFFLOAD_USO = 0x20 | 0x40 };
 
 /* Words of metadata per slot; stack/io/native.ts has the same list. */
-enum { META_START, META_END, META_CHECKSUM, META_GSO, META_LEASED, META_WORDS = 8 };
+enum { META_START, META_END, META_CHECKSUM, META_GSO, META_LEASED, META_TEXT_FROM, META_TEXT_LENGTH, META_WORDS = 8 };
 
 /* Counters, as doubles; stack/io/native.ts has the same list. */
 enum {
@@ -194,7 +194,18 @@ static void count_failure(tap_t *tap, int error) {
   }
 }
 
-static bool write_frame(tap_t *tap, int slot) {
+/* The text of a frame that lies in an array of the caller's. NULL: there is none, or it is shorter than it should be. */
+static uint8_t *text_of(napi_env env, napi_value texts, int slot, size_t from, size_t length) {
+  napi_value text;
+  napi_typedarray_type type;
+  size_t size = 0;
+  void *data = NULL;
+  if (napi_get_element(env, texts, (uint32_t)slot, &text) != napi_ok) return NULL;
+  if (napi_get_typedarray_info(env, text, &type, &size, &data, NULL, NULL) != napi_ok) return NULL;
+  return type == napi_uint8_array && from + length <= size ? (uint8_t *)data + from : NULL;
+}
+
+static bool write_frame(tap_t *tap, int slot, napi_value texts) {
   const int32_t *meta = tap->tx_meta + (size_t)slot * META_WORDS;
   int32_t start = meta[META_START], end = meta[META_END];
   if (start < 0 || end > tap->tx_slot_size || end - start < 14) {
@@ -210,13 +221,25 @@ static bool write_frame(tap_t *tap, int slot) {
     tap->stats[TX_DROP_INVALID]++;
     return false;
   }
-  struct iovec parts[2] = {{&header, (size_t)tap->header_size}, {frame, length}};
+  struct iovec parts[3] = {{&header, (size_t)tap->header_size}, {frame, length}};
+  int count = 2;
+  if (meta[META_TEXT_LENGTH] > 0) {
+    size_t text = (size_t)meta[META_TEXT_LENGTH], from = (size_t)meta[META_TEXT_FROM];
+    parts[2].iov_base = text < length ? text_of(tap->env, texts, slot, from, text) : NULL;
+    if (parts[2].iov_base == NULL) {
+      tap->stats[TX_DROP_INVALID]++;
+      return false;
+    }
+    parts[1].iov_len = length - text;
+    parts[2].iov_len = text;
+    count = 3;
+  }
   for (;;) {
     if (meta[META_LEASED] != 0 && tap->lease_ref != NULL && !heartbeat_lease_held(tap->lease)) {
       tap->stats[TX_DROP_LEASE]++;
       return false;
     }
-    if (writev(tap->fd, parts, 2) >= 0) break;
+    if (writev(tap->fd, parts, count) >= 0) break;
     if (errno == EINTR) continue;
     count_failure(tap, errno);
     return false;
@@ -241,15 +264,18 @@ static tap_t *arguments(napi_env env, napi_callback_info info, size_t extra, nap
   return tap->fd < 0 ? NULL : tap;
 }
 
-/* tapWrite(handle, count): writes the first `count` slots of the arena; returns how many the kernel took. */
+/*
+ * tapWrite(handle, count, texts): writes the first `count` slots of the arena; the text of a slot may lie in its element of
+ * `texts`. Returns how many the kernel took.
+ */
 static napi_value tap_write(napi_env env, napi_callback_info info) {
-  napi_value argument, result = NULL;
+  napi_value values[2], result = NULL;
   int32_t count = 0, written = 0;
-  tap_t *tap = arguments(env, info, 1, &argument);
+  tap_t *tap = arguments(env, info, 2, values);
   if (tap != NULL) {
-    napi_get_value_int32(env, argument, &count);
+    napi_get_value_int32(env, values[0], &count);
     if (count > tap->tx_slots) count = tap->tx_slots;
-    for (int32_t slot = 0; slot < count; slot++) written += write_frame(tap, slot);
+    for (int32_t slot = 0; slot < count; slot++) written += write_frame(tap, slot, values[1]);
   }
   napi_create_int32(env, written, &result);
   return result;

@@ -9,7 +9,7 @@
  */
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
-import { type Frame, HEADROOM } from '../wire/frame.js'
+import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
 import { ChallengeBudget } from './challenge.js'
@@ -222,10 +222,7 @@ export class Connection extends ConnectionSlots {
       const plan = sender.plan
       if (plan.length > sender.mss) frame.gsoSize = sender.mss
       // A FIN alone may stand behind text that nobody here has: the application regenerates it.
-      if (plan.length > 0) {
-        this.buffers.sent.copyTo(plan.offset, plan.length, frame.bytes, HEADROOM)
-      }
-      frame.end = HEADROOM + plan.length
+      this.output.fill(frame, plan.offset, plan.length)
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
       if (tcb.ecnOk) sender.markEcn(tcb, seg)

@@ -1,12 +1,13 @@
 // hot path: no allocation per frame
 /**
- * Output: where the next octet goes that the application writes.
+ * Output: where the next octet goes that the application writes, and where a segment's text comes from.
  *
  * As a rule that is the end of what waits to be sent. Behind a take-over the application starts from an earlier point and
  * regenerates: octets that the peer may already have are compared with what was overheard and not sent twice (P22), octets
  * that nobody here overheard fill their hole, and from the end on all is new.
  */
 import type { StreamBuffer } from '../base/stream-buffer.js'
+import { type Frame, HEADROOM } from '../wire/frame.js'
 
 export class Output {
   /** Stream offset of the application's next octet. */
@@ -48,6 +49,21 @@ export class Output {
       from += length
     }
     return from - first
+  }
+
+  /**
+   * Makes [offset, offset + length) of the stream the text of the empty `frame`, which has its headroom. Of a super-frame a device
+   * that gathers takes it from the send buffer itself; else it is copied.
+   */
+  fill(frame: Frame, offset: number, length: number): void {
+    const sent = this.#sent
+    const place = frame.gathers && frame.gsoSize > 0 ? sent.placeOf(offset, length) : -1
+    if (place >= 0) {
+      frame.refer(sent.memory, place, length)
+      return
+    }
+    if (length > 0) sent.copyTo(offset, length, frame.bytes, HEADROOM)
+    frame.end = HEADROOM + length
   }
 
   /** Counts `length` octets as produced that the stack has, or the peer has acknowledged. */

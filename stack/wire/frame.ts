@@ -40,6 +40,12 @@ export class Frame {
    * guard for whatever comes from an assigned address, read by the driver and the device (hazard: a paused owner wakes).
    */
   leased = false
+  /** True for a device's frame whose text may stay where it is until the device takes it: see `refer`. */
+  gathers = false
+  /** The memory that the last octets of the frame are in, when they are not in `bytes`; null: they are. */
+  text: Uint8Array | null = null
+  textFrom = 0
+  textLength = 0
 
   /** A frame of so many octets in memory of its own; or one over `memory[offset, offset + size)`, such as a device's ring. */
   constructor(memory: number | ArrayBuffer = HEADROOM + MAX_FRAME_SIZE, offset = 0, size?: number) {
@@ -59,6 +65,18 @@ export class Frame {
     this.checksum = ChecksumState.NONE
     this.gsoSize = 0
     this.leased = false
+    this.text = null
+  }
+
+  /**
+   * Makes `memory[from, from + length)` the text of this empty frame, without a copy: it must stay as it is until the device has
+   * taken the frame. For frames with `gathers` only, and where nobody reads the text: whose checksum the device completes.
+   */
+  refer(memory: Uint8Array, from: number, length: number): void {
+    this.text = memory
+    this.textFrom = from
+    this.textLength = length
+    this.end = this.start + length
   }
 
   /** Copies `other`'s octets and meaning into this frame, at this frame's headroom. */
@@ -66,6 +84,11 @@ export class Frame {
     this.start = HEADROOM
     this.end = HEADROOM + (other.end - other.start)
     this.bytes.set(other.bytes.subarray(other.start, other.end), HEADROOM)
+    this.text = null
+    if (other.text !== null) {
+      const text = other.text.subarray(other.textFrom, other.textFrom + other.textLength)
+      this.bytes.set(text, this.end - other.textLength)
+    }
     this.checksum = other.checksum
     this.gsoSize = other.gsoSize
     this.leased = other.leased

@@ -87,7 +87,7 @@ t.test(
       t.match(bridge, /ageing_time 0 /)
       t.match(bridge, /mcast_snooping 0 /)
       const taps = lab.space.runScript(`ip -n ${record.switchNamespace} link show`)
-      t.equal(taps.match(/tap.* qlen 10000/g)?.length, 2)
+      t.equal(taps.match(/tap.* qlen 32768/g)?.length, 2)
       const addresses = lab.space.runScript(
         `ip -n ${record.switchNamespace} address show scope link`,
       )

@@ -44,7 +44,7 @@ t.test('open and close leave nothing; a persistent device stays until told', asy
   const tap = new Tap()
   t.ok(exists(tap.name), 'the kernel named it')
   t.equal(tap.mtu, 1500)
-  t.equal(tap.queueLength, 10_000)
+  t.equal(tap.queueLength, 32_768)
   t.not(tap.mac, tap.kernelMac)
   t.equal(tap.mac, derivedMac(tap.kernelMac))
   t.equal(Math.floor(tap.mac / 2 ** 40) & 3, 2, 'unicast and locally administered')
@@ -265,6 +265,30 @@ t.test(
       20_000,
     )
     for (const f of plain) t.equal(tcpSum(f), 0xffff, 'the checksum of each segment is right')
+    // The same super-frame with its text left where it lies.
+    const gathered = superFrame(a.txFrame(), 20_000, 1448)
+    t.ok(gathered.gathers)
+    const text = gathered.bytes.slice(gathered.end - 20_001, gathered.end)
+    gathered.bytes.fill(0, gathered.end - 20_000, gathered.end)
+    gathered.text = text
+    gathered.textFrom = 1
+    gathered.textLength = 20_000
+    a.transmit(gathered)
+    a.flush()
+    t.ok(await until(() => plain.length === 28), `${plain.length} segments`)
+    for (let i = 0; i < 14; i++) {
+      const [first, second] = [plain[i] as Buffer, plain[i + 14] as Buffer]
+      t.ok(first.subarray(54).equals(second.subarray(54)), 'the same text')
+      t.equal(tcpSum(second), 0xffff)
+    }
+    const short = superFrame(a.txFrame(), 20_000, 1448)
+    short.text = text
+    short.textFrom = 2
+    short.textLength = 20_000
+    a.transmit(short)
+    a.flush()
+    t.match(a.stats(), { txDrops: { invalid: 1 } }, 'text that is not all there')
+    plain.length = 14
     a.transmit(superFrame(a.txFrame(), 100, 0))
     a.flush()
     t.ok(await until(() => plain.length === 15))
@@ -274,7 +298,7 @@ t.test(
     numbered(wrong, 1, 60).checksum = ChecksumState.PARTIAL
     a.transmit(wrong)
     a.flush()
-    t.match(a.stats(), { txDrops: { invalid: 1 } }, 'no transport header, no offload')
+    t.match(a.stats(), { txDrops: { invalid: 2 } }, 'no transport header, no offload')
     b.transmit(superFrame(b.txFrame(), 100, 0))
     b.flush()
     t.match(b.stats(), { txDrops: { invalid: 1 } }, 'no offload without the header')

@@ -194,3 +194,25 @@ t.test(
     t.ok(buffer.size <= 8192, `${buffer.size} octets of memory`)
   },
 )
+
+t.test('T8: what lies in one piece can be read where it is', async (t) => {
+  const buffer = new StreamBuffer(4096)
+  const octets = Uint8Array.from({ length: 4096 }, (_, i) => i)
+  buffer.restart(1000)
+  buffer.put(1000, octets, 0, 2000)
+  const place = buffer.placeOf(1100, 500)
+  const same = (from: number, to: number, expected: Uint8Array) =>
+    Buffer.compare(buffer.memory.subarray(from, to), expected) === 0
+  t.ok(same(place, place + 500, octets.subarray(100, 600)))
+  buffer.trim(2500)
+  buffer.put(3000, octets, 2000, 3500)
+  let pieces = 0
+  for (let at = 2500; at < 4500; at += 100) {
+    const where = buffer.placeOf(at, 100)
+    if (where < 0) continue
+    pieces++
+    const expected = octets.subarray(at - 1000, at - 900)
+    t.ok(same(where, where + 100, expected), `${at}`)
+  }
+  t.equal(pieces, 19, 'all but the piece across the end of the ring')
+})

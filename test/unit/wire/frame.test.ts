@@ -24,3 +24,19 @@ t.test('bytes and view are the same memory', async (t) => {
   frame.view.setUint16(10, 0x1234)
   t.same([frame.bytes[10], frame.bytes[11]], [0x12, 0x34])
 })
+
+t.test('T8: a frame may leave its text where it lies; a copy has it all', async (t) => {
+  const memory = new Uint8Array(200).map((_, i) => i)
+  const frame = new Frame(400)
+  frame.reset()
+  frame.refer(memory, 7, 100)
+  t.equal(frame.length, 100)
+  frame.start -= 2
+  frame.bytes.set([250, 251], frame.start)
+  const copy = new Frame(400)
+  copy.copyFrom(frame)
+  t.equal(copy.text, null)
+  t.same(copy.bytes.slice(copy.start, copy.end), [250, 251, ...memory.slice(7, 107)])
+  frame.reset()
+  t.equal(frame.text, null)
+})
