@@ -202,8 +202,7 @@ export class Sender {
       if (recovery.nextLost(tcb, buffers, maxLength, edge, plan)) return true
     }
     if (this.#tailDue && this.#nextTail(tcb, buffers, one, now)) return true
-    if (this.#nextNew(tcb, buffers, maxLength, now, false)) return true
-    return tcb.flightSize > 0 && recovery.nextRescue(tcb, buffers, one, plan)
+    return this.#nextNew(tcb, buffers, maxLength, now, false)
   }
 
   // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.

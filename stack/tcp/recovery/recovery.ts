@@ -64,8 +64,6 @@ export class Recovery {
   #recoveryPoint = -1
   // The next retransmission leaves whatever the congestion window says (RFC 6675 §5 step 4.3).
   #force = false
-  // RFC 6675 §4 NextSeg() (4): the rescue retransmission of this recovery has left.
-  #rescued = false
   // What was in flight at the last reduction: its marks ask for no other (RFC 3168 §6.1.2).
   #reducedTo = -1
   // TLP.end_seq and TLP.is_retrans (RFC 8985 §7.1); -1 when no tail loss probe is in flight.
@@ -316,7 +314,6 @@ export class Recovery {
     this.#probeEnd = -1
     this.#recoveryPoint = tcb.sndNxtOffset
     this.#force = true
-    this.#rescued = false
     this.#prr.start(tcb.flightSize)
     this.#spurious.begin()
     this.congestion.handleLoss(tcb.flightSize, now)
@@ -370,21 +367,6 @@ export class Recovery {
       tcb.sndUnaOffset + tcb.sndWnd - offset,
     )
     return Math.max(room - (room % this.#mss), this.#mss)
-  }
-
-  /**
-   * RFC 6675 §4 NextSeg() (4): once in a recovery, when nothing else can be sent, the end of what is in flight and not
-   * reported leaves again, as a loss there would be found by the timer only.
-   */
-  nextRescue(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
-    if (this.mode !== SenderMode.RECOVERY || this.#rescued || !tcb.sackOk) return false
-    const { cwnd, ssthresh } = this.congestion
-    if (this.pipe(tcb) + this.#mss > Math.min(cwnd, ssthresh)) return false
-    if (this.ranges.firstLost(this.scoreboard) >= 0) return false
-    this.#rescued = true
-    const end = this.scoreboard.lastHoleEnd(tcb.sndNxtOffset)
-    if (this.ranges.has(this.ranges.indexOf(end - 1), Mark.RESENT)) return false
-    return this.planTail(tcb, buffers, maxLength, plan)
   }
 
   /** Plans the last octets in flight that are not reported. */
