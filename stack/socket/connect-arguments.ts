@@ -53,6 +53,8 @@ export interface ListenOptions {
   readonly port?: number | string | null | undefined
   readonly host?: string | undefined
   readonly backlog?: number | undefined
+  /** With host `::`: connections of IPv6 only. */
+  readonly ipv6Only?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   /** The path of a Unix socket, or the number of an open file: the kernel's. */
   readonly path?: string | undefined

@@ -195,7 +195,10 @@ export class Dial {
     const port = this.#port
     const { localAddress, blockList } = this.#options
     const localPort = this.#options.localPort || 0
-    const local = localAddress ? resolveOwn(host, localAddress) : null
+    const remote = resolveHost(host, address)
+    const local = localAddress
+      ? resolveOwn(host, localAddress)
+      : ((remote === undefined ? null : host.names?.ownFor?.(remote)) ?? null)
     if (local === undefined) return bindError('EADDRNOTAVAIL', String(localAddress), localPort)
     if (localPort !== 0 && host.isPortTaken?.(localPort) === true) {
       return bindError('EADDRINUSE', localAddress || '0.0.0.0', localPort)
@@ -203,7 +206,6 @@ export class Dial {
     if (isBlocked(blockList, address, family)) return ipBlocked(address)
     this.#dialer.emit('connectionAttempt', address, port, family)
     if (!this.#dialer.connecting) return null
-    const remote = resolveHost(host, address)
     try {
       if (remote === undefined) throw new StackError('ENETUNREACH', 'no such address here')
       this.#dialer.take(

@@ -27,6 +27,8 @@ export abstract class Endpoint extends DuplexOrigin {
   _handle: unknown = null
   /** Milliseconds as given to `setTimeout`. */
   timeout: number | undefined = undefined
+  /** For servers: addresses of IPv4 are shown as mapped into IPv6, as the server listens by IPv6. */
+  mapsAddresses = false
   protected readonly host: () => StackHost
   protected connection: Connection | null = null
   #refed = true
@@ -95,7 +97,7 @@ export abstract class Endpoint extends DuplexOrigin {
   }
 
   #present(address: number, port: number): SocketAddress {
-    const shown = presentAddress(this.host(), address as never)
+    const shown = mapAddress(presentAddress(this.host(), address as never), this.mapsAddresses)
     return { address: shown, family: familyOf(shown), port }
   }
 
@@ -172,6 +174,11 @@ export abstract class Endpoint extends DuplexOrigin {
 // Taken out of the stack while alive: another node owns it, and its buffers are no longer ours to change.
 export function isMoved(connection: Connection): boolean {
   return connection.released && !connection.closed && connection.state !== TcpState.TIME_WAIT
+}
+
+/** `address` as a socket of IPv6 has it, when `mapped`. */
+export function mapAddress(address: string, mapped: boolean): string {
+  return mapped && !isIPv6(address) ? `::ffff:${address}` : address
 }
 
 export function familyOf(address: string): AddressFamily {

@@ -2,7 +2,6 @@
  * Errors with the codes, fields and words of Node's net, so that programs which look at them work unchanged. Where Node has
  * no such case, an error is a StackError and says what to do.
  */
-import { isIPv6 } from 'node:net'
 import { getSystemErrorMap } from 'node:util'
 import { StackError } from '../base/errors.js'
 
@@ -154,5 +153,5 @@ export function coded(error: Error, code: string): SocketError {
 }
 
 function hostPort(address: string, port: number): string {
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+  return `${address}:${port}`
 }

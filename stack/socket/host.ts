@@ -34,8 +34,21 @@ export interface AddressNames {
   resolve(host: string): IpAddress | undefined
   /** The own address that is meant by `host` when a connection is to leave from it; by default the same as `resolve`. */
   resolveOwn?(host: string): IpAddress | undefined
+  /** The own address that a connection to `remote` leaves from, when the application names none; null: the stack's choice. */
+  ownFor?(remote: IpAddress): IpAddress | null
+  /** Where a server listens that is told to listen on `host`. Undefined: as `resolve` says. */
+  listenAt?(host: string, ipv6Only: boolean): ListenAddress | undefined
   /** How the application sees `address`. */
   present(address: IpAddress): string
+}
+
+/** Where a server listens. */
+export interface ListenAddress {
+  readonly address: IpAddress
+  /** How the application sees it. */
+  readonly shown: string
+  /** Connections over IPv4 have addresses that are mapped into IPv6 (RFC 4291 §2.5.5.2), as the socket is one of IPv6. */
+  readonly mapped: boolean
 }
 
 /** One stack with an event loop. */
@@ -59,6 +72,19 @@ export function resolveHost(host: StackHost, name: string): IpAddress | undefine
   if (own !== undefined) return own
   if (name === '' || name === '::') return UNSPECIFIED
   return isIP(name) === 4 ? parseIpAddress(name) : undefined
+}
+
+/** Where a server listens that is told to listen on `name`. Undefined: it is no address here. */
+export function resolveListen(
+  host: StackHost,
+  name: string,
+  ipv6Only: boolean,
+): ListenAddress | undefined {
+  const named = host.names?.listenAt?.(name, ipv6Only)
+  if (named !== undefined) return named
+  const address = resolveHost(host, name)
+  if (address === undefined) return undefined
+  return { address, shown: presentAddress(host, address), mapped: false }
 }
 
 /** The own address that is meant by `name` as the local end of a connection. Undefined: it is none. */

@@ -10,9 +10,9 @@ import { DEFAULT_BACKLOG, type TcpListener } from '../tcp/listener.js'
 import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 import { checkSignal, checkType, invalidArgument, validPort } from './argument-errors.js'
 import { type ListenOptions, listenArguments } from './connect-arguments.js'
-import { type AddressFamily, familyOf, type SocketAddress } from './endpoint.js'
+import { type AddressFamily, familyOf, mapAddress, type SocketAddress } from './endpoint.js'
 import { listenError, lookupError, serverAlreadyListening, serverNotRunning } from './errors.js'
-import { presentAddress, resolveHost, type StackHost } from './host.js'
+import { type ListenAddress, presentAddress, resolveListen, type StackHost } from './host.js'
 import { listenInKernel } from './kernel.js'
 import type { OnRead } from './on-read.js'
 import { EmitterOrigin } from './origin.js'
@@ -65,6 +65,7 @@ export class Server extends EmitterOrigin {
   readonly #makeSocket: SocketMaker
   readonly #options: ServerOptions
   #listener: TcpListener | null = null
+  #at: ListenAddress | null = null
   #kernel: KernelServer | null = null
   #connections = 0
   #refed = true
@@ -135,9 +136,9 @@ export class Server extends EmitterOrigin {
   #bind(options: ListenOptions, port: number): Error | null {
     const host = this.#host()
     const name = options.host ?? ''
-    const address = resolveHost(host, name)
-    if (address === undefined) return lookupError(name)
-    const shown = presentAddress(host, address)
+    this.#at = resolveListen(host, name, options.ipv6Only === true) ?? null
+    if (this.#at === null) return lookupError(name)
+    const { address, shown } = this.#at
     if (address !== UNSPECIFIED && !host.stack.nics.some((nic) => nic.addressOf(address))) {
       return listenError('EADDRNOTAVAIL', shown, port)
     }
@@ -185,6 +186,7 @@ export class Server extends EmitterOrigin {
     const socket = this.#makeSocket(this.#socketOptions(), connection)
     this.#connections++
     socket.server = this
+    socket.mapsAddresses = this.#at?.mapped === true
     socket.onReleased = () => {
       this.#connections--
       this.#settle()
@@ -218,8 +220,10 @@ export class Server extends EmitterOrigin {
 
   #describe(connection: Connection): DropArgument {
     const host = this.#host()
-    const localAddress = presentAddress(host, connection.localAddress as IpAddress)
-    const remoteAddress = presentAddress(host, connection.remoteAddress as IpAddress)
+    const mapped = this.#at?.mapped === true
+    const show = (address: number) => mapAddress(presentAddress(host, address as IpAddress), mapped)
+    const localAddress = show(connection.localAddress)
+    const remoteAddress = show(connection.remoteAddress)
     return {
       localAddress,
       localPort: connection.localPort,
@@ -263,7 +267,7 @@ export class Server extends EmitterOrigin {
     if (this.#kernel !== null) return this.#kernel.address() as SocketAddress | null
     const listener = this.#listener
     if (listener === null) return null
-    const address = presentAddress(this.#host(), listener.address as IpAddress)
+    const address = this.#at?.shown ?? presentAddress(this.#host(), listener.address as IpAddress)
     return { address, family: familyOf(address), port: listener.port }
   }
 

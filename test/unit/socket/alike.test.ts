@@ -2,13 +2,15 @@
  * T9: programs that look closely see the same on this stack as on node:net: events and their order, errors, states.
  */
 
+import type kernel from 'node:net'
 import type { Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { both, closing, type Log, type Scenario, serve, spy } from './alike.js'
 
-function alike(name: string, scenario: Scenario): void {
-  t.test(`T9: as node:net: ${name}`, async (t) => {
+function alike(name: string, scenario: Scenario, skip: string | false = false): void {
+  t.test(`T9: as node:net: ${name}`, { skip }, async (t) => {
     const { theirs, ours } = await both(scenario)
     t.ok(theirs.length > 0)
     t.strictSame(ours, theirs)
@@ -536,3 +538,46 @@ alike('constructors as functions and as bases', async (net, log) => {
   server.close()
   await closing(server)
 })
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ address }) => address === '::1'),
+)
+
+alike(
+  'IPv4 and IPv6 on one host: who listens where, and under which names the ends know each other',
+  async (net, together) => {
+    const { a, b: log, end } = apart(together)
+    const listens: [string, kernel.ListenOptions][] = [
+      ['anywhere', { port: 0 }],
+      ['::', { port: 0, host: '::' }],
+      [':: without IPv4', { port: 0, host: '::', ipv6Only: true }],
+      ['0.0.0.0', { port: 0, host: '0.0.0.0' }],
+      ['::1', { port: 0, host: '::1' }],
+      ['127.0.0.1', { port: 0, host: '127.0.0.1' }],
+    ]
+    for (const [name, options] of listens) {
+      const server = net.createServer((socket) => {
+        const { localAddress, localFamily, remoteAddress, remoteFamily } = socket
+        a(name, 'server', localAddress, localFamily, remoteAddress, remoteFamily)
+        socket.end()
+      })
+      await new Promise<void>((resolve) => server.listen(options, resolve))
+      log(name, server.address())
+      const { port } = server.address() as kernel.AddressInfo
+      for (const host of ['127.0.0.1', '::1', '0.0.0.0', '::']) {
+        const client = net.connect(port, host)
+        client.on('error', (error) => log(name, host, error))
+        client.on('connect', () => {
+          const { localAddress, localFamily, remoteAddress, remoteFamily } = client
+          log(name, host, localAddress, localFamily, remoteAddress, remoteFamily)
+        })
+        client.resume()
+        await closing(client)
+      }
+      server.close()
+      await closing(server)
+    }
+    end()
+  },
+  hasIpv6 ? false : 'this host has no ::1',
+)
