@@ -43,7 +43,13 @@ export abstract class DialingSocket extends Endpoint {
     this.refresh()
     this.connecting = true
     this.keepAwake()
-    dial.start()
+    try {
+      dial.start()
+    } catch (error) {
+      // Nothing will come of it that the process should wait for.
+      this.active = false
+      throw error
+    }
     return this
   }
 

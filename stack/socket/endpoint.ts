@@ -58,6 +58,19 @@ export abstract class Endpoint extends DuplexOrigin {
     return this.#local() ?? {}
   }
 
+  /** For Node's own code, and for programs as old as this name. */
+  get _connecting(): boolean {
+    return this.connecting
+  }
+
+  _getsockname(): SocketAddress | Record<string, never> {
+    return this.#local() ?? {}
+  }
+
+  _getpeername(): SocketAddress | Record<string, never> {
+    return this.#remote() ?? {}
+  }
+
   get localAddress(): string | undefined {
     return this.#local()?.address
   }

@@ -153,5 +153,5 @@ export function coded(error: Error, code: string): SocketError {
 }
 
 function hostPort(address: string, port: number): string {
-  return `${address}:${port}`
+  return port > 0 ? `${address}:${port}` : address
 }

@@ -79,6 +79,8 @@ const INDEPENDENT = {
   setDefaultAutoSelectFamilyAttemptTimeout,
   _normalizeArgs: (kernel as unknown as { _normalizeArgs: (args: unknown[]) => unknown })
     ._normalizeArgs,
+  _setSimultaneousAccepts: (kernel as unknown as { _setSimultaneousAccepts: () => void })
+    ._setSimultaneousAccepts,
 } as const
 
 /** What `node:net` exports, bound to one network. */

@@ -5,13 +5,17 @@
 /** As Node's option `onread` has it. `callback` gets the count of octets; when it returns false, reading stops. */
 export interface OnRead {
   readonly buffer: Uint8Array | (() => Uint8Array)
-  readonly callback: (bytesWritten: number, buffer: Uint8Array) => boolean | undefined
+  readonly callback: (
+    this: unknown,
+    bytesWritten: number,
+    buffer: Uint8Array,
+  ) => boolean | undefined
 }
 
 export class OnReadSink {
   readonly #callback: OnRead['callback']
   readonly #next: (() => Uint8Array) | null
-  #buffer: Uint8Array | null
+  #buffer: Uint8Array
 
   private constructor({ buffer, callback }: OnRead) {
     this.#callback = callback
@@ -30,14 +34,14 @@ export class OnReadSink {
   }
 
   /** The buffer to fill. */
-  take(): Uint8Array {
-    this.#buffer ??= (this.#next as () => Uint8Array)()
+  get buffer(): Uint8Array {
     return this.#buffer
   }
 
-  /** Hands over `length` octets in `buffer`. False: no more for now. */
-  give(length: number, buffer: Uint8Array): boolean {
-    if (this.#next !== null) this.#buffer = null
-    return this.#callback(length, buffer) !== false
+  /** Hands over `length` octets in the buffer, to a callback of `socket`. False: no more for now. */
+  give(socket: unknown, length: number): boolean {
+    if (this.#callback.call(socket, length, this.#buffer) === false) return false
+    if (this.#next !== null) this.#buffer = this.#next()
+    return true
   }
 }

@@ -4,6 +4,7 @@
  */
 import { captureRejectionSymbol, type EventEmitter } from 'node:events'
 import type { BlockList, Server as KernelServer } from 'node:net'
+import { getDefaultHighWaterMark } from 'node:stream'
 import { StackError } from '../base/errors.js'
 import type { Connection } from '../tcp/connection.js'
 import { DEFAULT_BACKLOG, type TcpListener } from '../tcp/listener.js'
@@ -56,18 +57,23 @@ const ZERO_IS_A_LIMIT = Number.parseInt(process.versions.node, 10) > 20
 export class Server extends EmitterOrigin {
   /** Connections at once, beyond which new ones are closed and `drop` is emitted. */
   maxConnections: number | undefined = undefined
+  /** Connections that have not ended. */
+  _connections = 0
   /** Node's own code asks here for the kernel's socket: there is none. */
   _handle: unknown = null
   /** What sockets are made with; may be changed. */
   allowHalfOpen: boolean
   pauseOnConnect: boolean
+  noDelay: boolean
+  keepAlive: boolean
+  keepAliveInitialDelay: number
+  highWaterMark: number
   readonly #host: () => StackHost
   readonly #makeSocket: SocketMaker
   readonly #options: ServerOptions
   #listener: TcpListener | null = null
   #at: ListenAddress | null = null
   #kernel: KernelServer | null = null
-  #connections = 0
   #refed = true
   #holdsRef = false
   #closing = false
@@ -86,12 +92,12 @@ export class Server extends EmitterOrigin {
     this.#options = serverOptions(options)
     this.allowHalfOpen = Boolean(this.#options.allowHalfOpen)
     this.pauseOnConnect = Boolean(this.#options.pauseOnConnect)
+    this.noDelay = Boolean(this.#options.noDelay)
+    this.keepAlive = Boolean(this.#options.keepAlive)
+    this.keepAliveInitialDelay = Math.trunc((this.#options.keepAliveInitialDelay ?? 0) / 1000)
+    this.highWaterMark = this.#options.highWaterMark ?? getDefaultHighWaterMark(false)
     const onConnection = typeof options === 'function' ? options : connectionListener
     if (typeof onConnection === 'function') this.on('connection', onConnection)
-  }
-
-  get _connections(): number {
-    return this.#connections
   }
 
   get listening(): boolean {
@@ -176,7 +182,7 @@ export class Server extends EmitterOrigin {
   #accept(connection: Connection): void {
     const { maxConnections } = this
     const limited = ZERO_IS_A_LIMIT ? typeof maxConnections === 'number' : Boolean(maxConnections)
-    const full = limited && this.#connections >= (maxConnections as number)
+    const full = limited && this._connections >= (maxConnections as number)
     if (full || this.#isBlocked(connection)) {
       const dropped = this.#describe(connection)
       connection.detach(this.#host().now())
@@ -184,13 +190,10 @@ export class Server extends EmitterOrigin {
       return
     }
     const socket = this.#makeSocket(this.#socketOptions(), connection)
-    this.#connections++
+    this._connections++
     socket.server = this
+    socket._server = this
     socket.mapsAddresses = this.#at?.mapped === true
-    socket.onReleased = () => {
-      this.#connections--
-      this.#settle()
-    }
     const events = connection.events
     connection.events = 0
     this.emit('connection', socket)
@@ -256,8 +259,13 @@ export class Server extends EmitterOrigin {
     return this
   }
 
+  /** For sockets: one of its connections has ended. */
+  _emitCloseIfDrained(): void {
+    this.#settle()
+  }
+
   #settle(): void {
-    if (!this.#closing || this.#connections > 0 || this.#listener !== null) return
+    if (!this.#closing || this._connections > 0 || this.#listener !== null) return
     this.#closing = false
     process.nextTick(() => this.emit('close'))
   }
@@ -273,7 +281,7 @@ export class Server extends EmitterOrigin {
 
   getConnections(callback: (error: Error | null, count: number) => void): this {
     if (this.#kernel !== null) this.#kernel.getConnections(callback)
-    else process.nextTick(callback, null, this.#connections)
+    else process.nextTick(callback, null, this._connections)
     return this
   }
 

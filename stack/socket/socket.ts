@@ -27,6 +27,12 @@ import { checkOptions, type SocketOptions, streamOptions } from './socket-option
 
 export type { SocketOptions } from './socket-options.js'
 
+/** What a socket needs of its server. */
+export interface CountingServer {
+  _connections: number
+  _emitCloseIfDrained?(): void
+}
+
 /** Octets that one read takes from the connection at most. */
 const READ_SIZE = 128 * 1024
 
@@ -46,7 +52,8 @@ export class Socket extends DialingSocket {
   }
   #bytesRead = 0
   #resetting = false
-  #onReleased: (() => void) | null = null
+  /** The server that has accepted this connection; Node's own code looks here. */
+  _server: CountingServer | null = null
 
   /** `connection`, when given, becomes this socket's: an accepted one. `target`: an object that becomes this socket. */
   constructor(
@@ -66,11 +73,6 @@ export class Socket extends DialingSocket {
     if (connection !== undefined) this.adopt(connection)
     if (options.pauseOnCreate === true) this.pause()
     if (options.signal) addAbortSignal(options.signal, this)
-  }
-
-  /** For servers: called once when the socket has let go of its connection. */
-  set onReleased(listener: () => void) {
-    this.#onReleased = listener
   }
 
   /** For servers: takes up `events` that came before the socket, and begins to read if it `reads`. */
@@ -175,7 +177,8 @@ export class Socket extends DialingSocket {
     if (connection === null || isMoved(connection)) return
     while (this.#wantsRead && connection.readable > 0) {
       if (this.#onRead !== null) {
-        this.#wantsRead = this.#lend(connection, this.#onRead)
+        // The callback may have paused the socket.
+        if (!this.#lend(connection, this.#onRead)) this.#wantsRead = false
         if (this.destroyed) return
         continue
       }
@@ -204,12 +207,12 @@ export class Socket extends DialingSocket {
   }
 
   #lend(connection: Connection, sink: OnReadSink): boolean {
-    const buffer = sink.take()
+    const { buffer } = sink
     const length = connection.read(buffer, 0, Math.min(buffer.length, connection.readable))
     this.#bytesRead += length
     this.host().kick()
     this.refresh()
-    return sink.give(length, buffer)
+    return sink.give(this, length)
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: WriteCallback): void {
@@ -291,9 +294,10 @@ export class Socket extends DialingSocket {
     this.#outgoing.finish(error ?? socketClosed())
     callback(error)
     this.keepAwake()
-    const released = this.#onReleased
-    this.#onReleased = null
-    released?.()
+    if (this._server) {
+      this._server._connections--
+      this._server._emitCloseIfDrained?.()
+    }
     // The kernel's sockets are closed at the end of a turn of the event loop, behind what is due before.
     if (opened) setImmediate(() => this.emit('close', error !== null))
     else process.nextTick(() => this.emit('close'))

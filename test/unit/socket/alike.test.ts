@@ -411,6 +411,64 @@ alike('onread', async (net, log) => {
   await closing(server)
 })
 
+alike('onread: buffers in turn, and a callback that pauses its socket', async (net, log) => {
+  const { server, port } = await serve(net, {}, (socket) => socket.end('hello world'))
+  const buffers = [Buffer.alloc(2), Buffer.alloc(2), Buffer.alloc(2)]
+  let asked = 0
+  const turns = net.connect({
+    port,
+    host: '127.0.0.1',
+    onread: {
+      buffer: () => buffers[asked++ % 3] as Uint8Array as never,
+      callback: (length, bytes) => {
+        log(length, bytes.subarray(0, length), bytes === buffers[(asked - 1) % 3])
+        return true
+      },
+    },
+  })
+  await closing(turns.resume())
+  log('asked', asked)
+  let paused = false
+  const pausing = net.connect({
+    port,
+    host: '127.0.0.1',
+    onread: {
+      buffer: Buffer.alloc(8),
+      callback(this: Socket, length: number) {
+        log(length, paused, this === pausing)
+        paused = true
+        this.pause()
+        setTimeout(() => {
+          paused = false
+          this.resume()
+        }, 20)
+        return true
+      },
+    },
+  } as never)
+  await closing(pausing)
+  server.close()
+  await closing(server)
+})
+
+alike('port 0, and what a server counts', async (net, log) => {
+  const nowhere = net.connect(0, '127.0.0.1')
+  nowhere.on('error', (error) => log(error))
+  await closing(nowhere)
+  const stream = new net.Socket() as Socket & { _server: { _connections: number } }
+  const counted = new net.Server() as unknown as { _connections: number }
+  stream._server = counted
+  counted._connections = 10
+  stream.destroy().destroy()
+  log(counted._connections)
+  const { noDelay, keepAlive, keepAliveInitialDelay } = net.createServer({
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 3000,
+  }) as unknown as Record<string, unknown>
+  log(noDelay, keepAlive, keepAliveInitialDelay)
+})
+
 alike('signals', async (net, log) => {
   const { server, port } = await serve(net, {}, (socket) => socket.on('error', () => {}).resume())
   const controller = new AbortController()

@@ -186,15 +186,15 @@ t.test(
   'T9: an open server or socket keeps the process alive; closed or unrefed ones do not',
   async (t) => {
     const net = new URL('../../../stack/socket/net.js', import.meta.url)
-    const run = (code: string): string => {
-      const script = `import net from ${JSON.stringify(net.href)}; ${code}`
-      const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-        timeout: 1500,
-        encoding: 'utf8',
-      })
+    // A timer that keeps nothing alive ends, with 7, what does not end before.
+    const run = (code: string, patienceMs = 8000): string => {
+      const end = `setTimeout(() => process.exit(7), ${patienceMs}).unref()`
+      const script = `import net from ${JSON.stringify(net.href)}; ${end}; ${code}`
+      const args = ['--input-type=module', '-e', script]
+      const done = spawnSync(process.execPath, args, { timeout: 20_000, encoding: 'utf8' })
       return `${done.stdout.trim()} ${done.signal ?? done.status}`
     }
-    t.equal(run(`net.createServer().listen(0, () => console.log('up'))`), 'up SIGTERM')
+    t.equal(run(`net.createServer().listen(0, () => console.log('up'))`, 500), 'up 7')
     t.equal(run(`net.createServer().listen(0).unref(); console.log('up')`), 'up 0')
     t.equal(
       run(`const s = net.createServer().listen(0, () => s.close(() => console.log('closed')))`),
@@ -203,8 +203,10 @@ t.test(
     const exchange = `const s = net.createServer((c) => c.end('bye')).listen(0, () => {
     s.close(); net.connect(s.address().port).on('data', (d) => console.log(String(d)))
   })`
-    t.equal(run(exchange.replace('s.close();', '')), 'bye SIGTERM')
+    t.equal(run(exchange.replace('s.close();', ''), 500), 'bye 7')
     t.equal(run(exchange.replace('s.close();', 's.unref();')), 'bye 0')
+    const refused = `try { new net.Socket().connect({ port: 1, hints: 1 << 20 }) } catch (error) { console.log(error.code) }`
+    t.equal(run(refused), 'ERR_INVALID_ARG_VALUE 0', 'a connect that throws')
   },
 )
 
