@@ -10,7 +10,7 @@ import { Heartbeat } from '../../stack/io/heartbeat.js'
 import { monotonicMs } from '../../stack/io/native.js'
 import { systemClock } from '../../stack/io/system-clock.js'
 import { SystemRng } from '../../stack/io/system-rng.js'
-import { Tap } from '../../stack/io/tap.js'
+import { SPIN_US, Tap } from '../../stack/io/tap.js'
 import type { FenceTarget } from '../declaration.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { CaptureFile } from './capture-file.js'
@@ -112,6 +112,8 @@ async function openParts(
     driver,
     link: recording ?? tap,
     ...(recording === null ? {} : { recording }),
+    // A standby has nobody to answer, and its owner may need the processor.
+    setSpeaking: (owns) => tap.setSpin(owns ? SPIN_US : 0),
     beats,
     // The driver counts from the Unix epoch, the heartbeat from boot.
     beatsOffset: driver.now() - monotonicMs(),

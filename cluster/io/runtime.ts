@@ -87,6 +87,8 @@ export interface RuntimeParts {
   readonly authenticator: Authenticator
   /** The capture of the link, which gets a remark for everything that the node reports. */
   readonly recording?: RecordingLink
+  /** Hears whether this node owns a binding, and so answers clients. */
+  setSpeaking?(owns: boolean): void
 }
 
 /** Events: `report` with a NodeReport for everything that happens. */
@@ -305,6 +307,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
         this.#parts.beats.renewLease(this.#expirations)
         break
       case 'report':
+        this.#parts.setSpeaking?.(this.node.owns)
         this.#parts.recording?.remark(JSON.stringify(action.report))
         this.log.note(action.report, this.#statusSource(), this.now())
         this.emit('report', action.report)

@@ -14,7 +14,7 @@ import { DropCounters, NEVER, parseIpAddress, parseMacAddress, Stack } from '../
 import { Driver } from '../../stack/io/driver.js'
 import { systemClock } from '../../stack/io/system-clock.js'
 import { SystemRng } from '../../stack/io/system-rng.js'
-import { Tap } from '../../stack/io/tap.js'
+import { SPIN_US, Tap } from '../../stack/io/tap.js'
 import type { Nic } from '../../stack/net/nic.js'
 import { createNet, type Socket } from '../../stack/socket/net.js'
 
@@ -38,8 +38,10 @@ const stack = new Stack({
 const driver = new Driver<Nic>(stack, systemClock)
 const nic = stack.addNic({ mac: tap.mac, mtu: tap.mtu, offload: tap.offload })
 const local = parseIpAddress(address)
-if (role === 'serve') serve()
-else snoop()
+if (role === 'serve') {
+  tap.setSpin(SPIN_US)
+  serve()
+} else snoop()
 driver.attach(nic, tap)
 driver.ref()
 

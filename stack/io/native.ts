@@ -144,6 +144,7 @@ export interface Native {
   tapOpen(config: TapConfig, onBatch: (count: number) => void): TapParts
   tapWrite(handle: TapHandle, count: number, texts: readonly (Uint8Array | null)[]): number
   tapSetLease(handle: TapHandle, lease: HeartbeatHandle | null): void
+  tapSpin(handle: TapHandle, microseconds: number): void
   tapPersist(handle: TapHandle, on: boolean): void
   tapRef(handle: TapHandle, on: boolean): void
   tapClose(handle: TapHandle): void

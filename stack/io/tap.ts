@@ -6,7 +6,9 @@
  * `txFrame` lent: that lies there already. (The copy makes a short-lived view, which is 12 times faster than a loop.)
  * A leased frame is written only while the attached heartbeat's lease holds: the addon asks right before the write.
  */
+
 import { readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { assert } from '../base/assert.js'
 import { StackError } from '../base/errors.js'
 import type { FrameSink, LinkEndpoint, MacAddress, Offload } from '../link/link-endpoint.js'
@@ -60,6 +62,9 @@ export interface TapStats {
   /** Frames not sent because the lease did not hold. */
   readonly leaseDrops: number
 }
+
+/** What `setSpin` is worth on a host with more than one processor, where a sleeping thread is woken by another one. */
+export const SPIN_US = availableParallelism() > 1 ? 100 : 0
 
 /** A TAP that cannot be opened, or was lost. `errno` is the system's word for it, such as 'EBUSY'. */
 export class TapError extends StackError {
@@ -194,6 +199,14 @@ export class Tap implements LinkEndpoint {
   /** Leased frames leave only while `heartbeat`'s lease holds; null: they leave always. A closed one holds no lease. */
   setLease(heartbeat: Heartbeat | null): void {
     native().tapSetLease(this.#parts.handle, heartbeat === null ? null : heartbeat.handle)
+  }
+
+  /**
+   * How many microseconds the device is asked again behind a batch, as long as that pays, before this thread sleeps: a peer that
+   * answers within them is heard without waking up. 0, as from the start: not at all.
+   */
+  setSpin(microseconds: number): void {
+    if (!this.#closed) native().tapSpin(this.#parts.handle, microseconds)
   }
 
   /** Sets whether the device outlives its last user. */
