@@ -89,6 +89,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   start(now: Millis): void {
     const { nic } = this.world
     nic.snoop = this
+    nic.isPeer = (mac) => this.peers.idOf(mac) !== 0
     this.#turnedAt = now
     for (const ownership of this.ownerships) {
       const { address, prefix } = ownership.binding

@@ -5,6 +5,8 @@ import type { Socket } from '../../stack/socket/net.js'
 
 /** Serves one connection. */
 export function echo(socket: Socket): void {
+  // The end of an answer must not wait until the client acknowledges what came before it.
+  socket.setNoDelay()
   socket.on('error', () => socket.destroy())
   socket.on('end', () => socket.end())
   socket.on('data', (chunk: Buffer) => {

@@ -6,6 +6,9 @@
  *                             v
  *                          (none)
  *
+ * Who claims the address of a neighbour that answers is not believed: the neighbour is asked where it was, and only when it is
+ * silent has it moved. One host cannot take another's traffic by ARP, nor keep ours from it.
+ *
  * Stale entries go on serving, because a connection that was just taken over must not wait for an answer. The cache
  * keeps no packets: the caller queues a bounded number per address while `isPending`, and drops them afterwards.
  */
@@ -28,6 +31,8 @@ export const REACHABLE_MS: Millis = 60_000
 export const REQUEST_INTERVAL_MS: Millis = 1000
 /** Requests without answer after which an address is given up. */
 export const MAX_REQUESTS = 3
+/** The same where somebody else claims the address: a neighbour that is there answers at once. */
+export const DISPUTE_INTERVAL_MS: Millis = 100
 
 interface Neighbor {
   readonly ip: IpAddress
@@ -39,6 +44,9 @@ interface Neighbor {
   requests: number
   /** When to send the next request, or to give up; NEVER when nothing is being asked. */
   requestAt: Millis
+  intervalMs: Millis
+  /** Who else claims the address while its owner is asked; else UNRESOLVED. */
+  claimant: MacAddress
 }
 
 /** A request to send: filled by `pollRequest`, borrowed until the next call. */
@@ -87,7 +95,7 @@ export class NeighborCache {
     if (this.#pending.length >= MAX_PENDING_NEIGHBORS || !isUnicast(ip)) return false
     if (entry === undefined) {
       if (!this.#makeRoom()) return false
-      entry = { ip, mac: UNRESOLVED, learnedAt: now, requests: 0, requestAt: now }
+      entry = newNeighbor(ip, UNRESOLVED, now)
       this.#entries.set(ip, entry)
     }
     entry.requests = 0
@@ -107,7 +115,7 @@ export class NeighborCache {
     if (!isUnicast(ip) || !isUnicastMac(mac)) return false
     const known = this.#entries.get(ip)
     if (known === undefined && !this.#makeRoom()) return false
-    const entry = known ?? { ip, mac, learnedAt: now, requests: 0, requestAt: NEVER }
+    const entry = known ?? newNeighbor(ip, mac, now)
     if (known !== undefined) this.#entries.delete(ip)
     this.#entries.set(ip, entry)
     entry.mac = mac
@@ -122,13 +130,32 @@ export class NeighborCache {
   }
 
   /**
-   * Takes what an ARP packet tells about its sender (RFC 826, "Packet Reception"): a known sender is updated, an unknown
-   * one is added only when the packet asks for one of our addresses. True when the cache took it.
+   * Takes what an ARP packet tells about its sender (RFC 826, "Packet Reception"): a known sender is confirmed, or asked about when
+   * it seems to have moved, an unknown one is added only when the packet asks for one of our addresses. True when the cache took it.
    */
   handleArp(packet: ArpPacket, targetIsOurs: boolean, now: Millis): boolean {
+    const { senderIp, senderMac } = packet
+    const known = this.#entries.get(senderIp)
+    if (known !== undefined && known.mac !== UNRESOLVED && known.mac !== senderMac) {
+      this.#dispute(known, senderMac, now)
+      return false
+    }
     return targetIsOurs
-      ? this.learn(packet.senderIp, packet.senderMac, now)
-      : this.update(packet.senderIp, packet.senderMac, now)
+      ? this.learn(senderIp, senderMac, now)
+      : this.update(senderIp, senderMac, now)
+  }
+
+  // Not again within a second of an answer, or whoever claims often could make us ask without end.
+  #dispute(entry: Neighbor, claimant: MacAddress, now: Millis): void {
+    if (!isUnicastMac(claimant)) return
+    if (entry.requestAt !== NEVER) {
+      entry.claimant = claimant
+      return
+    }
+    if (now - entry.learnedAt < REQUEST_INTERVAL_MS) return
+    if (!this.solicit(entry.ip, now)) return
+    entry.claimant = claimant
+    entry.intervalMs = DISPUTE_INTERVAL_MS
   }
 
   forget(ip: IpAddress): void {
@@ -145,10 +172,10 @@ export class NeighborCache {
       if (entry === undefined || entry.requestAt > now) {
         i++
       } else if (entry.requests >= MAX_REQUESTS) {
-        this.#giveUp(entry)
+        this.#giveUp(entry, now)
       } else {
         entry.requests++
-        entry.requestAt = now + REQUEST_INTERVAL_MS
+        entry.requestAt = now + entry.intervalMs
         out.targetIp = entry.ip
         out.destination = entry.mac === UNRESOLVED ? BROADCAST_MAC : entry.mac
         return true
@@ -164,7 +191,7 @@ export class NeighborCache {
   pollFailure(now: Millis): IpAddress {
     for (let i = this.#pending.length - 1; i >= 0; i--) {
       const entry = this.#pending[i] as Neighbor
-      if (entry.requestAt <= now && entry.requests >= MAX_REQUESTS) this.#giveUp(entry)
+      if (entry.requestAt <= now && entry.requests >= MAX_REQUESTS) this.#giveUp(entry, now)
     }
     const failed = this.#failed.pop() ?? UNSPECIFIED
     if (this.#failed.length === 0) this.#failedAt = NEVER
@@ -185,7 +212,11 @@ export class NeighborCache {
     return earliest
   }
 
-  #giveUp(entry: Neighbor): void {
+  #giveUp(entry: Neighbor, now: Millis): void {
+    if (entry.claimant !== UNRESOLVED) {
+      this.learn(entry.ip, entry.claimant, now)
+      return
+    }
     this.failures++
     if (entry.mac === UNRESOLVED && this.#failed.length < MAX_PENDING_NEIGHBORS) {
       this.#failed.push(entry.ip)
@@ -197,6 +228,8 @@ export class NeighborCache {
   #settle(entry: Neighbor): void {
     entry.requests = 0
     entry.requestAt = NEVER
+    entry.intervalMs = REQUEST_INTERVAL_MS
+    entry.claimant = UNRESOLVED
     const index = this.#pending.indexOf(entry)
     if (index >= 0) this.#pending.splice(index, 1)
   }
@@ -211,5 +244,17 @@ export class NeighborCache {
       return true
     }
     return false
+  }
+}
+
+function newNeighbor(ip: IpAddress, mac: MacAddress, now: Millis): Neighbor {
+  return {
+    ip,
+    mac,
+    learnedAt: now,
+    requests: 0,
+    requestAt: NEVER,
+    intervalMs: REQUEST_INTERVAL_MS,
+    claimant: UNRESOLVED,
   }
 }

@@ -16,6 +16,7 @@ import {
   type EthernetHeader,
   EtherType,
   emitEthernet,
+  isUnicastMac,
   type MacAddress,
   NO_TAG,
 } from '../wire/ethernet.js'
@@ -59,6 +60,8 @@ export interface NicConfig {
 
 /** When an announcement is repeated: the neighbours' caches may be locked for a second (RFC 5227 §2.3). */
 const ANNOUNCE_AT_MS = [0, 100, 1000, 5000] as const
+/** How long behind a false claim our frames may be sent to the impostor. */
+const CONTESTED_MS: Millis = 60_000
 /** RFC 5227 §2.4 (c): an address is defended once in so long. */
 export const DEFEND_INTERVAL_MS: Millis = 10_000
 // RFC 1112 §6.4: the low 23 bits of the group go into this address.
@@ -75,6 +78,7 @@ interface Announcement {
 }
 
 const NO_MACS: ReadonlySet<MacAddress> = new Set()
+const isNobody = (): boolean => false
 
 export class Nic {
   readonly mac: MacAddress
@@ -91,12 +95,16 @@ export class Nic {
    * may have owned the address, until the neighbours have learnt better.
    */
   otherMacs: ReadonlySet<MacAddress> = NO_MACS
+  /** True for the address of another node, whose frames are never taken while addresses are contested. */
+  isPeer: (mac: MacAddress) => boolean = isNobody
   /** ARP packets of others that claimed an address assigned here: two speakers, or a misconfigured host (RFC 5227 §2.4). */
   conflicts = 0
   /** The Ethernet address of the last of them. */
   conflictMac: MacAddress = 0
   /** When the last of them came; minus infinity as long as there was none. */
   conflictAt: Millis = Number.NEGATIVE_INFINITY
+  // Somebody else has claimed one of our addresses of late, and others may believe him.
+  #contested = false
   readonly #defendedAt = new Map<number, Millis>()
   readonly #addresses = new Map<number, NicAddress>()
   readonly #outbox: FrameQueue
@@ -123,7 +131,9 @@ export class Nic {
 
   /** True for a frame to `dst` that is for this NIC alone. */
   takes(dst: MacAddress): boolean {
-    return dst === this.mac || (this.otherMacs.size > 0 && this.otherMacs.has(dst))
+    if (dst === this.mac || (this.otherMacs.size > 0 && this.otherMacs.has(dst))) return true
+    // Who believes an impostor sends to him what is meant for us; and we hear it.
+    return this.#contested && isUnicastMac(dst) && !this.isPeer(dst)
   }
 
   addresses(): Iterable<NicAddress> {
@@ -194,10 +204,11 @@ export class Nic {
   // allocates: once per defence
   #defend(address: IpAddress, now: Millis): void {
     const last = this.#defendedAt.get(address) ?? Number.NEGATIVE_INFINITY
-    if (now - last < DEFEND_INTERVAL_MS) return
-    this.#defendedAt.set(address, now)
-    if (this.#announcements.some((a) => a.address === address)) return
-    this.#announcements.push({ address, since: now, next: 0, end: 1 })
+    if (now < last || this.#announcements.some((a) => a.address === address)) return
+    // What is claimed meanwhile is answered at the end, so that the last word is ours.
+    const since = Math.max(now, last + DEFEND_INTERVAL_MS)
+    this.#defendedAt.set(address, since)
+    this.#announcements.push({ address, since, next: 0, end: 1 })
   }
 
   /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
@@ -234,6 +245,7 @@ export class Nic {
       this.conflicts++
       this.conflictMac = arp.senderMac
       this.conflictAt = now
+      this.#contested = true
       this.#defend(arp.senderIp, now)
       return DropReason.NONE
     }
@@ -330,6 +342,7 @@ export class Nic {
   }
 
   #pollAnnouncements(now: Millis): void {
+    if (this.#contested && now - this.conflictAt >= CONTESTED_MS) this.#contested = false
     for (let i = this.#announcements.length - 1; i >= 0; i--) {
       const a = this.#announcements[i] as Announcement
       while (a.next < a.end && now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)) {

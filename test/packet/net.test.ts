@@ -160,6 +160,41 @@ t.test('T1: an address is defended by one announcement in ten seconds (RFC 5227 
   t.end()
 })
 
+t.test(
+  'T6: an impostor gets no last word, and what is sent to him by who believes him is taken',
+  (t) => {
+    const c = established(t)
+    const claim = (mac: number): void =>
+      asks(c, parseIpv4Address('10.0.0.9'), { senderIp: LOCAL, senderMac: mac })
+    const gives = (text: string, from: number, dstMac: number): void => {
+      c.peerSends({ seq: IRS + 1 + from, ack: ISS + 1, flags: ACK, text, dstMac })
+    }
+    gives('ab', 0, OTHER_MAC)
+    t.equal(c.read(), '', 'as long as nobody claims, it is for somebody else')
+    claim(OTHER_MAC)
+    t.equal(arps(c).length, 1)
+    gives('ab', 0, OTHER_MAC)
+    gives('cd', 2, OTHER_MAC + 7)
+    t.equal(c.read(), 'abcd')
+    c.nic.isPeer = (mac) => mac === OTHER_MAC
+    gives('ef', 4, OTHER_MAC)
+    t.equal(c.read(), '', 'what is for another node is for that node')
+    c.ignores()
+    c.peerSends({ flags: SYN, dstMac: OTHER_MAC + 7, dstPort: 99, srcPort: 5 })
+    c.expectsNothing('no stray is answered in the name of somebody else')
+    c.advance(5000)
+    claim(OTHER_MAC)
+    t.strictSame(arps(c), [])
+    c.advance(5001)
+    t.equal(arps(c).length, 1, 'the last word')
+    c.advance(60_000)
+    c.drain()
+    gives('ef', 4, OTHER_MAC + 7)
+    t.equal(c.read(), '')
+    t.end()
+  },
+)
+
 t.test('D3: an address that is given up in the turn of the conflict is not defended', (t) => {
   const c = new Script(t)
   const arp = { operation: 1, senderMac: OTHER_MAC, senderIp: LOCAL, targetMac: 0, targetIp: LOCAL }

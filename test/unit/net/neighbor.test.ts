@@ -95,11 +95,38 @@ t.test(
     t.equal(cache.size, 0)
     t.ok(cache.handleArp(packet, true, 0))
     t.equal(cache.lookup(IP), MAC)
-    packet.senderMac = OTHER_MAC
-    t.ok(cache.handleArp(packet, false, 1), 'an announcement of a known one: it has moved')
-    t.equal(cache.lookup(IP), OTHER_MAC)
+    t.ok(cache.handleArp(packet, false, 1), 'a known one is confirmed')
   },
 )
+
+t.test('T6: who claims the address of a neighbour is believed when that is silent', async (t) => {
+  const cache = new NeighborCache()
+  const [claim, answer, request] = [new ArpPacket(), new ArpPacket(), new ArpRequest()]
+  claim.senderIp = IP
+  claim.senderMac = OTHER_MAC
+  answer.senderIp = IP
+  answer.senderMac = MAC
+  cache.learn(IP, MAC, 0)
+  for (const targetIsOurs of [true, false]) {
+    t.notOk(cache.handleArp(claim, targetIsOurs, 500), 'it has just been heard')
+    t.notOk(cache.pollRequest(request, 500))
+  }
+  t.notOk(cache.handleArp(claim, true, 2000))
+  t.ok(cache.pollRequest(request, 2000))
+  t.equal(request.destination, MAC, 'it is asked where it was')
+  t.notOk(cache.handleArp(claim, true, 2050))
+  t.equal(cache.lookup(IP), MAC)
+  t.ok(cache.handleArp(answer, true, 2060))
+  t.equal(cache.nextDeadline(), NEVER)
+  t.notOk(cache.handleArp(claim, true, 2070))
+  t.equal(cache.nextDeadline(), NEVER, 'no more than once a second')
+  t.notOk(cache.handleArp(claim, true, 4000))
+  for (const at of [4000, 4100, 4200]) t.ok(cache.pollRequest(request, at), `${at}`)
+  t.equal(cache.lookup(IP), MAC)
+  t.notOk(cache.pollRequest(request, 4300))
+  t.equal(cache.lookup(IP), OTHER_MAC, 'it has moved')
+  t.equal(cache.failures, 0)
+})
 
 t.test('a probe, a group address or a foreign address teaches nothing', async (t) => {
   const cache = new NeighborCache()
