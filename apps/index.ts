@@ -6,24 +6,30 @@ import type { AppConfig } from '../cluster/io/index.js'
 import { type Net, type Socket, StackError } from '../stack/index.js'
 import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
+import { createKvServer, type DataStore } from './kv/server.js'
 
 /**
  * Starts the application of a configuration on `net` and resolves when it listens. Throws ERR_UNKNOWN_APP, ERR_CONFIG or
- * EADDRINUSE. `onError` hears what goes wrong in a connection later.
+ * EADDRINUSE. `onError` hears what goes wrong in a connection later; `store` is the node's, for those that keep data.
  */
 export async function startApp(
   app: AppConfig,
   net: Net,
   onError: (error: Error) => void,
+  store: DataStore | null = null,
 ): Promise<void> {
-  const server = net.createServer({ allowHalfOpen: true }, serverOf(app, onError))
+  const server = net.createServer({ allowHalfOpen: true }, serverOf(app, onError, store))
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: Error) => reject(refused(app, error)))
     server.listen(app.port, resolve)
   })
 }
 
-function serverOf(app: AppConfig, onError: (error: Error) => void): (socket: Socket) => void {
+function serverOf(
+  app: AppConfig,
+  onError: (error: Error) => void,
+  store: DataStore | null,
+): (socket: Socket) => void {
   switch (app.name) {
     case 'echo':
       return echo
@@ -33,10 +39,15 @@ function serverOf(app: AppConfig, onError: (error: Error) => void): (socket: Soc
         server.emit('connection', socket)
       }
     }
+    case 'kv':
+      if (store === null) {
+        throw new StackError('ERR_CONFIG', 'app.name: kv needs a node, which has a store')
+      }
+      return createKvServer(store)
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http and echo`,
+        `app.name: '${app.name}' is unknown; there are http, echo and kv`,
       )
   }
 }

@@ -8,6 +8,7 @@
  *   state     whatever the application wants back
  */
 import type { FlowKey } from './flow-key.js'
+import type { StateEncoding, StateTable } from './state-table.js'
 
 /** How far an application has come in one connection. Offsets are stream offsets. */
 export interface Checkpoint {
@@ -45,6 +46,8 @@ export interface CheckpointStore {
    * there both or neither. Throws ERR_NOT_OWNER, and writes nothing, when another node has claimed a binding of this one.
    */
   transaction<T>(body: () => T): T
+  /** A table of the application's own state, by name. */
+  open<V = unknown>(name: string, encoding?: StateEncoding): StateTable<V>
   /** Writes what is queued: before any octet leaves that the checkpoint counts as produced. */
   flush(): void
   close(): void

@@ -15,7 +15,7 @@ import { Mirror } from './mirror.js'
 import type { Action, ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
-import { Snooper } from './snooper.js'
+import { type Coverage, Snooper } from './snooper.js'
 import { Succession } from './succession.js'
 import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
 
@@ -68,6 +68,8 @@ export class Ownership {
   #cause: ClaimCause = 'boot'
   #yieldedBy: NodeId = NOBODY
   #suspectedAt: Millis = 0
+  // What could be taken over when the owner was suspected.
+  #coverage: Coverage | undefined
   // When the fence around the owner stood, or could not be confirmed.
   #fencedAt: Millis = 0
   // The fence has been asked for, and has not been answered.
@@ -271,7 +273,8 @@ export class Ownership {
   #patienceEnds(since: Millis): Millis {
     if (this.#transfer.accepted) return 0
     const { patienceMs } = this.#context.options.timing
-    return since + this.#succession.rank(this.owner, this.#yieldedBy) * patienceMs
+    const coverage = this.#suspectedAt > 0 ? this.#coverage : undefined
+    return since + this.#succession.rank(this.owner, this.#yieldedBy, coverage) * patienceMs
   }
 
   #considerClaim(now: Millis): void {
@@ -291,6 +294,7 @@ export class Ownership {
     }
     if (this.#suspectedAt === 0) {
       this.#suspectedAt = now
+      this.#coverage = this.snooper.coverage()
       const { id } = this.binding
       this.#report({ event: 'suspect', node: this.owner, cause, binding: id })
     }

@@ -65,6 +65,8 @@ export class Shadow {
   peerMac: MacAddress = 0
   /** When a segment of this connection was last overheard. */
   lastHeardAt: Millis = 0
+  /** When the connection began to be overheard here; infinite when this node owned it before. */
+  openedAt: Millis = Number.POSITIVE_INFINITY
   /** True while it waits to be mirrored. */
   dirty = false
   /** Stream offsets up to which text has been mirrored and dropped again: the mirror's own marks. */

@@ -7,6 +7,7 @@ import {
   type DropCounters,
   DropReason,
   type Ipv4Address,
+  isSynchronized,
   type Millis,
   type Segment,
   SYN,
@@ -22,6 +23,12 @@ export interface SnoopStats {
   /** Shadows that came to a gap, by the first time. */
   gaps: number
   untracked: number
+}
+
+/** What a node could take over. */
+export interface Coverage {
+  readonly oldestAt: Millis
+  readonly lacks: boolean
 }
 
 export class Snooper {
@@ -97,6 +104,7 @@ export class Snooper {
       this.drops.count(DropReason.SHADOW_NO_SYN)
     }
     const shadow = new Shadow(key, null, tracked)
+    shadow.openedAt = now
     if (syn !== null) shadow.observe(syn, 'inbound', now)
     const evicted = this.table.add(shadow, now)
     if (evicted !== null) {
@@ -117,6 +125,22 @@ export class Snooper {
   remove(shadow: Shadow): void {
     this.table.remove(shadow)
     this.removed.push(shadow)
+  }
+
+  /**
+   * How far what was overheard reaches back: since when the oldest connection that could be taken over has been, and whether
+   * there are any that could not, as they began before this node was there.
+   */
+  coverage(): Coverage {
+    let oldestAt = Number.POSITIVE_INFINITY
+    let lacks = false
+    for (const shadow of this.table.shadows()) {
+      if (shadow.closed) continue
+      if (shadow.verdict === 'untracked') lacks = true
+      else if (isSynchronized(shadow.tcb.state)) oldestAt = Math.min(oldestAt, shadow.openedAt)
+    }
+    // allocates: once per suspicion
+    return { oldestAt, lacks }
   }
 
   handleTimeout(now: Millis): void {

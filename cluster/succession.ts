@@ -1,12 +1,20 @@
 /**
  * Succession (P7): how many nodes go before this one when the binding's owner is gone. A node that came up behind the owner's
- * last word has overheard nothing that it could go on with: it is not in line. Neither is this node ahead of anybody while it
+ * last word has overheard nothing that it could go on with: it is not in line. Nor is one that came up behind the oldest connection
+ * that this node could save; and who knows of connections that it could not itself lets all others go before it (P20). Neither is this node ahead of anybody while it
  * knows of the owner from others only.
  */
 import type { Millis } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
 import type { FailoverPolicy } from './failover-policy.js'
 import type { Peers } from './peers.js'
+import type { Coverage } from './snooper.js'
+
+// Parts of a turn.
+const PASSING = 0.25
+const LACKING = 0.5
+
+const EVERYTHING: Coverage = { oldestAt: Number.POSITIVE_INFINITY, lacks: false }
 
 export class Succession {
   readonly #id: NodeId
@@ -44,14 +52,23 @@ export class Succession {
     this.#hearsay = true
   }
 
-  /** How many nodes go before this one. `owner` is the one that is gone; 0: the binding has none. */
-  rank(owner: NodeId, yieldedBy: NodeId): number {
-    let left = this.#peers.upWith(this.#id).filter((node) => {
+  /**
+   * How many turns this node waits. `owner` is the one that is gone; 0: the binding has none. `coverage` is what this node has
+   * overheard of its connections. Fractions keep apart who does not judge alike: two that act at the same time would silence
+   * each other.
+   */
+  rank(owner: NodeId, yieldedBy: NodeId, { oldestAt, lacks }: Coverage = EVERYTHING): number {
+    const inLine = this.#peers.upWith(this.#id).filter((node) => {
       if (node === owner || node === yieldedBy) return false
       return node === this.#id || owner === 0 || this.#wasThere(node)
     })
-    if (owner !== 0 && this.#hearsay) return left.length - 1
-    let rank = 0
+    if (owner !== 0 && this.#hearsay) return inLine.length - 1
+    let left = inLine.filter(
+      (node) => node === this.#id || owner === 0 || this.#metAt(node) <= oldestAt,
+    )
+    // Whom this node passes over may not know that it came too late.
+    let rank = left.length < inLine.length ? PASSING : 0
+    if (owner !== 0 && lacks && left.length > 1) rank += left.length - LACKING
     for (; left.length > 0; rank++) {
       const next = this.#policy(this.#binding, left)
       if (next === this.#id || next === null) break
@@ -62,6 +79,10 @@ export class Succession {
 
   // Up before the owner was heard for the last time.
   #wasThere(node: NodeId): boolean {
-    return (this.#met.get(node)?.at ?? 0) < this.#ownerSpokeAt
+    return this.#metAt(node) < this.#ownerSpokeAt
+  }
+
+  #metAt(node: NodeId): Millis {
+    return this.#met.get(node)?.at ?? 0
   }
 }

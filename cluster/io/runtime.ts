@@ -109,6 +109,11 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   #closing = false
   #operator: { close(): Promise<void> } | null = null
 
+  /** Where the application keeps state of its own, in one transaction with its checkpoints (A2). */
+  get store(): Pick<CheckpointStore, 'transaction' | 'open'> {
+    return this.#parts.checkpointStore
+  }
+
   /** Takes `parts` over and closes them when it is closed; `start` joins the cluster. */
   constructor(config: NodeConfig, parts: RuntimeParts) {
     super()

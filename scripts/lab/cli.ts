@@ -11,6 +11,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { StackError } from '../../stack/base/errors.js'
 import { LAB_HELP, VERB_HELP } from './cli-help.js'
 import type { Fence, LabOptions } from './lab.js'
+import { isAppName } from './lab-app.js'
 import {
   findLab,
   freshLabId,
@@ -75,9 +76,9 @@ async function up(args: readonly string[]): Promise<number> {
 }
 
 function upOptions(values: Values): LabOptions {
-  const app = values.app ?? 'http'
-  if (app !== 'http' && app !== 'echo') {
-    throw new UsageError(`--app is http or echo, not ${app}.`)
+  const app = String(values.app ?? 'http')
+  if (!isAppName(app)) {
+    throw new UsageError(`--app is http, echo or kv, not ${app}.`)
   }
   const fence = String(values.fence ?? 'port')
   if (!FENCES.includes(fence)) {

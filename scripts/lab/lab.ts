@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
+import { APP_PORTS, type AppName } from './lab-app.js'
 import { freshLabId, type LabRecord, runtimeFolder, writeLab } from './lab-file.js'
 import { buildNetwork, countWire, readWireCounts, type WireCounts } from './network.js'
 import { type NodeEvent, NodeProcess, type NodeState } from './node-process.js'
@@ -28,7 +29,7 @@ export interface LabOptions {
   /** How many nodes; their ids are 1, 2, 3 and so on. */
   readonly nodes: number
   readonly clients?: number
-  readonly app: 'http' | 'echo'
+  readonly app: AppName
   /** The folder that the http app serves. When absent, one inside the lab's folder. */
   readonly root?: string
   readonly fence?: Fence
@@ -62,7 +63,6 @@ export interface NodeStatus {
   readonly log: string
 }
 
-const PORTS = { http: 80, echo: 7 } as const
 const READY_MS = 30_000
 const NODE_PROGRAM = fileURLToPath(new URL('../node/main.js', import.meta.url))
 const REAPER_PROGRAM = fileURLToPath(new URL('./reaper.js', import.meta.url))
@@ -325,7 +325,7 @@ export class Lab {
     const app =
       record.app === 'http'
         ? { name: 'http', root: this.root, port: record.port }
-        : { name: 'echo', port: record.port }
+        : { name: record.app, port: record.port }
     return {
       id,
       cluster: `lab-${record.id}`,
@@ -419,7 +419,7 @@ function describeLab(id: string, folder: string, options: LabOptions, space: Spa
     bridge: `${base}-br`,
     monitorTap: `${base}-mon`,
     address: '10.77.0.100/24',
-    port: PORTS[options.app],
+    port: APP_PORTS[options.app],
     app: options.app,
     root: options.root ?? null,
     clients,

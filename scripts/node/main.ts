@@ -45,9 +45,8 @@ async function main(): Promise<void> {
   const runtime = await openNode(config)
   runtime.on('report', say)
   if (config.app !== null) {
-    await startApp(config.app, runtime.net, (error) => {
-      say({ event: 'app-error', message: error.message })
-    })
+    const onError = (error: Error) => say({ event: 'app-error', message: error.message })
+    await startApp(config.app, runtime.net, onError, runtime.store)
   }
   say({ event: 'ready', id: config.id, pid: process.pid })
   const leave = (): void => {

@@ -38,6 +38,8 @@ export const Effect = {
   TIME_WAIT: 16384,
   /** A new SYN takes the place of a connection in TIME-WAIT (RFC 9293 §3.6.1, RFC 6191). */
   REOPEN: 32768,
+  /** The segment was dropped for its old timestamp (RFC 7323 §5.3). */
+  PAWS: 65536,
 } as const
 
 /** An OR of {@link Effect} flags. */

@@ -162,7 +162,7 @@ function checkTimestamps(tcb: Tcb, seg: Segment, now: Millis): EffectSet {
   if (((seg.tsVal - tcb.tsRecent) | 0) >= 0) return 0
   if (now - tcb.tsRecentAt > PAWS_IDLE_MS) return 0
   if (seg.has(SYN) && tcb.state === TcpState.SYN_RECEIVED) return 0
-  return Effect.DROPPED | Effect.ACK_NOW
+  return Effect.DROPPED | Effect.ACK_NOW | Effect.PAWS
 }
 
 // First: the sequence number.

@@ -70,7 +70,8 @@ export class Tcp {
       const effects = connection.receive(seg, now)
       if ((effects & Effect.REOPEN) === 0) {
         if ((effects & Effect.REPLY_RST) !== 0) this.#replyRst(seg, local, remote)
-        if ((effects & Effect.DROPPED) !== 0) this.drops.count(DropReason.TCP_UNACCEPTABLE)
+        if ((effects & Effect.PAWS) !== 0) this.drops.count(DropReason.TCP_PAWS)
+        else if ((effects & Effect.DROPPED) !== 0) this.drops.count(DropReason.TCP_UNACCEPTABLE)
         this.openings.handleHandshake(connection, effects)
         return
       }

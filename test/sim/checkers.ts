@@ -7,6 +7,7 @@ import type { Shadow } from '../../cluster/shadow.js'
 import { decodeTcbRecord, encodeTcbRecord } from '../../cluster/tcb-record.js'
 import {
   type Connection,
+  DropReason,
   EtherType,
   type Frame,
   type Millis,
@@ -218,7 +219,9 @@ export class Checkers implements HostObserver {
     const owner = this.#owner
     // Frames that wait for the client's Ethernet address have departed and not been seen.
     if (owner === undefined || owner.nic.neighbors.isPending(CLIENT_ADDRESS)) return
-    const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed}`
+    // What comes in another order may be too old for the owner, and not for a shadow: that one leads then.
+    const old = owner.stack.drops.get(DropReason.TCP_PAWS)
+    const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed + old}`
     if (missed !== this.#ownerMissed) {
       this.#ownerMissed = missed
       for (const connection of owner.stack.tcp.demux.connections())

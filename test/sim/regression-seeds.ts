@@ -20,6 +20,11 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   ],
   [1706, 'a stale owner refused what was meant for the true one'],
   [2061, 'a sender went beyond the right edge behind a retransmission that opened nothing'],
+  [388, 'a node that passed over another acted at the same time as that one'],
+  [
+    918,
+    'a shadow led where the owner had dropped a segment for its timestamp (a fault of the checker)',
+  ],
   [2658, 'two nodes claimed at once, as they did not agree on who was in line'],
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
   [3780, 'a peer waited for ever for an answer to the FIN that only a dead owner had heard'],

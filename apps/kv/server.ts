@@ -1,0 +1,108 @@
+/**
+ * The key-value store (A4): commands of Redis over RESP2 and RESP3. Each batch of requests is one transaction of the checkpoint
+ * store: what it changed, the answers and how far the connection has come are there together, or not at all. So a request that
+ * was answered is never lost, and none is carried out twice, whenever the owner dies.
+ */
+import type { CheckpointStore, StateTable } from '../../cluster/io/index.js'
+import type { Socket } from '../../stack/socket/net.js'
+import { Channels } from './channels.js'
+import { Keyspace } from './keyspace.js'
+import { failure, ProtocolError, RequestReader } from './resp.js'
+import { Session } from './session.js'
+
+/** Where data and checkpoints lie. */
+export type DataStore = Pick<CheckpointStore, 'transaction' | 'open'>
+
+/** Octets of one answer at most: a checkpoint must have room for those that have not left. */
+const MAX_ANSWER = 1024 * 1024 + 256 * 1024
+/** Octets of answers that are written at once. */
+const BATCH = 256 * 1024
+/** Octets that may wait for a client that hears channels and does not read. */
+const MAX_BEHIND = 1024 * 1024
+
+/** What serves a connection, with its data in `store`. `now` is milliseconds since 1970. */
+export function createKvServer(
+  store: DataStore,
+  now: () => number = Date.now,
+): (socket: Socket) => void {
+  const table: StateTable<Uint8Array> = store.open('kv', 'octets')
+  const keyspace = new Keyspace(table, now)
+  const channels = new Channels()
+  return (socket) => {
+    const client = new Client(socket, store, keyspace, channels)
+    socket.setNoDelay()
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => client.session.end())
+    socket.on('data', (chunk: Buffer) => client.take(chunk))
+    socket.on('drain', () => client.work())
+    socket.on('end', () => socket.end())
+  }
+}
+
+class Client {
+  readonly session: Session
+  readonly #socket: Socket
+  readonly #store: DataStore
+  readonly #reader = new RequestReader()
+
+  constructor(socket: Socket, store: DataStore, keyspace: Keyspace, channels: Channels) {
+    this.#socket = socket
+    this.#store = store
+    this.session = new Session(keyspace, channels, (message) => this.#deliver(message))
+    const resumed = socket.resumed as { readonly state: unknown } | null
+    if (resumed !== null) this.session.restore(resumed.state)
+  }
+
+  take(chunk: Buffer): void {
+    this.#reader.push(chunk)
+    this.work()
+  }
+
+  /** Carries out what has come, as long as the client takes the answers. */
+  work(): void {
+    const socket = this.#socket
+    let room = !socket.writableNeedDrain
+    while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
+      const before = this.#reader.waiting
+      room = this.#store.transaction(() => this.#batch())
+      if (this.#reader.waiting === before) break
+    }
+    if (room) socket.resume()
+    else socket.pause()
+  }
+
+  // True when the client takes more.
+  #batch(): boolean {
+    const socket = this.#socket
+    let answers = ''
+    let ends = false
+    try {
+      while (answers.length < BATCH && !ends) {
+        const request = this.#reader.next()
+        if (request === null) break
+        const answer = this.session.answer(request)
+        answers += answer.length <= MAX_ANSWER ? answer : failure('ERR the answer is too long')
+        ends = this.session.leaving
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      answers += failure(`ERR Protocol error: ${error.message}`)
+      ends = true
+    }
+    const room = answers === '' || socket.write(answers, 'latin1')
+    socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+    if (ends) socket.end()
+    return room && !ends
+  }
+
+  #deliver(message: string): void {
+    const socket = this.#socket
+    if (socket.destroyed || !socket.writable) return
+    if (socket.writableLength > MAX_BEHIND) {
+      socket.destroy()
+      return
+    }
+    socket.write(message, 'latin1')
+    socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * The key-value store (A4) without a network: what it answers, request by request, and what of a session a next owner gets.
+ */
+import t, { type Test } from 'tap'
+import { Channels } from '../../../apps/kv/channels.js'
+import { Keyspace } from '../../../apps/kv/keyspace.js'
+import { MAX_BULK, RequestReader } from '../../../apps/kv/resp.js'
+import { Session } from '../../../apps/kv/session.js'
+import { MemoryCheckpointStore } from '../../../cluster/memory-store.js'
+
+class World {
+  now = 1_700_000_000_000
+  readonly store = new MemoryCheckpointStore()
+  readonly channels = new Channels()
+  readonly keyspace = new Keyspace(this.store.open<Uint8Array>('kv'), () => this.now)
+
+  session(): Session & { readonly heard: string[] } {
+    const heard: string[] = []
+    const session = new Session(this.keyspace, this.channels, (message) => heard.push(message))
+    return Object.assign(session, { heard })
+  }
+}
+
+/** Each request as words, and the answer with `|` for the ends of lines. */
+function asks(t: Test, session: Session, script: readonly (readonly [string, string])[]): void {
+  for (const [request, wanted] of script) {
+    const answer = session.answer(request === '' ? [] : request.split(' '))
+    t.equal(answer.replaceAll('\r\n', '|'), wanted === '' ? '' : `${wanted}|`, request)
+  }
+}
+
+t.test('A4: strings, counters and keys', (t) => {
+  const world = new World()
+  asks(t, world.session(), [
+    ['PING', '+PONG'],
+    ['get nothing', '$-1'],
+    ['SET a 1', '+OK'],
+    ['SET a 2 NX', '$-1'],
+    ['SET a 2 XX GET', '$1|1'],
+    ['INCR a', ':3'],
+    ['DECRBY a 10', ':-7'],
+    ['INCRBYFLOAT a 1.5', '$4|-5.5'],
+    ['INCR a', '-ERR value is not an integer or out of range'],
+    ['SET big 9007199254740991', '+OK'],
+    ['INCR big', '-ERR increment or decrement would overflow'],
+    ['APPEND b xyz', ':3'],
+    ['APPEND b 1', ':4'],
+    ['GETRANGE b 1 -2', '$2|yz'],
+    ['STRLEN b', ':4'],
+    ['MSET c 1 d 2', '+OK'],
+    ['MSETNX d 3 e 3', ':0'],
+    ['MGET c d e', '*3|$1|1|$1|2|$-1'],
+    ['SETNX c 5', ':0'],
+    ['GETSET c 6', '$1|1'],
+    ['GETDEL c', '$1|6'],
+    ['EXISTS c d d', ':2'],
+    ['TYPE d', '+string'],
+    ['TYPE c', '+none'],
+    ['RENAME d f', '+OK'],
+    ['GET f', '$1|2'],
+    ['KEYS ?', '*3|$1|a|$1|b|$1|f'],
+    ['DEL a f', ':2'],
+    ['DBSIZE', ':2'],
+    ['LPUSH b x', '-WRONGTYPE Operation against a key holding the wrong kind of value'],
+    ['NOPE 1 2', "-ERR unknown command 'NOPE', with args beginning with: '1' '2'"],
+    ['GET', "-ERR wrong number of arguments for 'get' command"],
+    ['SET k v NONSENSE', '-ERR syntax error'],
+    ['FLUSHALL', '+OK'],
+    ['KEYS *', '*0'],
+    ['', ''],
+  ])
+  t.end()
+})
+
+t.test('A4: keys expire', (t) => {
+  const world = new World()
+  const session = world.session()
+  asks(t, session, [
+    ['SET a 1 EX 10', '+OK'],
+    ['TTL a', ':10'],
+    ['PEXPIRE a 2500', ':1'],
+    ['PTTL a', ':2500'],
+    ['PERSIST a', ':1'],
+    ['TTL a', ':-1'],
+    ['TTL b', ':-2'],
+    ['EXPIRE b 5', ':0'],
+    ['PSETEX a 100 x', '+OK'],
+    ['SET a y KEEPTTL', '+OK'],
+    ['PTTL a', ':100'],
+    ['LPUSH l 1', ':1'],
+    ['EXPIRE l 1', ':1'],
+    ['SET z 1 EX 0', "-ERR invalid expire time in 'set' command"],
+  ])
+  world.now += 1001
+  asks(t, session, [
+    ['GET a', '$-1'],
+    ['LLEN l', ':0'],
+    ['DBSIZE', ':0'],
+    ['LPUSH l 9', ':1'],
+    ['LRANGE l 0 -1', '*1|$1|9'],
+  ])
+  t.end()
+})
+
+t.test('A4: lists, hashes and sets', (t) => {
+  const world = new World()
+  asks(t, world.session(), [
+    ['RPUSH l a b c', ':3'],
+    ['LPUSH l z', ':4'],
+    ['LRANGE l 0 -1', '*4|$1|z|$1|a|$1|b|$1|c'],
+    ['LINDEX l -1', '$1|c'],
+    ['LINDEX l 9', '$-1'],
+    ['LSET l 0 y', '+OK'],
+    ['LPOP l', '$1|y'],
+    ['RPOP l 2', '*2|$1|c|$1|b'],
+    ['LTRIM l 0 0', '+OK'],
+    ['LPOP l', '$1|a'],
+    ['EXISTS l', ':0'],
+    ['LPOP l', '$-1'],
+    ['RPUSHX l a', ':0'],
+    ['HSET h f 1 g 2', ':2'],
+    ['HSET h f 3', ':0'],
+    ['HGET h f', '$1|3'],
+    ['HMGET h f x', '*2|$1|3|$-1'],
+    ['HINCRBY h n 5', ':5'],
+    ['HGETALL h', '*6|$1|f|$1|3|$1|g|$1|2|$1|n|$1|5'],
+    ['HDEL h f x', ':1'],
+    ['HLEN h', ':2'],
+    ['HEXISTS h f', ':0'],
+    ['RENAME h i', '+OK'],
+    ['HKEYS i', '*2|$1|g|$1|n'],
+    ['HGET h g', '$-1'],
+    ['SADD s x y x', ':2'],
+    ['SCARD s', ':2'],
+    ['SISMEMBER s y', ':1'],
+    ['SREM s y', ':1'],
+    ['SMEMBERS s', '*1|$1|x'],
+    ['SPOP s', '$1|x'],
+    ['TYPE s', '+none'],
+    ['DEL i', ':1'],
+    ['HGETALL i', '*0'],
+  ])
+  t.end()
+})
+
+t.test('A4: transactions, also across a take-over', (t) => {
+  const world = new World()
+  const [first, other] = [world.session(), world.session()]
+  asks(t, first, [
+    ['EXEC', '-ERR EXEC without MULTI'],
+    ['SET a 1', '+OK'],
+    ['WATCH a', '+OK'],
+    ['MULTI', '+OK'],
+    ['MULTI', '-ERR MULTI calls can not be nested'],
+  ])
+  asks(t, first, [
+    ['DISCARD', '+OK'],
+    ['WATCH a', '+OK'],
+    ['MULTI', '+OK'],
+    ['INCR a', '+QUEUED'],
+  ])
+  const next = world.session()
+  next.restore(JSON.parse(JSON.stringify(first.state)))
+  asks(t, next, [
+    ['LPUSH l x', '+QUEUED'],
+    ['EXEC', '*2|:2|:1'],
+  ])
+  t.equal(next.state, null, 'nothing is under way any more')
+  asks(t, next, [
+    ['WATCH a', '+OK'],
+    ['MULTI', '+OK'],
+    ['INCR a', '+QUEUED'],
+  ])
+  asks(t, other, [['SET a 2', '+OK']])
+  asks(t, next, [
+    ['EXEC', '*-1'],
+    ['GET a', '$1|2'],
+    ['MULTI', '+OK'],
+    ['NOPE', "-ERR unknown command 'NOPE', with args beginning with: "],
+    ['INCR a', '+QUEUED'],
+    ['EXEC', '-EXECABORT Transaction discarded because of previous errors.'],
+    ['GET a', '$1|2'],
+  ])
+  t.end()
+})
+
+t.test('A4: channels and patterns, RESP2 and RESP3', (t) => {
+  const world = new World()
+  const [hearer, third, speaker] = [world.session(), world.session(), world.session()]
+  asks(t, hearer, [
+    ['SUBSCRIBE news', '*3|$9|subscribe|$4|news|:1'],
+    ['PSUBSCRIBE n*s', '*3|$10|psubscribe|$3|n*s|:2'],
+    [
+      'GET a',
+      "-ERR Can't execute 'get': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT are allowed in this context",
+    ],
+  ])
+  third.answer(['HELLO', '3'])
+  asks(t, third, [['SUBSCRIBE news', '>3|$9|subscribe|$4|news|:1']])
+  asks(t, speaker, [['PUBLISH news hi', ':3']])
+  t.same(hearer.heard, [
+    '*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n',
+    '*4\r\n$8\r\npmessage\r\n$3\r\nn*s\r\n$4\r\nnews\r\n$2\r\nhi\r\n',
+  ])
+  t.same(third.heard, ['>3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n'])
+  asks(t, third, [['GET a', '_']])
+  const elsewhere = new World()
+  const resumed = elsewhere.session()
+  resumed.restore(JSON.parse(JSON.stringify(hearer.state)))
+  asks(t, elsewhere.session(), [['PUBLISH news hi', ':2']])
+  hearer.end()
+  asks(t, speaker, [['PUBLISH news hi', ':1']])
+  asks(t, third, [['UNSUBSCRIBE', '>3|$11|unsubscribe|$4|news|:0']])
+  t.end()
+})
+
+t.test('A4: requests in any pieces; what is none is refused', (t) => {
+  const text =
+    '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n\r\n\x00\xff\r\nPING  x \r\n*0\r\n*1\r\n$4\r\nPING\r\n'
+  const bytes = Buffer.from(text, 'latin1')
+  for (const size of [1, 2, 3, 7, 1000]) {
+    const reader = new RequestReader()
+    const found: string[][] = []
+    for (let at = 0; at < bytes.length; at += size) {
+      reader.push(bytes.subarray(at, at + size))
+      for (let r = reader.next(); r !== null; r = reader.next()) found.push(r)
+    }
+    t.same(found, [['SET', 'a', '\r\n\x00\xff'], ['PING', 'x'], [], ['PING']], `pieces of ${size}`)
+    t.equal(reader.waiting, 0)
+  }
+  const bad = [
+    '*x\r\n',
+    '*1\r\n:1\r\n',
+    `*1\r\n$${MAX_BULK + 1}\r\n`,
+    '*1\r\n$-1\r\n',
+    '*99999999\r\n',
+    `*${'1'.repeat(70_000)}`,
+    'x'.repeat(70_000),
+  ]
+  for (const text of bad) {
+    const reader = new RequestReader()
+    reader.push(Buffer.from(text))
+    t.throws(() => reader.next(), { message: /invalid|expected|too big/ }, text.slice(0, 20))
+  }
+  t.end()
+})
