@@ -2,23 +2,36 @@
  * The applications that a node can run, by name.
  */
 import { statSync } from 'node:fs'
-import type { AppConfig } from '../cluster/io/index.js'
-import { type Net, type Socket, StackError } from '../stack/index.js'
+import type { AppConfig, NodeRuntime } from '../cluster/io/index.js'
+import { type Socket, StackError } from '../stack/index.js'
 import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
 import { createKvServer, type DataStore } from './kv/server.js'
+import { startProxy } from './proxy/server.js'
 
 /**
- * Starts the application of a configuration on `net` and resolves when it listens. Throws ERR_UNKNOWN_APP, ERR_CONFIG or
- * EADDRINUSE. `onError` hears what goes wrong in a connection later; `store` is the node's, for those that keep data.
+ * Starts the application of a configuration on a node and resolves when it listens. Throws ERR_UNKNOWN_APP, ERR_CONFIG, EADDRINUSE,
+ * and what `startProxy` throws. `onError` hears what goes wrong in a connection later.
  */
 export async function startApp(
   app: AppConfig,
-  net: Net,
+  runtime: NodeRuntime,
   onError: (error: Error) => void,
-  store: DataStore | null = null,
 ): Promise<void> {
-  const server = net.createServer({ allowHalfOpen: true }, serverOf(app, onError, store))
+  if (app.name === 'proxy') {
+    await startProxy(app, runtime, (report) => {
+      if (report.event === 'server-down')
+        onError(new Error(`${app.to} cannot be reached (${report.code})`))
+      else onError(new Error(`${app.to} can be reached again`))
+    }).catch((error: Error) => {
+      throw refused(app, error)
+    })
+    return
+  }
+  const server = runtime.net.createServer(
+    { allowHalfOpen: true },
+    serverOf(app, onError, runtime.store),
+  )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: Error) => reject(refused(app, error)))
     server.listen(app.port, resolve)
@@ -28,7 +41,7 @@ export async function startApp(
 function serverOf(
   app: AppConfig,
   onError: (error: Error) => void,
-  store: DataStore | null,
+  store: DataStore,
 ): (socket: Socket) => void {
   switch (app.name) {
     case 'echo':
@@ -40,14 +53,11 @@ function serverOf(
       }
     }
     case 'kv':
-      if (store === null) {
-        throw new StackError('ERR_CONFIG', 'app.name: kv needs a node, which has a store')
-      }
       return createKvServer(store)
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, echo and kv`,
+        `app.name: '${app.name}' is unknown; there are http, echo, kv and proxy`,
       )
   }
 }

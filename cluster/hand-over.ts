@@ -7,6 +7,7 @@ import { type Millis, TcpState } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
 import { NOBODY } from './node-options.js'
+import { refusesAlone, refusesPair } from './promotion.js'
 import { resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
@@ -48,9 +49,15 @@ export class HandOver {
     const living = this.#living()
     if (living.length !== connections) return false
     if (living.some(({ verdict }) => verdict !== 'ready')) return false
-    return living.every((shadow) => {
-      return typeof resumePoint(shadow, this.#checkpoints.get(shadow.key)) !== 'string'
-    })
+    return living.every((shadow) => this.#canResume(shadow))
+  }
+
+  #canResume(shadow: Shadow): boolean {
+    const { partner } = shadow
+    if (partner !== null) return refusesPair(shadow, partner) === null
+    // With all of them ready none leads to a server unheard.
+    if (refusesAlone(shadow, this.#snooper.pairs, false) !== null) return false
+    return typeof resumePoint(shadow, this.#checkpoints.get(shadow.key)) !== 'string'
   }
 
   /** The binding is this node's: as its taker, or because the taker has given it back. */

@@ -27,6 +27,7 @@ export {
   type PermanencySet,
 } from './node.js'
 export { Ownership } from './ownership.js'
+export type { ProxyTarget } from './pairs.js'
 export type { GivenUp, Resumption } from './resume-point.js'
 export { type Direction, Shadow, type Verdict } from './shadow.js'
 export { ShadowTable } from './shadow-table.js'

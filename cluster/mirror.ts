@@ -5,6 +5,7 @@
 import { arrivedUnseen, type Millis, type StreamBuffer } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
 import type { MirrorStore, TextSide } from './mirror-store.js'
+import { passedOn } from './pairs.js'
 import { purge } from './retention.js'
 import type { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
@@ -46,15 +47,23 @@ export class Mirror {
     snooper.removed.length = 0
     for (const shadow of snooper.dirty) {
       shadow.dirty = false
-      if (shadow.verdict !== 'untracked' && !shadow.closed) this.#writeShadow(shadow, now)
+      if (shadow.verdict !== 'untracked' && !shadow.closed) {
+        this.#writeShadow(shadow, snooper, now)
+      }
     }
     snooper.dirty.length = 0
     this.#store.flush()
   }
 
-  #writeShadow(shadow: Shadow, now: Millis): void {
+  // Stream offset before which the input is consumed, or NO_CHECKPOINT: a proxy's goes to its partner, and others say so.
+  #consumed({ key, tcb, partner }: Shadow, { pairs }: Snooper): number {
+    if (partner !== null) return passedOn(partner)
+    return pairs.isProxied(key) ? 0 : this.#checkpoints.inputOffset(key, tcb.iss, tcb.irs)
+  }
+
+  #writeShadow(shadow: Shadow, snooper: Snooper, now: Millis): void {
     const { tcb, buffers, key } = shadow
-    const consumed = this.#checkpoints.inputOffset(key, tcb.iss, tcb.irs)
+    const consumed = this.#consumed(shadow, snooper)
     // What the application has consumed nobody needs any more, heard here or not: a gap before it is none.
     if (shadow.verdict === 'gap') arrivedUnseen(tcb, buffers, consumed)
     purge(shadow, consumed)

@@ -5,6 +5,7 @@
  */
 import {
   DropReason,
+  EPHEMERAL_PORTS,
   type EthernetHeader,
   EtherType,
   type Frame,
@@ -26,6 +27,7 @@ import { Herald } from './herald.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership, type OwnershipContext } from './ownership.js'
+import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
 import { Wiretap } from './wiretap.js'
 
@@ -83,6 +85,24 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   /** The binding that the local endpoint belongs to, or undefined. */
   ownershipAt(address: number, port: number): Ownership | undefined {
     return this.#byEndpoint.find(address, port)
+  }
+
+  /**
+   * What clients say to this local endpoint a proxy brings to `target`, and back: to be said on each node, before its connections are
+   * overheard. Throws ERR_PROXY_BINDING.
+   */
+  addProxy(address: number, port: number, target: ProxyTarget): void {
+    const ownership = this.ownershipAt(address, port)
+    // The proxy's own connections leave from the same address, and move with the same binding.
+    const { firstPort, lastPort } = ownership?.binding ?? { firstPort: 0, lastPort: 0 }
+    if (firstPort > EPHEMERAL_PORTS.first || lastPort < EPHEMERAL_PORTS.last) {
+      const { first, last } = EPHEMERAL_PORTS
+      throw new StackError(
+        'ERR_PROXY_BINDING',
+        `a proxy on port ${port} needs one binding that has this port and the ports ${first}-${last}, from which it connects to its server: leave "ports" out`,
+      )
+    }
+    ownership?.snooper.pairs.add(port, target)
   }
 
   /** Boots: watches the addresses, and asks everybody on the link who they are (P3). */

@@ -80,7 +80,9 @@ export class Ownership {
     const { options, world, peers } = context
     this.set = set
     this.#context = context
-    this.snooper = new Snooper(set.binding, world.stack.drops)
+    this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
+      world.stack.pairedIss(key, tcb),
+    )
     this.#succession = new Succession(options.id, set.binding, set.policy, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)

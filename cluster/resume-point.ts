@@ -7,7 +7,14 @@ import type { Checkpoint } from './checkpoint.js'
 import type { Shadow } from './shadow.js'
 
 /** Why a connection was given up. */
-export type GivenUp = 'gap' | 'untracked' | 'no-checkpoint' | 'input-lost' | 'output-lost'
+export type GivenUp =
+  | 'gap'
+  | 'untracked'
+  | 'no-checkpoint'
+  | 'input-lost'
+  | 'output-lost'
+  | 'no-partner'
+  | 'partner-lost'
 
 /** What the application finds as `socket.resumed` (A1, A2). Offsets are stream offsets. */
 export interface Resumption {

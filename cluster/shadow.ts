@@ -74,6 +74,12 @@ export class Shadow {
   receivedMirrored = 0
   sentDropped = 0
   receivedDropped = 0
+  /** The owner has opened this connection, not its peer. */
+  opener = false
+  /** The other connection of a proxy's pair, once it has been heard of (A7). It stays when that one is closed: its text is ours. */
+  partner: Shadow | null = null
+  /** Of a connection that a proxy has taken: the ISS of its partner; null before the handshake has been heard. */
+  pairNumber: Seq | null = null
   /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
   peerAck: Seq = ZERO
   #tracked: boolean
@@ -116,6 +122,10 @@ export class Shadow {
   isReplacedBy(seg: Segment, direction: Direction): boolean {
     if (!seg.has(SYN)) return false
     if (!this.#tracked || this.closed) return true
+    // The owner opens another one: it knows that this one is over.
+    if (direction === 'outbound' && !seg.has(ACK)) {
+      return this.tcb.synSent && seg.seq !== this.tcb.iss
+    }
     if (direction === 'inbound') {
       if (seg.has(ACK) || seg.seq === this.tcb.irs) return false
       // The owner decides: a SYN into a connection that it holds live is only challenged.
@@ -149,12 +159,15 @@ export class Shadow {
         this.#loseTrack(seg, direction)
         return
       }
-      if (seg.has(SYN) && seg.has(ACK)) this.#answered = true
+      // Whoever acknowledges has heard the peer's SYN.
+      if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT)) this.#answered = true
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held.length > 0) this.#replayHeld(now)
       return
     }
-    if (tcb.state === TcpState.CLOSED && !tcb.synSent) openPassive(tcb)
+    // The peer's answer to our SYN may outrun it, too.
+    const opens = seg.has(SYN) && !seg.has(ACK)
+    if (tcb.state === TcpState.CLOSED && !tcb.synSent && opens) openPassive(tcb)
     if (this.#outruns(seg)) {
       this.#hold(seg, NEVER)
       return

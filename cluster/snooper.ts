@@ -14,6 +14,7 @@ import {
   TcpState,
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
+import { type PairedIss, Pairs } from './pairs.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
 
@@ -34,6 +35,8 @@ export interface Coverage {
 export class Snooper {
   readonly binding: Binding
   readonly table = new ShadowTable()
+  /** What proxies have joined. */
+  readonly pairs: Pairs
   /** Shadows that changed since the mirror was last written. */
   readonly dirty: Shadow[] = []
   /** Shadows that left the table and must leave the mirror. */
@@ -43,9 +46,10 @@ export class Snooper {
   /** While this node owns the binding there is nothing to overhear. */
   active = true
 
-  constructor(binding: Binding, drops: DropCounters) {
+  constructor(binding: Binding, drops: DropCounters, pairedIss: PairedIss = noPairs) {
     this.binding = binding
     this.drops = drops
+    this.pairs = new Pairs(pairedIss)
   }
 
   /** Folds one segment of the binding. `seg` is borrowed; `peerMac` is the sender's, of an inbound one. */
@@ -61,13 +65,14 @@ export class Snooper {
     this.stats.segments++
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
-      shadow = this.#open(shadow, seg, localPort, remoteAddress, remotePort, now)
+      shadow = this.#open(shadow, seg, direction, localPort, remoteAddress, remotePort, now)
       if (shadow === undefined) return
     }
     const before = shadow.verdict
     const stateBefore = shadow.tcb.state
     shadow.observe(seg, direction, now)
     if (direction === 'inbound') shadow.peerMac = peerMac
+    if (shadow.partner === null) this.pairs.note(shadow)
     if (before === 'ready' && shadow.verdict === 'gap') this.stats.gaps++
     if (shadow.closed) {
       this.remove(shadow)
@@ -83,6 +88,7 @@ export class Snooper {
   #open(
     old: Shadow | undefined,
     seg: Segment,
+    direction: Direction,
     localPort: number,
     remoteAddress: Ipv4Address,
     remotePort: number,
@@ -98,17 +104,21 @@ export class Snooper {
     // allocates: once per connection
     const key = { binding: id, localAddress: address, localPort, remoteAddress, remotePort }
     // The first SYN must have been heard: it alone tells who opened, and half of the options.
-    const tracked = syn !== null || (seg.has(SYN) && !seg.has(ACK))
+    // The peer's answer to the owner's SYN may come here first.
+    const opener = seg.has(SYN) && (direction === 'outbound') !== seg.has(ACK)
+    const tracked = syn !== null || opener || (seg.has(SYN) && !seg.has(ACK))
     if (!tracked) {
       this.stats.untracked++
       this.drops.count(DropReason.SHADOW_NO_SYN)
     }
     const shadow = new Shadow(key, null, tracked)
+    shadow.opener = opener && syn === null
     shadow.openedAt = now
     if (syn !== null) shadow.observe(syn, 'inbound', now)
     const evicted = this.table.add(shadow, now)
     if (evicted !== null) {
       this.drops.count(DropReason.SHADOW_TABLE_FULL)
+      this.pairs.forget(evicted)
       this.removed.push(evicted)
     }
     return shadow
@@ -124,6 +134,7 @@ export class Snooper {
   /** Takes a shadow out of the table and out of the mirror. */
   remove(shadow: Shadow): void {
     this.table.remove(shadow)
+    this.pairs.forget(shadow)
     this.removed.push(shadow)
   }
 
@@ -144,10 +155,17 @@ export class Snooper {
   }
 
   handleTimeout(now: Millis): void {
-    for (const shadow of this.table.expire(now)) this.removed.push(shadow)
+    for (const shadow of this.table.expire(now)) {
+      this.pairs.forget(shadow)
+      this.removed.push(shadow)
+    }
   }
 
   nextDeadline(): Millis {
     return this.table.nextDeadline()
   }
+}
+
+function noPairs(): never {
+  throw new Error('this snooper was made without a way to tell pairs')
 }

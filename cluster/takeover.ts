@@ -15,22 +15,15 @@ import {
 } from '../stack/index.js'
 import { type Binding, bindingCovers } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
-import { type GivenUp, resumePoint } from './resume-point.js'
+import { join } from './pairs.js'
+import { hasStray, Promotion, type PromotionCount, refusesAlone } from './promotion.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 
+export type { PromotionCount } from './promotion.js'
+
 /** Neighbours that are told by unicast at most. */
 const MAX_UNICAST_ARP = 256
-
-/** What became of the connections. */
-export interface PromotionCount {
-  connections: number
-  promoted: number
-  /** Of the promoted, those with text under way in either direction. */
-  midStream: number
-  /** Connections that could not be saved, by reason (D5). */
-  readonly givenUp: Partial<Record<GivenUp, number>>
-}
 
 /** Promotes every shadow of the binding that can be, and resets the others' clients (P1, S2). */
 export function promoteAll(
@@ -40,9 +33,13 @@ export function promoteAll(
   checkpoints: CheckpointStore,
   now: Millis,
 ): PromotionCount {
-  const count: PromotionCount = { connections: 0, promoted: 0, midStream: 0, givenUp: {} }
-  for (const shadow of [...snooper.table.shadows()]) {
-    shadow.settle(now)
+  const promotion = new Promotion(stack, nic, now)
+  const { count } = promotion
+  const shadows = [...snooper.table.shadows()]
+  for (const shadow of shadows) shadow.settle(now)
+  const stray = hasStray(snooper.pairs, shadows)
+  const living = new Set<Shadow>()
+  for (const shadow of shadows) {
     snooper.remove(shadow)
     // The owner had not answered the SYN: the client repeats it, and is served as a new one.
     if (shadow.verdict !== 'untracked' && !shadow.tcb.synSent) continue
@@ -51,29 +48,19 @@ export function promoteAll(
     if (shadow.peerMac !== 0) {
       nic.neighbors.learn(nic.routes.nextHop(shadow.key.remoteAddress), shadow.peerMac, now)
     }
-    promote(stack, nic, shadow, checkpoints, now, count)
+    living.add(shadow)
+  }
+  for (const shadow of living) {
+    const { partner } = shadow
+    if (partner !== null && !living.has(partner)) promotion.promoteRest(shadow, partner)
+    else if (partner !== null && !shadow.opener) promotion.promotePair(shadow, partner)
+    else if (partner === null) {
+      const reason = refusesAlone(shadow, snooper.pairs, stray)
+      if (reason === null) promotion.promote(shadow, checkpoints)
+      else promotion.giveUp(shadow, reason)
+    }
   }
   return count
-}
-
-function promote(
-  stack: Stack,
-  nic: Nic,
-  shadow: Shadow,
-  checkpoints: CheckpointStore,
-  now: Millis,
-  count: PromotionCount,
-): void {
-  const point = resumePoint(shadow, checkpoints.get(shadow.key))
-  if (typeof point === 'string') {
-    count.givenUp[point] = (count.givenUp[point] ?? 0) + 1
-    stack.reset(shadow.key, shadow.resetSeq)
-    return
-  }
-  const { tcb, buffers } = shadow
-  if (tcb.flightSize > 0 || buffers.received.contiguousEnd > point.input) count.midStream++
-  count.promoted++
-  stack.adopt(shadow.release(), nic, shadow.key, now, point.input, point.output, point.resumption)
 }
 
 /** Tells the link that the address is here now: in request form to all, and one request to each client by name (P13). */
@@ -110,6 +97,7 @@ export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now:
       connections.push(connection)
     }
   }
+  const shadows = new Map<Connection, Shadow>()
   for (const connection of connections) {
     const { localPort, remotePort } = connection
     const remoteAddress = connection.remoteAddress as IpAddress
@@ -123,9 +111,26 @@ export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now:
       remotePort,
     }
     const shadow = new Shadow(key, parts)
+    shadow.opener = connection.opener
+    shadows.set(connection, shadow)
     snooper.table.add(shadow, now)
     if (parts.tcb.state === TcpState.TIME_WAIT) snooper.table.startWait(shadow, now)
     snooper.touch(shadow)
   }
+  for (const [connection, shadow] of shadows) {
+    joinAgain(connection, shadow, shadows)
+    if (shadow.partner === null) snooper.pairs.note(shadow)
+  }
   return connections.length
+}
+
+// What a proxy has joined stays so; of a partner that is closed there may be text that waits to be passed on.
+function joinAgain(
+  connection: Connection,
+  shadow: Shadow,
+  shadows: ReadonlyMap<Connection, Shadow>,
+): void {
+  const partner = connection.partner as Connection | null
+  if (partner === null || shadow.partner !== null || !partner.tcb.synSent) return
+  join(shadow, shadows.get(partner) ?? new Shadow(shadow.key, partner))
 }

@@ -8,8 +8,10 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { type RunResult, simulate } from '../test/sim/scenario.js'
 import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--json]
-       npm run sim -- --seed S [--trace] [--json]`
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--json]
+       npm run sim -- --seed S [--proxy] [--trace] [--json]
+
+With --proxy the nodes are proxies, and a machine behind them serves.`
 /** Seeds that a worker runs before it reports. */
 const BATCH = 20
 const MAX_SHOWN = 20
@@ -19,11 +21,11 @@ interface Batch {
   readonly broken: readonly { readonly seed: number; readonly first: string }[]
 }
 
-function runBatch(from: number, to: number): Batch {
+function runBatch(from: number, to: number, proxied: boolean): Batch {
   const totals = newTotals()
   const broken: { seed: number; first: string }[] = []
   for (let seed = from; seed < to; seed++) {
-    const result = simulate(seed)
+    const result = simulate(seed, false, proxied)
     addCounts(totals, result)
     const [first] = result.violations
     if (first !== undefined) broken.push({ seed, first })
@@ -32,9 +34,9 @@ function runBatch(from: number, to: number): Batch {
 }
 
 // Asks for a range of seeds, runs it, reports, and asks again until there is none.
-function work(): void {
+function work(proxied: boolean): void {
   parentPort?.on('message', ([from, to]: [number, number]) =>
-    parentPort?.postMessage(runBatch(from, to)),
+    parentPort?.postMessage(runBatch(from, to, proxied)),
   )
 }
 
@@ -45,7 +47,7 @@ function readNumber(name: string, text: string, least: number): number {
   throw new Error(`--${name} ${text}: write an integer from ${least} to ${2 ** 31 - 1}\n${USAGE}`)
 }
 
-async function runMany(from: number, count: number): Promise<Batch> {
+async function runMany(from: number, count: number, proxied: boolean): Promise<Batch> {
   const totals = newTotals()
   const broken: { seed: number; first: string }[] = []
   const end = from + count
@@ -53,7 +55,7 @@ async function runMany(from: number, count: number): Promise<Batch> {
   const workers = Math.max(1, Math.min(availableParallelism(), Math.ceil(count / BATCH)))
   const runs: Promise<void>[] = []
   for (let i = 0; i < workers; i++) {
-    const worker = new Worker(new URL(import.meta.url), { workerData: 'sim' })
+    const worker = new Worker(new URL(import.meta.url), { workerData: proxied ? 'proxy' : 'sim' })
     runs.push(
       new Promise<void>((resolve, reject) => {
         const give = (): void => {
@@ -119,6 +121,7 @@ async function main(): Promise<number> {
       seeds: { type: 'string', default: '500' },
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
+      proxy: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -129,16 +132,18 @@ async function main(): Promise<number> {
     return 0
   }
   if (values.seed !== undefined) {
-    const result = simulate(readNumber('seed', values.seed, 0), values.trace)
+    const result = simulate(readNumber('seed', values.seed, 0), values.trace, values.proxy)
     if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))
     else showOne(result, values.trace)
     return result.violations.length === 0 ? 0 : 1
   }
   const started = performance.now()
   const from = readNumber('from', values.from, 0)
-  const { totals, broken } = await runMany(from, readNumber('seeds', values.seeds, 1))
+  const { totals, broken } = await runMany(from, readNumber('seeds', values.seeds, 1), values.proxy)
   for (const { seed, first } of broken.slice(0, MAX_SHOWN)) {
-    console.error(`seed ${seed}: ${first}\n  replay: npm run sim -- --seed ${seed} --trace`)
+    console.error(
+      `seed ${seed}: ${first}\n  replay: npm run sim --${values.proxy ? ' --proxy' : ''} --seed ${seed} --trace`,
+    )
   }
   if (broken.length > MAX_SHOWN) console.error(`and ${broken.length - MAX_SHOWN} more`)
   const ms = performance.now() - started
@@ -158,6 +163,6 @@ if (isMainThread) {
     console.error(error instanceof Error ? error.message : error)
     process.exitCode = 2
   }
-} else if (workerData === 'sim') {
-  work()
+} else if (workerData === 'sim' || workerData === 'proxy') {
+  work(workerData === 'proxy')
 }

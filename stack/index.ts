@@ -35,6 +35,8 @@ export { Connection, ConnectionEvent } from './tcp/connection.js'
 export { Effect, type EffectSet } from './tcp/effects.js'
 export type { EcnUse } from './tcp/handshake.js'
 export { TcpListener } from './tcp/listener.js'
+export { EPHEMERAL_PORTS } from './tcp/openings.js'
+export { pour } from './tcp/pour.js'
 export { arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
 export { departedUnseen, segmentDeparts } from './tcp/segment-departs.js'
 export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
@@ -60,7 +62,13 @@ export {
   parseMacAddress,
 } from './wire/ethernet.js'
 export { ChecksumState, Frame, HEADROOM } from './wire/frame.js'
-export { formatIpAddress, type IpAddress, isIpv4, parseIpAddress } from './wire/ip-address.js'
+export {
+  formatIpAddress,
+  type IpAddress,
+  isIpv4,
+  parseIpAddress,
+  UNSPECIFIED,
+} from './wire/ip-address.js'
 export {
   formatIpv4Address,
   IpProtocol,

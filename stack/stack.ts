@@ -19,7 +19,7 @@ import type { EcnUse } from './tcp/handshake.js'
 import type { TcpListener } from './tcp/listener.js'
 import { DEFAULT_BACKLOG } from './tcp/listener.js'
 import { TcpState } from './tcp/state.js'
-import type { TcbParts } from './tcp/tcb.js'
+import type { Tcb, TcbParts } from './tcp/tcb.js'
 import { Tcp } from './tcp/tcp.js'
 import { sealTransport } from './wire/checksum.js'
 import { EthernetHeader, parseEthernet } from './wire/ethernet.js'
@@ -255,13 +255,17 @@ export class Stack {
     this.tcp.openings.closeListener(listener)
   }
 
-  /** Active open. Without `localAddress` the first assigned address with a route to the peer is taken. */
+  /**
+   * Active open. Without `localAddress` the first assigned address with a route to the peer is taken. `iss` marks one of a pair: see
+   * {@link pairedIss}.
+   */
   connect(
     remoteAddress: IpAddress,
     remotePort: number,
     now: Millis,
     localAddress: IpAddress | null = null,
     localPort = 0,
+    iss: Seq | null = null,
   ): Connection {
     const from = departureTo(this.#nics, remoteAddress, localAddress)
     // RFC 9293 §3.9.2.3 (MUST-57): a connection has one host at each end.
@@ -276,7 +280,14 @@ export class Stack {
       remotePort,
       nic.linkMss,
       now,
+      iss,
     )
+  }
+
+  /** The ISS that pairs a connection with the client's one, which has these ends and this Tcb. */
+  pairedIss(ends: Endpoints, tcb: Tcb): Seq {
+    const { localAddress, localPort, remoteAddress, remotePort } = ends
+    return this.tcp.openings.pairedIss(localAddress, localPort, remoteAddress, remotePort, tcb)
   }
 
   /**

@@ -22,6 +22,14 @@ export interface AppConfig {
   readonly port: number
   /** Folder of the file server. */
   readonly root?: string
+  /** Where the proxy leads its clients, `HOST:PORT`. */
+  readonly to?: string
+  /** Clients of the proxy at once. */
+  readonly maxConnections?: number
+  /** How long the proxy's server may take to answer. */
+  readonly connectMs?: number
+  /** How long nothing may go by between a client of the proxy and its server; 0: for ever. */
+  readonly idleMs?: number
 }
 
 export interface NodeConfig {
@@ -81,7 +89,7 @@ const FIELDS = {
   ],
   binding: ['id', 'address', 'ports'],
   control: ['host'],
-  app: ['name', 'port', 'root'],
+  app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
   timing: Object.keys(DEFAULT_TIMING),
 } as const
@@ -260,8 +268,19 @@ function checkApp(value: unknown, folder: string, fail: Fail): AppConfig | null 
   const fields = section(value, 'app', fail)
   const name = text(fields, 'name', 'http', fail, 'app.')
   const port = integer(fields, 'port', 1, 65_535, 'a port', fail, 'app.')
-  if (fields.root === undefined) return { name, port }
-  return { name, port, root: resolve(folder, text(fields, 'root', 'www', fail, 'app.')) }
+  const limit = (field: string, least: number): number =>
+    integer(fields, field, least, 2 ** 31 - 1, 'an integer', fail, 'app.')
+  return {
+    name,
+    port,
+    ...(fields.root !== undefined && {
+      root: resolve(folder, text(fields, 'root', 'www', fail, 'app.')),
+    }),
+    ...(fields.to !== undefined && { to: text(fields, 'to', '10.77.0.50:5432', fail, 'app.') }),
+    ...(fields.maxConnections !== undefined && { maxConnections: limit('maxConnections', 1) }),
+    ...(fields.connectMs !== undefined && { connectMs: limit('connectMs', 1) }),
+    ...(fields.idleMs !== undefined && { idleMs: limit('idleMs', 0) }),
+  }
 }
 
 function checkOperator(value: unknown, folder: string, fail: Fail): OperatorAddress | null {

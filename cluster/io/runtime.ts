@@ -17,6 +17,7 @@ import {
   type RecordingLink,
   type Stack,
   StackError,
+  type StackHost,
 } from '../../stack/index.js'
 import type { Driver, Participant } from '../../stack/io/driver.js'
 import type { Authenticator } from '../authenticator.js'
@@ -91,11 +92,13 @@ export interface RuntimeParts {
   setSpeaking?(owns: boolean): void
 }
 
-/** Events: `report` with a NodeReport for everything that happens. */
-export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
+/** Events: `report` with a NodeReport for everything that happens; `close` when the node has fallen silent for good. */
+export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] }> {
   readonly config: NodeConfig
   readonly node: ClusterNode
   readonly stack: Stack
+  /** The node's stack and its event loop. */
+  readonly host: StackHost
   /** Sockets and servers on the node's stack, shaped as `node:net`. */
   readonly net: Net
   /** The last decisions and take-overs. */
@@ -151,14 +154,15 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
       },
     )
     parts.driver.attach(nic, parts.link)
-    this.net = createNet({
+    this.host = {
       stack: parts.stack,
       now: () => parts.driver.now(),
       kick: () => parts.driver.kick(),
       ref: () => parts.driver.ref(),
       unref: () => parts.driver.unref(),
       checkpoints: this.#checkpoints,
-    })
+    }
+    this.net = createNet(this.host)
   }
 
   now(): Millis {
@@ -377,6 +381,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport] }> {
   async #release(): Promise<void> {
     const { driver, control, beats, fence, mirrorStore, checkpointStore } = this.#parts
     driver.close()
+    this.emit('close')
     await this.#operator?.close()
     await control.close()
     beats.close()

@@ -66,7 +66,7 @@ class MemoryWorld implements World {
     const runtime = this.#cluster.start(config)
     if (verbose)
       runtime.on('report', (report) => console.error(JSON.stringify({ node: id, ...report })))
-    await startApp(app, runtime.net, (error) => {
+    await startApp(app, runtime, (error) => {
       if (verbose)
         console.error(JSON.stringify({ node: id, event: 'app-error', message: error.message }))
     })

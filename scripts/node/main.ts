@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   runtime.on('report', say)
   if (config.app !== null) {
     const onError = (error: Error) => say({ event: 'app-error', message: error.message })
-    await startApp(config.app, runtime.net, onError, runtime.store)
+    await startApp(config.app, runtime, onError)
   }
   say({ event: 'ready', id: config.id, pid: process.pid })
   const leave = (): void => {

@@ -72,6 +72,15 @@ export class StreamBuffer {
     return index + length <= this.#ring.length ? index : -1
   }
 
+  /** How many octets from `offset` on are present and lie in one piece of `memory`. */
+  runFrom(offset: number): number {
+    if (offset < this.start || offset >= this.contiguousEnd) return 0
+    return Math.min(
+      this.contiguousEnd - offset,
+      this.#ring.length - ((offset - this.#base) & this.#mask),
+    )
+  }
+
   /** Starts an empty buffer at `offset`, forgetting all that was kept. */
   restart(offset: number): void {
     this.start = offset

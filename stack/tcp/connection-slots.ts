@@ -26,6 +26,10 @@ export class ConnectionSlots {
   context: unknown = null
   /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
   resumption: unknown = null
+  /** True when the first SYN was ours. */
+  opener = false
+  /** The other connection of a proxy's pair, whose input is this one's output and the other way round; or null. */
+  partner: ConnectionSlots | null = null
   /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
   released = false
   /** The listener that has this connection on its backlog, or null. */

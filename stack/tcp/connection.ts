@@ -116,8 +116,8 @@ export class Connection extends ConnectionSlots {
     this.sender.settleMss(this.tcb, this.#options, now)
     // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
     const unread = buffers.received.contiguousEnd - inputOffset
-    this.receiver.limit = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
-    buffers.received.limit = Math.max(buffers.received.limit, 2 * this.receiver.limit)
+    const promised = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
+    buffers.received.limit = Math.max(buffers.received.limit, 2 * promised)
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
@@ -371,13 +371,17 @@ export class Connection extends ConnectionSlots {
 
   /** Copies what can be read to `into[from, to)`. Returns how many octets. */
   read(into: Uint8Array, from: number, to: number): number {
-    const received = this.buffers.received
     const length = Math.min(this.readable, to - from)
     if (length === 0) return 0
-    received.copyTo(received.start, length, into, from)
-    received.trim(received.start + length)
-    if (this.receiver.wantsWindowUpdate(this.tcb, this.buffers)) this.#touched.push(this)
+    this.buffers.received.copyTo(this.inputOffset, length, into, from)
+    this.consume(length)
     return length
+  }
+
+  /** Lets go of `length` octets that have been read. */
+  consume(length: number): void {
+    this.buffers.received.trim(this.inputOffset + length)
+    if (this.receiver.wantsWindowUpdate(this.tcb, this.buffers)) this.#touched.push(this)
   }
 
   /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */

@@ -21,6 +21,24 @@ export function initialSequenceNumber(
   return seq(Math.floor(now * 250) + hash)
 }
 
+/**
+ * The ISS of the connection that a proxy opens for the client whose connection has these endpoints and initial numbers: all who have
+ * heard the client's handshake know by it, from the SYN alone, which two connections belong together. It cannot be guessed; that it is
+ * newer than an earlier one between the same endpoints its timestamp tells (RFC 6191).
+ */
+export function pairedSequenceNumber(
+  secret: SipKey,
+  localAddress: number,
+  localPort: number,
+  remoteAddress: number,
+  remotePort: number,
+  iss: Seq,
+  irs: Seq,
+): Seq {
+  const ports = localPort * 0x10000 + remotePort
+  return seq(sipHash(secret, localAddress, remoteAddress, ports | 0, iss, irs, 0x70616972))
+}
+
 /** Where TSval of a connection between these endpoints starts (RFC 7323 §5.4). */
 export function initialTimestampOffset(
   secret: SipKey,

@@ -5,7 +5,7 @@
  */
 import { type DropCounters, DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
-import { add } from '../base/seq.js'
+import { add, type Seq } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Segment } from '../wire/tcp.js'
@@ -14,7 +14,7 @@ import { Connection, type ConnectionOptions } from './connection.js'
 import type { Demux } from './demux.js'
 import { Effect } from './effects.js'
 import type { EcnUse } from './handshake.js'
-import { initialSequenceNumber, initialTimestampOffset } from './iss.js'
+import { initialSequenceNumber, initialTimestampOffset, pairedSequenceNumber } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
 import type { PathTable } from './path-table.js'
 import { TcpState } from './state.js'
@@ -22,9 +22,8 @@ import { SynCookies } from './syn-cookies.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
-// RFC 6056: the range of ephemeral ports.
-const FIRST_EPHEMERAL = 32_768
-const EPHEMERAL_COUNT = 28_232
+/** RFC 6056: the range of ephemeral ports. */
+export const EPHEMERAL_PORTS = { first: 32_768, last: 60_999 } as const
 
 /** Limits and secrets of a Tcp. */
 export interface TcpOptions {
@@ -98,7 +97,7 @@ export class Openings {
     for (let next = listener.accept(); next !== null; next = listener.accept()) next.abort()
   }
 
-  /** Active open: the SYN leaves at the next poll. `localPort` 0 asks for an ephemeral one. */
+  /** Active open: the SYN leaves at the next poll. `localPort` 0 asks for an ephemeral one, `iss` null for the usual ISS. */
   // allocates: once per connection
   connect(
     local: number,
@@ -107,6 +106,7 @@ export class Openings {
     remotePort: number,
     linkMss: number,
     now: Millis,
+    iss: Seq | null = null,
   ): Connection {
     if (this.#demux.size >= this.#options.maxConnections) {
       throw new StackError('ENOBUFS', `more than ${this.#options.maxConnections} connections`)
@@ -115,10 +115,18 @@ export class Openings {
     if (this.#demux.find(local, port, remote, remotePort) !== undefined) {
       throw new StackError('EADDRINUSE', `local port ${port} already has a connection to this peer`)
     }
-    const options = this.#connectionOptions(local, port, remote, remotePort, linkMss, now)
+    const usual = this.#connectionOptions(local, port, remote, remotePort, linkMss, now)
+    const options = iss === null ? usual : { ...usual, iss }
     const connection = this.#make(local, port, remote, remotePort, options)
+    connection.opener = true
     connection.open()
     return connection
+  }
+
+  /** The ISS that pairs a connection with the client's one between these endpoints: {@link pairedSequenceNumber}. */
+  pairedIss(local: number, localPort: number, remote: number, remotePort: number, tcb: Tcb): Seq {
+    const { secret } = this.#options
+    return pairedSequenceNumber(secret, local, localPort, remote, remotePort, tcb.iss, tcb.irs)
   }
 
   /**
@@ -313,9 +321,11 @@ export class Openings {
 
   // RFC 6056 §3.3.1, random: tries the whole range once from a random start.
   #ephemeralPort(local: number, remote: number, remotePort: number): number {
-    const start = this.#rng.u32() % EPHEMERAL_COUNT
-    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const port = FIRST_EPHEMERAL + ((start + i) % EPHEMERAL_COUNT)
+    const { first, last } = EPHEMERAL_PORTS
+    const count = last - first + 1
+    const start = this.#rng.u32() % count
+    for (let i = 0; i < count; i++) {
+      const port = first + ((start + i) % count)
       if (this.#demux.find(local, port, remote, remotePort) !== undefined) continue
       if (this.#demux.findListener(local, port) === null) return port
     }

@@ -48,7 +48,7 @@ class Lab {
     const config = checkNodeConfig({ ...fields, binding, app }, 'test', this.#root)
     const runtime = this.cluster.start(config)
     runtime.on('report', (report) => this.reports.push(report))
-    startApp(app, runtime.net, (error) => this.#t.comment(`node ${id}: ${error.message}`))
+    startApp(app, runtime, (error) => this.#t.comment(`node ${id}: ${error.message}`))
   }
 
   async owner(): Promise<number> {

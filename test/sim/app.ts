@@ -44,17 +44,34 @@ const NOTHING = new Uint8Array(0)
 const CHUNK = new Uint8Array(4096)
 const INPUT = new Uint8Array(65536)
 
-export class ServerApp {
-  readonly #host: NodeHost
+/** The machine that an application runs on. */
+export type AppHost = Pick<NodeHost, 'id' | 'stack' | 'site'>
+
+/** What a machine runs. */
+export interface App {
+  nextDeadline(): Millis
+  /** Takes the news of the stack. */
+  dispatch(now: Millis): void
+}
+
+export class ServerApp implements App {
+  readonly #host: AppHost
   readonly #checkpoints: CheckpointStore
   readonly #config: ServerConfig
   readonly #resting = new Set<Session>()
+  /** Connections that were accepted. */
+  accepted = 0
 
-  constructor(host: NodeHost, checkpoints: CheckpointStore, config: ServerConfig) {
+  constructor(
+    host: AppHost,
+    checkpoints: CheckpointStore,
+    config: ServerConfig,
+    address: IpAddress = VIRTUAL_ADDRESS,
+  ) {
     this.#host = host
     this.#checkpoints = checkpoints
     this.#config = config
-    for (const port of Object.values(PORTS)) host.stack.listen(VIRTUAL_ADDRESS, port)
+    for (const port of Object.values(PORTS)) host.stack.listen(address, port)
   }
 
   nextDeadline(): Millis {
@@ -63,13 +80,13 @@ export class ServerApp {
     return earliest
   }
 
-  /** Takes the news of the stack. */
   dispatch(now: Millis): void {
     const { stack } = this.#host
     for (let l = stack.pollAccept(); l !== null; l = stack.pollAccept()) {
       for (let c = l.accept(); c !== null; c = l.accept()) {
         const session = new Session(this.#host, c, this.#checkpoints, this.#config)
         c.context = session
+        this.accepted++
         this.#pump(session, now)
       }
     }
@@ -97,7 +114,7 @@ export class ServerApp {
 
 class Session {
   restsUntil: Millis = NEVER
-  readonly #host: NodeHost
+  readonly #host: AppHost
   readonly #c: Connection
   readonly #checkpoints: CheckpointStore
   readonly #config: ServerConfig
@@ -108,7 +125,7 @@ class Session {
   #committed = 0
   #ended = false
 
-  constructor(host: NodeHost, c: Connection, checkpoints: CheckpointStore, config: ServerConfig) {
+  constructor(host: AppHost, c: Connection, checkpoints: CheckpointStore, config: ServerConfig) {
     this.#host = host
     this.#c = c
     this.#checkpoints = checkpoints

@@ -18,7 +18,7 @@ import {
 import type { Bridge, BridgePort } from './bridge.js'
 import type { Client, ClientSession } from './client.js'
 import type { HostObserver, NodeHost } from './host.js'
-import { CLIENT_ADDRESS, VIRTUAL_ADDRESS } from './place.js'
+import { CLIENT_ADDRESS, SERVER_ADDRESS, VIRTUAL_ADDRESS } from './place.js'
 import type { World } from './world.js'
 
 /** What a run was about. */
@@ -102,7 +102,7 @@ export class Checkers implements HostObserver {
   }
 
   /** A promoted connection has found out, late, that it cannot be saved. */
-  handleInputLost(host: NodeHost, remotePort: number): void {
+  handleInputLost(host: { readonly id: number }, remotePort: number): void {
     this.#resets.add(remotePort)
     this.counts.givenUp['late-gap'] = (this.counts.givenUp['late-gap'] ?? 0) + 1
     this.#world.note(`n${host.id} finds input of :${remotePort} lost`)
@@ -193,7 +193,7 @@ export class Checkers implements HostObserver {
     const owner = this.#owner
     if (owner !== undefined && view.getUint32(start + 2) === (owner.nic.mac & 0xffffffff) >>> 0)
       return
-    this.#led.add(view.getUint16(start + 14 + 20))
+    this.#led.add(flowOf(view.getUint16(start + 14 + 22), view.getUint16(start + 14 + 20)))
   }
 
   get #owner(): NodeHost | undefined {
@@ -219,13 +219,14 @@ export class Checkers implements HostObserver {
     const owner = this.#owner
     // Frames that wait for the client's Ethernet address have departed and not been seen.
     if (owner === undefined || owner.nic.neighbors.isPending(CLIENT_ADDRESS)) return
+    if (owner.nic.neighbors.isPending(SERVER_ADDRESS)) return
     // What comes in another order may be too old for the owner, and not for a shadow: that one leads then.
     const old = owner.stack.drops.get(DropReason.TCP_PAWS)
     const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed + old}`
     if (missed !== this.#ownerMissed) {
       this.#ownerMissed = missed
       for (const connection of owner.stack.tcp.demux.connections())
-        this.#led.add(connection.remotePort)
+        this.#led.add(flowOf(connection.localPort, connection.remotePort))
     }
     for (const host of this.#hosts) {
       if (host === owner || !host.running || !host.exact || host.own.state !== 'standby') continue
@@ -244,8 +245,9 @@ export class Checkers implements HostObserver {
     const shadow = host.own.snooper.table.find(localPort, remoteAddress, remotePort)
     this.counts.shadowChecks++
     const difference = differenceOf(connection, shadow)
-    if (difference === '') this.#led.delete(remotePort)
-    else if (!this.#led.has(remotePort)) {
+    const flow = flowOf(localPort, remotePort)
+    if (difference === '') this.#led.delete(flow)
+    else if (!this.#led.has(flow)) {
       this.#world.violate(`shadow law: :${remotePort} at n${host.id}: ${difference}`)
     }
   }
@@ -262,6 +264,10 @@ export class Checkers implements HostObserver {
   unfinished(): ClientSession[] {
     return this.#client === null ? [] : this.#client.sessions.filter((session) => !session.over)
   }
+}
+
+function flowOf(localPort: number, remotePort: number): number {
+  return localPort * 0x10000 + remotePort
 }
 
 // In words, what differs between an owner's connection and its shadow; empty when nothing does.

@@ -12,11 +12,12 @@ import {
 } from '../../cluster/memory-store.js'
 import type { Action } from '../../cluster/node-actions.js'
 import { type Frame, type Millis, type Nic, Stack } from '../../stack/index.js'
-import { ServerApp, type ServerConfig } from './app.js'
+import { type App, ServerApp, type ServerConfig } from './app.js'
 import type { Bridge, BridgePort, SharedFrame } from './bridge.js'
 import type { Control } from './control.js'
 import type { Disk } from './disk.js'
 import { AUTHENTICATOR, BINDING, SECRET } from './place.js'
+import { ProxyApp } from './proxy-app.js'
 import type { World } from './world.js'
 
 /** Frames that wait for a process that is stopped. */
@@ -40,7 +41,7 @@ export interface HostObserver {
   handleAction(host: NodeHost, action: Action): void
   handleReset(host: NodeHost, remotePort: number): void
   handleCrash(host: NodeHost): void
-  handleInputLost(host: NodeHost, remotePort: number): void
+  handleInputLost(host: { readonly id: number }, remotePort: number): void
 }
 
 /** What all hosts share. */
@@ -54,6 +55,8 @@ export interface Site {
   readonly server: ServerConfig
   readonly receiveLimit: number
   readonly sendLimit: number
+  /** Clients are served by a machine behind the nodes. */
+  readonly proxied: boolean
 }
 
 export class NodeHost {
@@ -64,7 +67,7 @@ export class NodeHost {
   stack!: Stack
   nic!: Nic
   node!: ClusterNode
-  app!: ServerApp
+  app!: App
   /** Counts the processes that ran here; 0 before the first. */
   life = 0
   bornAt: Millis = 0
@@ -167,7 +170,6 @@ export class NodeHost {
       this.adopted.add(ends.remotePort)
       return adopt.call(this.stack, parts, nic, ends, ...rest)
     }
-    this.app = new ServerApp(this, this.#checkpoints, this.site.server)
     this.#startNode()
     this.#wake(0)
   }
@@ -196,6 +198,13 @@ export class NodeHost {
       },
     )
     this.turnedAt = site.world.now
+    if (site.proxied) {
+      const proxy = new ProxyApp(this)
+      proxy.declare()
+      this.app = proxy
+    } else {
+      this.app = new ServerApp(this, this.#checkpoints, site.server)
+    }
     this.node.start(this.now)
   }
 

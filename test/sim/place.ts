@@ -8,6 +8,9 @@ import { FNV_BASIS, fnv } from './prng.js'
 
 export const VIRTUAL_ADDRESS = parseIpAddress('10.0.0.100')
 export const CLIENT_ADDRESS = parseIpAddress('10.0.0.1')
+/** The server behind a proxy. */
+export const SERVER_ADDRESS = parseIpAddress('10.0.0.2')
+export const SERVER_MAC = 0x02000000bb01
 export const CLIENT_MAC = 0x02000000aa01
 export const BINDING = parseBinding(1, '10.0.0.100/24')
 export const SECRET = Int32Array.from([0x12345678, -2, 77, 4])

@@ -7,6 +7,7 @@ import { MemoryCheckpointStorage } from '../../cluster/memory-store.js'
 import type { Action } from '../../cluster/node-actions.js'
 import type { Millis } from '../../stack/index.js'
 import type { ServerConfig } from './app.js'
+import { Backend } from './backend.js'
 import { Bridge } from './bridge.js'
 import { Checkers, type Counts } from './checkers.js'
 import { type AccessLink, Client } from './client.js'
@@ -31,6 +32,8 @@ export interface Setting {
   readonly sendLimit: number
   readonly clientReceiveLimit: number
   readonly faults: FaultPlan
+  /** The nodes are proxies, and a machine behind them serves. */
+  readonly proxied?: boolean
 }
 
 export interface RunResult {
@@ -42,6 +45,8 @@ export interface RunResult {
   readonly trace: readonly string[]
   /** Frames that entered the bridge. */
   readonly frames: number
+  /** Connections that the machine behind the proxies has accepted. */
+  readonly served: number
 }
 
 export const PERFECT_LINK: AccessLink = {
@@ -98,6 +103,8 @@ export class Run {
   readonly hosts: NodeHost[] = []
   readonly checkers: Checkers
   readonly client: Client
+  /** What the proxies lead to, if they are proxies. */
+  readonly backend: Backend | null
   readonly faults: Faults
 
   constructor(world: World, setting: Setting) {
@@ -114,6 +121,7 @@ export class Run {
       server: setting.server,
       receiveLimit: setting.receiveLimit,
       sendLimit: setting.sendLimit,
+      proxied: setting.proxied === true,
     }
     for (let id = 1; id <= setting.nodes; id++) this.hosts.push(new NodeHost(site, id))
     const control = new Control(world, this.hosts)
@@ -125,6 +133,7 @@ export class Run {
       setting.streams,
       setting.clientReceiveLimit,
     )
+    this.backend = site.proxied ? new Backend(site) : null
     this.checkers.watch(this.client)
     this.checkers.counts.connections = setting.streams.length
     this.faults = new Faults(world, this.hosts, this.client, control, this.checkers, setting.faults)
@@ -169,6 +178,7 @@ export class Run {
       counts: checkers.counts,
       trace: world.trace.lines,
       frames: this.bridge.frames,
+      served: this.backend?.app.accepted ?? 0,
     }
   }
 
@@ -186,8 +196,8 @@ export class Run {
   }
 }
 
-/** The run of `seed`. */
-export function simulate(seed: number, keepTrace = false): RunResult {
+/** The run of `seed`; with `proxied` the nodes are proxies, and a machine behind them serves. */
+export function simulate(seed: number, keepTrace = false, proxied = false): RunResult {
   const world = new World(seed, keepTrace)
-  return new Run(world, randomSetting(world.random)).finish()
+  return new Run(world, { ...randomSetting(world.random), proxied }).finish()
 }

@@ -75,7 +75,7 @@ t.test('A3: files are served whole and in parts, and refusals say why', async (t
   const file = randomBytes(100_000)
   fs.writeFileSync(join(root, 'file.bin'), file)
   fs.mkdirSync(join(root, 'folder'))
-  await startApp({ name: 'http', port: 80, root }, node.net, unexpected(t))
+  await startApp({ name: 'http', port: 80, root }, node, unexpected(t))
 
   const whole = await ask('GET', '/file.bin')
   t.match(whole, { status: 200, headers: { 'content-length': '100000', 'accept-ranges': 'bytes' } })
@@ -108,7 +108,7 @@ t.test('A3: files are served whole and in parts, and refusals say why', async (t
 
 t.test('no path leads out of the folder that is served', async (t) => {
   const { root, node, ask } = await place(t)
-  await startApp({ name: 'http', port: 80, root }, node.net, unexpected(t))
+  await startApp({ name: 'http', port: 80, root }, node, unexpected(t))
   const wrong = [
     '/../secret.txt',
     '/%2e%2e/secret.txt',
@@ -128,7 +128,7 @@ t.test('no path leads out of the folder that is served', async (t) => {
 
 t.test('an upload says how long it is, and appears under its name only when whole', async (t) => {
   const { root, node, client, ask } = await place(t)
-  await startApp({ name: 'http', port: 80, root }, node.net, () => {})
+  await startApp({ name: 'http', port: 80, root }, node, () => {})
   const stored = await ask('PUT', '/new.txt', { 'Content-Length': 5 }, 'hello')
   t.match(stored, { status: 201 })
   t.equal(fs.readFileSync(join(root, 'new.txt'), 'utf8'), 'hello')
@@ -154,7 +154,7 @@ t.test('an upload says how long it is, and appears under its name only when whol
 
 t.test('applications that cannot start say why', async (t) => {
   const { root, node } = await place(t)
-  const start = (app: AppConfig) => startApp(app, node.net, unexpected(t))
+  const start = (app: AppConfig) => startApp(app, node, unexpected(t))
   await start({ name: 'echo', port: 7 })
   await t.rejects(start({ name: 'http', port: 7, root }), {
     code: 'EADDRINUSE',
@@ -162,7 +162,7 @@ t.test('applications that cannot start say why', async (t) => {
   })
   await t.rejects(start({ name: 'gopher', port: 70 }), {
     code: 'ERR_UNKNOWN_APP',
-    message: /http, echo and kv/,
+    message: /http, echo, kv and proxy/,
   })
   await t.rejects(start({ name: 'http', port: 80 }), { code: 'ERR_CONFIG', message: /app.root/ })
   await t.rejects(start({ name: 'http', port: 80, root: join(root, 'nowhere') }), {

@@ -1,0 +1,237 @@
+/**
+ * Active opens as overheard (P16), and the pairs of a proxy (A7): who belongs to whom, what is kept, and what a take-over makes of it.
+ */
+import t from 'tap'
+import { parseBinding } from '../../../cluster/index.js'
+import { passedOn } from '../../../cluster/pairs.js'
+import { hasStray, refusesAlone, refusesPair } from '../../../cluster/promotion.js'
+import { purge } from '../../../cluster/retention.js'
+import { Snooper } from '../../../cluster/snooper.js'
+import {
+  ACK,
+  DropCounters,
+  parseIpv4Address,
+  RST,
+  Segment,
+  type Seq,
+  SYN,
+  seq,
+  TcpState,
+} from '../../../stack/index.js'
+
+const CLIENT = parseIpv4Address('10.0.0.1')
+const SERVER = parseIpv4Address('10.0.0.2')
+const CLIENT_IRS = 100
+const CLIENT_ISS = 5000
+const SERVER_IRS = 90_000
+/** What the keyed hash would give. */
+const PAIRED = 777_000 as Seq
+
+function segment(flags: number, seqNo: number, ackNo: number, text = ''): Segment {
+  const seg = new Segment()
+  seg.flags = flags
+  seg.seq = seq(seqNo)
+  seg.ack = seq(ackNo)
+  seg.wnd = 1000
+  seg.text = Buffer.from(text)
+  seg.textEnd = text.length
+  return seg
+}
+
+class Wire {
+  readonly snooper = new Snooper(parseBinding(1, '10.0.0.100/24'), new DropCounters(), () => PAIRED)
+  #now = 1
+
+  constructor() {
+    this.snooper.pairs.add(80, { address: SERVER, port: 8080 })
+  }
+
+  client(direction: 'inbound' | 'outbound', ...args: Parameters<typeof segment>): void {
+    this.snooper.observe(segment(...args), direction, 80, CLIENT, 4000, 1, this.#now++)
+  }
+
+  server(direction: 'inbound' | 'outbound', ...args: Parameters<typeof segment>): void {
+    this.snooper.observe(segment(...args), direction, 40_000, SERVER, 8080, 2, this.#now++)
+  }
+
+  get clientSide() {
+    return this.snooper.table.find(80, CLIENT, 4000)
+  }
+
+  get serverSide() {
+    return this.snooper.table.find(40_000, SERVER, 8080)
+  }
+
+  openClient(): void {
+    this.client('inbound', SYN, CLIENT_IRS, 0)
+    this.client('outbound', SYN | ACK, CLIENT_ISS, CLIENT_IRS + 1)
+    this.client('inbound', ACK, CLIENT_IRS + 1, CLIENT_ISS + 1)
+  }
+
+  openServer(): void {
+    this.server('outbound', SYN, PAIRED, 0)
+    this.server('inbound', SYN | ACK, SERVER_IRS, PAIRED + 1)
+    this.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1)
+  }
+}
+
+t.test('P16: an active open is followed from the owner’s SYN on', (t) => {
+  const wire = new Wire()
+  wire.server('outbound', SYN, PAIRED, 0)
+  t.equal(wire.serverSide?.tcb.state, TcpState.SYN_SENT)
+  wire.server('outbound', SYN, PAIRED, 0)
+  t.equal(wire.serverSide?.tcb.sndNxtOffset, 0, 'a repeated SYN changes nothing')
+  wire.server('inbound', SYN | ACK, SERVER_IRS, PAIRED + 1)
+  t.equal(wire.serverSide?.tcb.state, TcpState.ESTABLISHED)
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, 'abc')
+  t.match(wire.serverSide, { verdict: 'ready', opener: true, tcb: { sndNxtOffset: 3 } })
+  t.end()
+})
+
+t.test('P16: the answer to a SYN may be heard before it', (t) => {
+  const wire = new Wire()
+  wire.server('inbound', SYN | ACK, SERVER_IRS, PAIRED + 1)
+  wire.server('outbound', SYN, PAIRED, 0)
+  t.match(wire.serverSide, { verdict: 'ready', opener: true, tcb: { state: TcpState.ESTABLISHED } })
+  t.end()
+})
+
+t.test('P16 P20: when the answer is never heard, the connection is not tracked', (t) => {
+  const wire = new Wire()
+  wire.server('outbound', SYN, PAIRED, 0)
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, 'abc')
+  wire.serverSide?.settle(50)
+  t.equal(wire.serverSide?.verdict, 'untracked')
+  t.equal(wire.serverSide?.resetSeq, PAIRED + 4, 'its reset is exact')
+  t.end()
+})
+
+t.test('P16: a new SYN of the owner between the same endpoints begins anew', (t) => {
+  const wire = new Wire()
+  wire.openServer()
+  const old = wire.serverSide
+  wire.server('outbound', SYN, PAIRED + 5000, 0)
+  t.not(wire.serverSide, old)
+  t.match(wire.serverSide, { opener: true, tcb: { state: TcpState.SYN_SENT, iss: PAIRED + 5000 } })
+  t.end()
+})
+
+t.test('P16: a simultaneous open is followed', (t) => {
+  const wire = new Wire()
+  wire.server('outbound', SYN, PAIRED, 0)
+  wire.server('inbound', SYN, SERVER_IRS, 0)
+  t.equal(wire.serverSide?.tcb.state, TcpState.SYN_RECEIVED)
+  wire.server('outbound', SYN | ACK, PAIRED, SERVER_IRS + 1)
+  wire.server('inbound', SYN | ACK, SERVER_IRS, PAIRED + 1)
+  t.match(wire.serverSide, { verdict: 'ready', tcb: { state: TcpState.ESTABLISHED } })
+  t.end()
+})
+
+t.test('A7: the pair is known with the SYN, before the server can have seen it', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  t.equal(wire.clientSide?.partner, null)
+  wire.server('outbound', SYN, PAIRED, 0)
+  t.equal(wire.clientSide?.partner, wire.serverSide)
+  t.equal(wire.serverSide?.partner, wire.clientSide)
+  t.end()
+})
+
+t.test('A7: a connection with another ISS is nobody’s partner', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.server('outbound', SYN, PAIRED + 1, 0)
+  t.equal(wire.clientSide?.partner, null)
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  const { pairs } = wire.snooper
+  t.equal(refusesAlone(serverSide, pairs, false), 'no-partner')
+  t.equal(refusesAlone(clientSide, pairs, false), null, 'nothing of it can have reached the server')
+  wire.client('inbound', ACK, CLIENT_IRS + 1, CLIENT_ISS + 1, 'x')
+  t.equal(refusesAlone(clientSide, pairs, false), null)
+  t.equal(refusesAlone(clientSide, pairs, true), 'partner-lost', 'it may have, by one unheard')
+  wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 2, 'answer')
+  t.equal(refusesAlone(clientSide, pairs, false), 'partner-lost', 'it has been answered')
+  t.end()
+})
+
+t.test('A7: a connection to the server that began unheard is a stray', (t) => {
+  const wire = new Wire()
+  t.equal(hasStray(wire.snooper.pairs, wire.snooper.table.shadows()), false)
+  wire.server('inbound', ACK, 1, 1)
+  t.equal(hasStray(wire.snooper.pairs, wire.snooper.table.shadows()), true)
+  t.end()
+})
+
+t.test(
+  'A7 P17: input is kept until it has departed to the other side, and from then on there',
+  (t) => {
+    const wire = new Wire()
+    wire.openClient()
+    wire.openServer()
+    wire.client('inbound', ACK, CLIENT_IRS + 1, CLIENT_ISS + 1, '0123456789')
+    wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 11)
+    const { serverSide, clientSide } = wire
+    if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+    purge(clientSide, passedOn(serverSide))
+    t.equal(clientSide.buffers.received.start, 0, 'acknowledged to the client, and all here')
+    wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, '0123')
+    purge(clientSide, passedOn(serverSide))
+    purge(serverSide, passedOn(clientSide))
+    t.equal(clientSide.buffers.received.start, 4)
+    t.ok(serverSide.buffers.sent.has(0, 4), 'what has departed waits for the server')
+    t.equal(refusesPair(clientSide, serverSide), null)
+    t.ok(clientSide.buffers.received.has(4, 10), 'and the rest waits to be read')
+    t.equal(serverSide.buffers.sent.contiguousEnd, 4)
+    t.end()
+  },
+)
+
+t.test('A7 D1: what the proxy passed on is proof of what it received unheard', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.openServer()
+  // '0123' went by unheard.
+  wire.client('inbound', ACK, CLIENT_IRS + 5, CLIENT_ISS + 1, '4567')
+  wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 9)
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  t.equal(clientSide.verdict, 'gap')
+  t.equal(refusesPair(clientSide, serverSide), 'gap')
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, '0123')
+  t.equal(refusesPair(clientSide, serverSide), null)
+  t.equal(clientSide.verdict, 'ready')
+  const text = new Uint8Array(8)
+  serverSide.buffers.sent.copyTo(0, 4, text, 0)
+  clientSide.buffers.received.copyTo(4, 4, text, 4)
+  t.equal(Buffer.from(text).toString(), '01234567')
+  t.end()
+})
+
+t.test('A7 P22: what departed unheard is filled in from the other side', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.openServer()
+  wire.client('inbound', ACK, CLIENT_IRS + 1, CLIENT_ISS + 1, '01234567')
+  // '0123' departed unheard.
+  wire.server('outbound', ACK, PAIRED + 5, SERVER_IRS + 1, '45')
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  purge(clientSide, passedOn(serverSide))
+  t.equal(refusesPair(clientSide, serverSide), null)
+  const text = new Uint8Array(8)
+  serverSide.buffers.sent.copyTo(0, 8, text, 0)
+  t.equal(Buffer.from(text).toString(), '01234567')
+  t.end()
+})
+
+t.test('A7: a partner stays known when its connection is over', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.openServer()
+  const server = wire.serverSide
+  wire.server('inbound', RST | ACK, SERVER_IRS + 1, PAIRED + 1)
+  t.equal(wire.serverSide, undefined)
+  t.equal(wire.clientSide?.partner, server)
+  t.end()
+})
