@@ -38,6 +38,7 @@ const UP = {
   nodes: { type: 'string' },
   clients: { type: 'string' },
   app: { type: 'string' },
+  to: { type: 'string' },
   root: { type: 'string' },
   record: { type: 'string' },
   fence: { type: 'string' },
@@ -78,7 +79,11 @@ async function up(args: readonly string[]): Promise<number> {
 function upOptions(values: Values): LabOptions {
   const app = String(values.app ?? 'http')
   if (!isAppName(app)) {
-    throw new UsageError(`--app is http, echo or kv, not ${app}.`)
+    throw new UsageError(`--app is http, echo, kv or proxy, not ${app}.`)
+  }
+  const to = values.to === undefined ? undefined : String(values.to)
+  if ((app === 'proxy') !== (to !== undefined && /^[^:\s]+:\d{1,5}$/.test(to))) {
+    throw new UsageError('--app proxy and --to HOST:PORT belong together, as --to 10.77.0.10:5432.')
   }
   const fence = String(values.fence ?? 'port')
   if (!FENCES.includes(fence)) {
@@ -98,6 +103,7 @@ function upOptions(values: Values): LabOptions {
   const program = values.program === undefined ? undefined : String(values.program).split(' ')
   return {
     id,
+    ...(to === undefined ? {} : { to }),
     app,
     fence: fence as Fence,
     nodes: count('--nodes', values.nodes ?? '3', 16),

@@ -1,11 +1,28 @@
 /** The applications that a lab's nodes can run. */
 
-/** Where each listens. */
-export const APP_PORTS = { http: 80, echo: 7, kv: 6379 } as const
+/** Where each listens; the proxy where its server does. */
+const APP_PORTS = { http: 80, echo: 7, kv: 6379, proxy: 0 } as const
 
 /** An application that a lab's nodes can run. */
 export type AppName = keyof typeof APP_PORTS
 
 export function isAppName(name: string): name is AppName {
   return Object.hasOwn(APP_PORTS, name)
+}
+
+/** The port of `app`; `to` is HOST:PORT of the server behind a proxy. */
+export function portOf(app: AppName, to: string | undefined): number {
+  return app === 'proxy' ? Number(to?.split(':')[1] ?? 0) : APP_PORTS[app]
+}
+
+/** The application of a node's configuration. */
+export function appConfig(
+  app: string,
+  port: number,
+  root: string,
+  to: string | undefined,
+): Record<string, unknown> {
+  const name = { name: app, port }
+  if (app === 'http') return { ...name, root }
+  return app === 'proxy' ? { ...name, to } : name
 }

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
-import { APP_PORTS, type AppName } from './lab-app.js'
+import { type AppName, appConfig, portOf } from './lab-app.js'
 import { freshLabId, type LabRecord, runtimeFolder, writeLab } from './lab-file.js'
 import { buildNetwork, countWire, readWireCounts, type WireCounts } from './network.js'
 import { type NodeEvent, NodeProcess, type NodeState } from './node-process.js'
@@ -30,6 +30,8 @@ export interface LabOptions {
   readonly nodes: number
   readonly clients?: number
   readonly app: AppName
+  /** HOST:PORT of the server behind a proxy. */
+  readonly to?: string
   /** The folder that the http app serves. When absent, one inside the lab's folder. */
   readonly root?: string
   readonly fence?: Fence
@@ -322,10 +324,6 @@ export class Lab {
   #nodeConfig(id: number): object {
     const { record } = this
     const entry = record.nodes.find((node) => node.id === id)
-    const app =
-      record.app === 'http'
-        ? { name: 'http', root: this.root, port: record.port }
-        : { name: record.app, port: record.port }
     return {
       id,
       cluster: `lab-${record.id}`,
@@ -336,7 +334,7 @@ export class Lab {
       control: { host: '127.0.0.1' },
       storeDir: join(record.folder, `node${id}`),
       sharedDir: join(record.folder, 'shared'),
-      app,
+      app: appConfig(record.app, record.port, this.root, this.#options.to),
       fence: this.#options.fence ?? 'port',
       operator: { socket: this.operatorSocket(id) },
       ...(this.#options.record === undefined
@@ -419,7 +417,7 @@ function describeLab(id: string, folder: string, options: LabOptions, space: Spa
     bridge: `${base}-br`,
     monitorTap: `${base}-mon`,
     address: '10.77.0.100/24',
-    port: APP_PORTS[options.app],
+    port: portOf(options.app, options.to),
     app: options.app,
     root: options.root ?? null,
     clients,
