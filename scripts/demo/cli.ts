@@ -12,6 +12,7 @@ import { reapDeadLabs } from '../lab/teardown.js'
 import { UsageError } from '../lab/usage-error.js'
 import { type DemoOptions, runDemo, tabulate } from './demo.js'
 import { openMemoryWorld } from './memory-world.js'
+import { runPostgresDemo, tabulatePostgres } from './proxy-postgres.js'
 import { Screen } from './screen.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
@@ -21,6 +22,9 @@ const HELP = `Usage: npm run demo [-- OPTIONS], or understudy demo [OPTIONS]
 A curl downloads a file from one of three nodes while two owners of the address in turn are killed, then uploads one
 the same way. Its connection survives each time.
 
+  --app NAME         files: as above (default); proxy-postgres: psql asks an unmodified PostgreSQL for a long result, and
+                     has a transaction open, while the proxies between them are killed, six in all
+  --rows N           rows of the long result (default 2000000)
   --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
@@ -39,6 +43,8 @@ or has sent nothing that is not acknowledged (an upload), it is not the server i
 Exit codes: 0 both transfers are exact on their first connections, 1 they are not, 2 wrong usage.`
 
 const OPTIONS = {
+  app: { type: 'string', default: 'files' },
+  rows: { type: 'string', default: '2000000' },
   cause: { type: 'string', default: 'kill' },
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
@@ -62,6 +68,10 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
+  if (values.app === 'proxy-postgres') return playPostgres(values)
+  if (values.app !== 'files') {
+    throw new UsageError(`--app is files or proxy-postgres, not ${values.app}.`)
+  }
   const cause = values.cause
   if (cause !== 'kill' && cause !== 'stop') {
     throw new UsageError(`--cause is kill or stop, not ${cause}.`)
@@ -77,6 +87,37 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
     fs.mkdirSync(clientFolder)
     return await play(values, { size, rate, cause, root, clientFolder }, scratch)
   } finally {
+    fs.rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+async function playPostgres(values: Values): Promise<number> {
+  const rows = Number(values.rows)
+  if (!Number.isInteger(rows) || rows < 1000 || rows > 100_000_000) {
+    throw new UsageError(`--rows is a number from 1000 to 100000000, not ${values.rows}.`)
+  }
+  await reapDeadLabs()
+  const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-demo-'))
+  const screen = new Screen(values.json ? process.stderr : process.stdout)
+  const interrupt = new AbortController()
+  const release = onInterrupt((signal) => interrupt.abort(signal))
+  try {
+    const say = (line: string): void => screen.say(line)
+    const report = await runPostgresDemo({ rows, scratch, say, signal: interrupt.signal })
+    screen.say(tabulatePostgres(report))
+    if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+    return report.ok ? 0 : 1
+  } catch (error) {
+    if (interrupt.signal.aborted) {
+      return 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals]
+    }
+    const { code, message } = error as StackError
+    if (values.json && error instanceof StackError) {
+      process.stdout.write(`${JSON.stringify({ ok: false, error: { code, message } })}\n`)
+    }
+    throw error
+  } finally {
+    release()
     fs.rmSync(scratch, { recursive: true, force: true })
   }
 }

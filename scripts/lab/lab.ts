@@ -21,6 +21,7 @@ import { bootId, identify, type ProcessIdentity } from './process-table.js'
 import { labEnvironment, Space } from './space.js'
 import { tearDown } from './teardown.js'
 
+type Stdin = 'ignore' | 'pipe'
 export type Fence = 'port' | 'kill' | 'none'
 
 export interface LabOptions {
@@ -253,13 +254,13 @@ export class Lab {
     }
   }
 
-  /** Starts a command in the namespace of client `client` (0 is the first), with pipes for its output. */
-  spawnInClient(argv: readonly string[], client = 0): ChildProcess {
+  /** Starts a command in the namespace of client `client` (0 is the first), with pipes for its output, and `stdin`. */
+  spawnInClient(argv: readonly string[], client = 0, stdin: Stdin = 'ignore'): ChildProcess {
     const namespace = this.record.clients[client]?.namespace ?? ''
     const [command = '', ...args] = this.space.wrapIn(namespace, argv)
     return spawn(command, args, {
       env: labEnvironment(this.id),
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       detached: true,
     })
   }
