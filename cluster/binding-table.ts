@@ -3,7 +3,7 @@
  * BindingTable: from a local endpoint to what is kept for its binding. An address that no binding has costs one look-up (P2);
  * the bindings of one address share it by ranges of ports that do not overlap (P25).
  */
-import { StackError } from '../stack/index.js'
+import { holdAddress, StackError } from '../stack/index.js'
 import type { Binding } from './binding.js'
 
 interface Range<T> {
@@ -29,6 +29,8 @@ export class BindingTable<T> {
     }
     ranges.push({ first: firstPort, last: lastPort, value })
     this.#byAddress.set(address, ranges)
+    // A binding stays as long as its node.
+    holdAddress(address)
   }
 
   /** What is kept for the binding of this endpoint, or undefined. */

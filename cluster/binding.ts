@@ -1,7 +1,13 @@
 /**
  * Binding: the unit of fail-over: one virtual address with a range of ports, and the nodes that may own it.
  */
-import { type IpAddress, parseIpAddress, StackError } from '../stack/index.js'
+import {
+  addressBits,
+  type IpAddress,
+  isUnicast,
+  parseIpAddress,
+  StackError,
+} from '../stack/index.js'
 
 /** A cluster node's id: 1 .. 2^32 - 1. Ownership belongs to it, not to a NIC (P6). */
 export type NodeId = number
@@ -32,14 +38,22 @@ export function isSameBinding(binding: Binding, other: Omit<Binding, 'id'>): boo
   )
 }
 
-/** Reads `10.77.0.100/24` and `1-65535` or `80`. Throws ERR_INVALID_BINDING naming the field and the fix. */
+/** Reads `10.77.0.100/24` or `fd77::100/64`, and `1-65535` or `80`. Throws ERR_INVALID_BINDING naming the field and the fix. */
 export function parseBinding(id: number, address: string, ports = '1-65535'): Binding {
-  const [ip = '', prefixText = '24'] = address.split('/')
-  const prefix = Number(prefixText)
-  if (!Number.isInteger(prefix) || prefix < 1 || prefix > 32) {
+  const [text = '', prefixText] = address.split('/')
+  const ip = parseIpAddress(text, 'binding.address')
+  const bits = addressBits(ip)
+  const prefix = Number(prefixText ?? (bits === 32 ? 24 : 64))
+  if (!Number.isInteger(prefix) || prefix < 1 || prefix > bits) {
     throw new StackError(
       'ERR_INVALID_BINDING',
-      `binding.address: '${address}' needs a prefix from 1 to 32, as 10.77.0.100/24`,
+      `binding.address: '${address}' needs a prefix from 1 to ${bits}, as 10.77.0.100/24 or fd77::100/64`,
+    )
+  }
+  if (!isUnicast(ip)) {
+    throw new StackError(
+      'ERR_INVALID_BINDING',
+      `binding.address: '${text}' is no address that a host can have; write one as 10.77.0.100 or fd77::100`,
     )
   }
   const [first = '', last = first] = ports.split('-')
@@ -52,5 +66,5 @@ export function parseBinding(id: number, address: string, ports = '1-65535'): Bi
       `binding.ports: '${ports}' is no range of ports; write 80 or 1-65535`,
     )
   }
-  return { id, address: parseIpAddress(ip, 'binding.address'), prefix, firstPort, lastPort }
+  return { id, address: ip, prefix, firstPort, lastPort }
 }

@@ -6,7 +6,14 @@
  * Written by hand with a DataView; read by binary-parser and then checked, as it accepts what is cut short.
  */
 import { Parser } from 'binary-parser'
-import { DropReason, type IpAddress, type MacAddress } from '../stack/index.js'
+import {
+  addressBits,
+  DropReason,
+  type IpAddress,
+  ipAddressAt,
+  type MacAddress,
+  putIpAddress,
+} from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { NodeId } from './binding.js'
 
@@ -76,13 +83,16 @@ export interface OwnershipDeclaration {
 }
 
 const MAGIC = 0x55445344
-const VERSION = 2
+const VERSION = 3
 const PROTOCOL_TCP = 6
 // Everything but the two texts.
-const FIXED_LENGTH = 90
+const FIXED_LENGTH = 114
 const MAX_TEXT = 63
 
-interface Wire extends Omit<OwnershipDeclaration, 'solicit' | 'fence' | 'mac'> {
+interface Wire
+  extends Omit<OwnershipDeclaration, 'solicit' | 'fence' | 'mac' | 'address' | 'controlAddress'> {
+  address: Uint8Array
+  controlAddress: Uint8Array
   magic: number
   version: number
   flags: number
@@ -109,7 +119,7 @@ const parser = new Parser()
   .uint16be('binding')
   .doublebe('epoch')
   .uint32be('owner')
-  .int32be('address')
+  .buffer('address', { length: 16 })
   .uint8('prefix')
   .uint16be('firstPort')
   .uint16be('lastPort')
@@ -118,7 +128,7 @@ const parser = new Parser()
   .uint8('connectionPolicy')
   .uint8('arpPolicy')
   .uint8('doubtfulData')
-  .int32be('controlAddress')
+  .buffer('controlAddress', { length: 16 })
   .uint16be('controlPort')
   .uint16be('heartbeatPort')
   .uint32be('fenceHost')
@@ -153,23 +163,23 @@ export function encodeDeclaration(
   view.setUint16(28, d.binding)
   view.setFloat64(30, d.epoch)
   view.setUint32(38, d.owner)
-  view.setInt32(42, d.address)
-  view.setUint8(46, d.prefix)
-  view.setUint16(47, d.firstPort)
-  view.setUint16(49, d.lastPort)
-  view.setUint16(51, Math.floor(d.mac / 0x1_0000_0000))
-  view.setUint32(53, d.mac % 0x1_0000_0000)
-  view.setUint8(57, d.connectionPolicy)
-  view.setUint8(58, d.arpPolicy)
-  view.setUint8(59, d.doubtfulData)
-  view.setInt32(60, d.controlAddress)
-  view.setUint16(64, d.controlPort)
-  view.setUint16(66, d.heartbeatPort)
-  view.setUint32(68, d.fence.host)
-  view.setUint32(72, d.fence.pid)
-  view.setFloat64(76, d.fence.startTime)
-  view.setUint32(84, d.connections)
-  const at = putText(bytes, 88, port)
+  putIpAddress(view, 42, d.address)
+  view.setUint8(58, d.prefix)
+  view.setUint16(59, d.firstPort)
+  view.setUint16(61, d.lastPort)
+  view.setUint16(63, Math.floor(d.mac / 0x1_0000_0000))
+  view.setUint32(65, d.mac % 0x1_0000_0000)
+  view.setUint8(69, d.connectionPolicy)
+  view.setUint8(70, d.arpPolicy)
+  view.setUint8(71, d.doubtfulData)
+  putIpAddress(view, 72, d.controlAddress)
+  view.setUint16(88, d.controlPort)
+  view.setUint16(90, d.heartbeatPort)
+  view.setUint32(92, d.fence.host)
+  view.setUint32(96, d.fence.pid)
+  view.setFloat64(100, d.fence.startTime)
+  view.setUint32(108, d.connections)
+  const at = putText(bytes, 112, port)
   putText(bytes, at, application)
   authenticator.sign(bytes.subarray(0, length), bytes, length)
   return bytes
@@ -193,9 +203,9 @@ export function decodeDeclaration(
     return DropReason.DECLARATION_MALFORMED
   }
   if (view.getUint32(8) !== cluster) return DropReason.DECLARATION_FOREIGN_CLUSTER
-  const portLength = view.getUint8(88)
+  const portLength = view.getUint8(112)
   if (portLength > MAX_TEXT) return DropReason.DECLARATION_MALFORMED
-  const applicationLength = view.getUint8(89 + portLength)
+  const applicationLength = view.getUint8(113 + portLength)
   const length = FIXED_LENGTH + portLength + applicationLength
   if (applicationLength > MAX_TEXT || bytes.length < length + authenticator.tagLength) {
     return DropReason.DECLARATION_MALFORMED
@@ -214,14 +224,21 @@ function isPlausible(w: Wire): boolean {
     Number.isSafeInteger(w.epoch) &&
     w.epoch >= 0 &&
     Number.isFinite(w.incarnation) &&
-    w.prefix <= 32
+    w.prefix <= addressBits(addressIn(w.address))
   )
 }
 
+// As IPv6 has it, one of IPv4 mapped.
+function addressIn(bytes: Uint8Array): IpAddress {
+  return ipAddressAt(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0)
+}
+
 function fromWire(w: Wire): OwnershipDeclaration {
-  const { kind, node, incarnation, sequence, binding, epoch, owner, address, prefix } = w
+  const { kind, node, incarnation, sequence, binding, epoch, owner, prefix } = w
+  const address = addressIn(w.address)
+  const controlAddress = addressIn(w.controlAddress)
   const { firstPort, lastPort, connectionPolicy, arpPolicy, doubtfulData } = w
-  const { connections, controlAddress, controlPort, heartbeatPort, application } = w
+  const { connections, controlPort, heartbeatPort, application } = w
   return {
     kind, solicit: (w.flags & 1) !== 0, node, incarnation, sequence, binding, epoch, owner,
     connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,

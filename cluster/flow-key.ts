@@ -1,7 +1,7 @@
 /**
  * FlowKey: which connection of which binding, as seen from the virtual address.
  */
-import type { IpAddress } from '../stack/index.js'
+import { type IpAddress, ipAddressAt, putIpAddress } from '../stack/index.js'
 
 /** One connection, named by its binding and its four-tuple. Local is the side of the virtual address. */
 export interface FlowKey {
@@ -13,17 +13,17 @@ export interface FlowKey {
 }
 
 /** Octets of an encoded key. */
-export const FLOW_KEY_LENGTH = 14
+export const FLOW_KEY_LENGTH = 38
 
-/** The key in network order, so that records sort by binding, local endpoint and remote endpoint. */
+/** The key in network order, addresses as IPv6 has them, so that records sort by binding, local endpoint and remote endpoint. */
 export function encodeFlowKey(key: FlowKey): Uint8Array {
   const bytes = new Uint8Array(FLOW_KEY_LENGTH)
   const view = new DataView(bytes.buffer)
   view.setUint16(0, key.binding)
-  view.setInt32(2, key.localAddress)
-  view.setUint16(6, key.localPort)
-  view.setInt32(8, key.remoteAddress)
-  view.setUint16(12, key.remotePort)
+  putIpAddress(view, 2, key.localAddress)
+  view.setUint16(18, key.localPort)
+  putIpAddress(view, 20, key.remoteAddress)
+  view.setUint16(36, key.remotePort)
   return bytes
 }
 
@@ -32,9 +32,9 @@ export function decodeFlowKey(bytes: Uint8Array): FlowKey {
   const view = new DataView(bytes.buffer, bytes.byteOffset, FLOW_KEY_LENGTH)
   return {
     binding: view.getUint16(0),
-    localAddress: view.getInt32(2) as IpAddress,
-    localPort: view.getUint16(6),
-    remoteAddress: view.getInt32(8) as IpAddress,
-    remotePort: view.getUint16(12),
+    localAddress: ipAddressAt(view, 2),
+    localPort: view.getUint16(18),
+    remoteAddress: ipAddressAt(view, 20),
+    remotePort: view.getUint16(36),
   }
 }

@@ -5,6 +5,7 @@
  * runs of text that follow each other become one chunk, a flow's record is its last, and text that is dropped before
  * it was written is never written.
  */
+import { isIpv4 } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
 
@@ -69,6 +70,7 @@ export interface QueuedFlow {
 export function flowName(key: FlowKey): string {
   return String.fromCharCode(
     key.binding,
+    isIpv4(key.localAddress) ? 4 : 6,
     key.localAddress & 0xffff,
     key.localAddress >>> 16,
     key.localPort,

@@ -148,8 +148,10 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): void {
     const node = this.peers.idOf(ethernet.src)
     if (node !== NOBODY) this.detector.heard(node, now)
-    if (ethernet.etherType === EtherType.IPV4) this.#wiretap.onFrame(frame, ethernet, now)
-    else if (ethernet.etherType === EtherType.EXPERIMENTAL) {
+    const { etherType } = ethernet
+    if (etherType === EtherType.IPV4 || etherType === EtherType.IPV6) {
+      this.#wiretap.onFrame(frame, ethernet, now)
+    } else if (etherType === EtherType.EXPERIMENTAL) {
       const { payloadStart, payloadEnd } = ethernet
       this.handleDeclaration(frame.bytes.subarray(payloadStart, payloadEnd), now)
     }

@@ -5,8 +5,10 @@
  */
 import {
   ACK,
+  DEFAULT_MSS_IPV6,
   type DropCounters,
   DropReason,
+  endpointKey,
   type Frame,
   type IpAddress,
   IpProtocol,
@@ -20,7 +22,6 @@ import {
   Segment,
   SYN,
   verifyTransport,
-  verifyTransport6,
 } from '../stack/index.js'
 import { TraceConnection, type TraceSinks } from './trace-connection.js'
 
@@ -32,8 +33,6 @@ export interface ObserverOptions {
   /** Hears of each segment behind its fold; for printing. `seg` is borrowed. */
   readonly onSegment?: (connection: TraceConnection, seg: Segment, fromClient: boolean) => void
 }
-
-const ENDPOINT = 0x10000
 
 export class Observer {
   /** All connections of the trace, in the order of their first segments. */
@@ -78,11 +77,8 @@ export class Observer {
     reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
     if (reason !== DropReason.NONE) return this.#drop(reason)
     seg.ecn = ip.ecn
-    if (!this.#options.trustChecksums && !verifyTransport6(frame, ip)) {
-      return this.#drop(DropReason.TCP_BAD_CHECKSUM)
-    }
-    this.#observeSegment(seg, ip.src, ip.dst, now)
-    return DropReason.NONE
+    seg.defaultMss = DEFAULT_MSS_IPV6
+    return this.#observeVerified(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, now)
   }
 
   #observeDatagram(frame: Frame, now: Millis): DropReason {
@@ -92,12 +88,23 @@ export class Observer {
     const reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
     if (reason !== DropReason.NONE) return this.#drop(reason)
     seg.ecn = ip.ecn
+    return this.#observeVerified(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, now)
+  }
+
+  // The segment in #seg, which lies in `frame.bytes[start, end)`.
+  #observeVerified(
+    frame: Frame,
+    start: number,
+    end: number,
+    src: IpAddress,
+    dst: IpAddress,
+    now: Millis,
+  ): DropReason {
     const trusted = this.#options.trustChecksums
-    const { payloadStart, payloadEnd, src, dst } = ip
-    if (!trusted && !verifyTransport(frame, payloadStart, payloadEnd, src, dst, IpProtocol.TCP)) {
+    if (!trusted && !verifyTransport(frame, start, end, src, dst, IpProtocol.TCP)) {
       return this.#drop(DropReason.TCP_BAD_CHECKSUM)
     }
-    this.#observeSegment(seg, src, dst, now)
+    this.#observeSegment(this.#seg, src, dst, now)
     return DropReason.NONE
   }
 
@@ -152,10 +159,6 @@ export class Observer {
     this.drops.count(reason)
     return reason
   }
-}
-
-function endpointKey(address: IpAddress, port: number): number {
-  return (address < 0 ? address + 2 ** 32 : address) * ENDPOINT + port
 }
 
 function isFrom(connection: TraceConnection, address: IpAddress, port: number): boolean {

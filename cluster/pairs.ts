@@ -4,7 +4,7 @@
  * its ISS is a keyed hash of the client's connection (`pairedSequenceNumber`), so the pair is known with the SYN, before the server
  * has seen it, and nothing else has to be sent or stored.
  */
-import { type IpAddress, type Seq, TcpState } from '../stack/index.js'
+import { holdAddress, type IpAddress, type Seq, TcpState } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
 import type { Shadow } from './shadow.js'
 
@@ -30,6 +30,7 @@ export class Pairs {
   /** What is said to `port` goes to `target` from now on, and back. */
   add(port: number, target: ProxyTarget): void {
     this.#targets.set(port, target)
+    holdAddress(target.address)
   }
 
   /** True when the local endpoint is one that a proxy serves. */

@@ -3,7 +3,14 @@
  * ShadowTable: the shadows of one binding, by remote and local endpoint, with a limit and with the only timers that a shadow
  * has: the handshake's and TIME-WAIT's (P18, P19).
  */
-import { type Millis, NEVER, TcpState } from '../stack/index.js'
+import {
+  dropAddress,
+  endpointKey,
+  holdAddress,
+  type Millis,
+  NEVER,
+  TcpState,
+} from '../stack/index.js'
 import type { Shadow } from './shadow.js'
 
 /** Shadows of one binding at most; further connections are not tracked, and counted. */
@@ -25,7 +32,7 @@ interface Expiry {
 }
 
 export class ShadowTable {
-  // Remote endpoint, 48 bits, by local port.
+  // By local port and remote endpoint.
   readonly #byPort = new Map<number, Map<number, Shadow>>()
   #handshakes: Expiry[] = []
   // What lies before it has been dealt with.
@@ -42,7 +49,7 @@ export class ShadowTable {
   }
 
   find(localPort: number, remoteAddress: number, remotePort: number): Shadow | undefined {
-    return this.#byPort.get(localPort)?.get((remoteAddress >>> 0) * 0x10000 + remotePort)
+    return this.#byPort.get(localPort)?.get(endpointKey(remoteAddress, remotePort))
   }
 
   /**
@@ -56,8 +63,11 @@ export class ShadowTable {
       flows = new Map()
       this.#byPort.set(localPort, flows)
     }
-    const key = (remoteAddress >>> 0) * 0x10000 + remotePort
-    if (!flows.has(key)) this.#size++
+    const key = endpointKey(remoteAddress, remotePort)
+    if (!flows.has(key)) {
+      this.#size++
+      holdAddress(remoteAddress)
+    }
     flows.set(key, shadow)
     // allocates: once per connection
     this.#handshakes.push({ shadow, at: now + HANDSHAKE_MS })
@@ -79,11 +89,12 @@ export class ShadowTable {
   remove(shadow: Shadow): void {
     const { localPort, remoteAddress, remotePort } = shadow.key
     const flows = this.#byPort.get(localPort)
-    const key = (remoteAddress >>> 0) * 0x10000 + remotePort
+    const key = endpointKey(remoteAddress, remotePort)
     if (flows?.get(key) !== shadow) return
     flows.delete(key)
     if (flows.size === 0) this.#byPort.delete(localPort)
     this.#size--
+    dropAddress(remoteAddress)
   }
 
   /** The shadow has entered TIME-WAIT. */

@@ -261,6 +261,7 @@ function copySegment(seg: Segment): Segment {
   copy.flags = seg.flags
   copy.wnd = seg.wnd
   copy.ecn = seg.ecn
+  copy.defaultMss = seg.defaultMss
   copy.mss = seg.mss
   copy.windowScale = seg.windowScale
   copy.sackPermitted = seg.sackPermitted

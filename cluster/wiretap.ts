@@ -7,6 +7,7 @@
  * shadow, or the two streams differ for ever.
  */
 import {
+  DEFAULT_MSS_IPV6,
   type DropCounters,
   DropReason,
   type EthernetHeader,
@@ -14,8 +15,11 @@ import {
   type Frame,
   IpProtocol,
   Ipv4Header,
+  Ipv6Header,
   type Millis,
+  Problem,
   parseIpv4,
+  parseIpv6,
   parseTcp,
   Reassembler,
   Segment,
@@ -29,6 +33,7 @@ export class Wiretap {
   readonly #snoopers = new BindingTable<Snooper>()
   readonly #all: Snooper[] = []
   readonly #ip = new Ipv4Header()
+  readonly #ip6 = new Ipv6Header()
   readonly #seg = new Segment()
   readonly #fragments: Reassembler
 
@@ -45,26 +50,51 @@ export class Wiretap {
 
   /** Takes one frame of the link. `frame` and `ethernet` are borrowed. True when it belongs to a binding that is watched. */
   onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): boolean {
-    if (ethernet.etherType !== EtherType.IPV4 || !this.#listens()) return false
+    if (!this.#listens()) return false
+    if (ethernet.etherType === EtherType.IPV6) return this.#onIpv6(frame, ethernet, now)
+    if (ethernet.etherType !== EtherType.IPV4) return false
     const ip = this.#ip
     const { payloadStart, payloadEnd } = ethernet
     if (parseIpv4(ip, frame.view, payloadStart, payloadEnd) !== DropReason.NONE) return false
     const inbound = this.#snoopers.has(ip.dst)
     if (!inbound && !this.#snoopers.has(ip.src)) return false
     if (ip.protocol !== IpProtocol.TCP) return false
-    if (!ip.isFragment) return this.#onDatagram(frame, inbound, ethernet, now)
+    if (!ip.isFragment) return this.#onDatagram(ip, frame, inbound, ethernet, now)
     const whole = this.#fragments.add(ip, frame, now)
     if (whole === null) return true
     parseIpv4(ip, whole.view, whole.start, whole.end)
-    return this.#onDatagram(whole, inbound, ethernet, now)
+    return this.#onDatagram(ip, whole, inbound, ethernet, now)
   }
 
-  // The whole datagram in #ip, in one frame or put together as the owner puts it together.
-  #onDatagram(frame: Frame, inbound: boolean, ethernet: EthernetHeader, now: Millis): boolean {
-    const ip = this.#ip
+  #onIpv6(frame: Frame, ethernet: EthernetHeader, now: Millis): boolean {
+    const ip = this.#ip6
+    const { payloadStart, payloadEnd } = ethernet
+    if (parseIpv6(ip, frame.view, payloadStart, payloadEnd) !== DropReason.NONE) return false
+    const inbound = this.#snoopers.has(ip.dst)
+    if (!inbound && !this.#snoopers.has(ip.src)) return false
+    // What the owner does not take its shadow must not take either.
+    if (ip.problem !== Problem.NONE) return true
+    if (!ip.isFragment) return this.#onDatagram(ip, frame, inbound, ethernet, now)
+    const whole = this.#fragments.add(ip, frame, now)
+    if (whole === null) return true
+    const reason = parseIpv6(ip, whole.view, whole.start, whole.end)
+    if (reason !== DropReason.NONE || ip.isFragment || ip.problem !== Problem.NONE) return true
+    return this.#onDatagram(ip, whole, inbound, ethernet, now)
+  }
+
+  // The whole datagram with the header `ip`, in one frame or put together as the owner puts it together.
+  #onDatagram(
+    ip: Ipv4Header | Ipv6Header,
+    frame: Frame,
+    inbound: boolean,
+    ethernet: EthernetHeader,
+    now: Millis,
+  ): boolean {
     const seg = this.#seg
+    if (ip.protocol !== IpProtocol.TCP) return false
     if (parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd) !== DropReason.NONE) return false
     seg.ecn = ip.ecn
+    if (ip === this.#ip6) seg.defaultMss = DEFAULT_MSS_IPV6
     const snooper = inbound
       ? this.#snoopers.find(ip.dst, seg.dstPort)
       : this.#snoopers.find(ip.src, seg.srcPort)

@@ -63,10 +63,19 @@ export {
 } from './wire/ethernet.js'
 export { ChecksumState, Frame, HEADROOM } from './wire/frame.js'
 export {
+  addressBits,
+  dropAddress,
+  endpointKey,
+  formatEndpoint,
   formatIpAddress,
+  holdAddress,
   type IpAddress,
+  inPrefix,
+  ipAddressAt,
   isIpv4,
+  isUnicast,
   parseIpAddress,
+  putIpAddress,
   UNSPECIFIED,
 } from './wire/ip-address.js'
 export {
@@ -74,9 +83,20 @@ export {
   IpProtocol,
   type Ipv4Address,
   Ipv4Header,
-  inPrefix,
   parseIpv4,
   parseIpv4Address,
 } from './wire/ipv4.js'
-export { Ipv6Header, parseIpv6, verifyTransport6 } from './wire/ipv6.js'
-export { ACK, CWR, ECE, Ecn, FIN, PSH, parseTcp, RST, Segment, SYN } from './wire/tcp.js'
+export { Ipv6Header, Problem, parseIpv6 } from './wire/ipv6.js'
+export {
+  ACK,
+  CWR,
+  DEFAULT_MSS_IPV6,
+  ECE,
+  Ecn,
+  FIN,
+  PSH,
+  parseTcp,
+  RST,
+  Segment,
+  SYN,
+} from './wire/tcp.js'

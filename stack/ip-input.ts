@@ -1,16 +1,19 @@
 // hot path: no allocation per frame
 /**
- * IpInput: from a frame that is for this host to the protocol it is for: ARP, fragments, ICMP, UDP, TCP. It answers by ICMP what
+ * IpInput: from a frame that is for this host to the protocol it is for: ARP, IPv6, fragments, ICMP, UDP, TCP. It answers by ICMP what
  * has come in vain, and sends nothing else.
  */
 import { type DropCounters, DropReason } from './base/counters.js'
 import type { Seq } from './base/seq.js'
 import type { Millis } from './base/time.js'
+import { Ip6Input } from './ip6-input.js'
 import { Reassembler } from './net/fragments.js'
 import { MIN_MTU, parseQuotedDatagram, plateauBelow, QuotedDatagram } from './net/icmp.js'
 import { IcmpAnswers } from './net/icmp-answers.js'
-import { Destination, destinationKind, type Ipv4Output, receiveIpv4 } from './net/ipv4.js'
+import type { IpOutput } from './net/ip-output.js'
+import { Destination, destinationKind, receiveIpv4 } from './net/ipv4.js'
 import type { Nic } from './net/nic.js'
+import { isIpv6GroupMac } from './net/solicitation.js'
 import type { Udp } from './net/udp.js'
 import type { Tcp } from './tcp/tcp.js'
 import { verifyTransport } from './wire/checksum.js'
@@ -40,24 +43,27 @@ export class IpInput {
   readonly #datagram = new UdpHeader()
   readonly #segment = new Segment()
   readonly #quiet = new Set<number>()
+  readonly #ip6: Ip6Input
 
-  constructor(tcp: Tcp, udp: Udp, ipOut: Ipv4Output, drops: DropCounters) {
+  constructor(tcp: Tcp, udp: Udp, ipOut: IpOutput, drops: DropCounters) {
     this.#tcp = tcp
     this.#udp = udp
     this.#answers = new IcmpAnswers(ipOut, drops)
     this.#fragments = new Reassembler(drops)
+    this.#ip6 = new Ip6Input(tcp, udp, ipOut, this.#quiet, drops)
   }
 
   /** Takes the payload of the frame whose header is `ethernet`. Returns NONE or why it was dropped. */
   receive(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    if (!nic.takes(ethernet.dst) && ethernet.dst !== BROADCAST_MAC) {
-      return DropReason.ETHERNET_OTHER_MAC
+    const { dst, etherType } = ethernet
+    if (!nic.takes(dst) && dst !== BROADCAST_MAC) {
+      const group = etherType === EtherType.IPV6 && isIpv6GroupMac(dst)
+      if (!group) return DropReason.ETHERNET_OTHER_MAC
     }
-    if (ethernet.etherType === EtherType.ARP) return nic.receiveArp(frame, ethernet, now)
-    if (ethernet.etherType === EtherType.IPV4) return this.#receiveIpv4(nic, frame, ethernet, now)
-    return ethernet.etherType === EtherType.EXPERIMENTAL
-      ? DropReason.NONE
-      : DropReason.ETHERNET_UNKNOWN_TYPE
+    if (etherType === EtherType.IPV4) return this.#receiveIpv4(nic, frame, ethernet, now)
+    if (etherType === EtherType.IPV6) return this.#ip6.receive(nic, frame, ethernet, now)
+    if (etherType === EtherType.ARP) return nic.receiveArp(frame, ethernet, now)
+    return etherType === EtherType.EXPERIMENTAL ? DropReason.NONE : DropReason.ETHERNET_UNKNOWN_TYPE
   }
 
   #receiveIpv4(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
@@ -79,7 +85,7 @@ export class IpInput {
     }
     if (!ip.isFragment) return this.#receivePayload(nic, frame, ethernet, now)
     // RFC 1122 §3.3.6: one host is not spoken to by a broadcast of the link.
-    if (!nic.takes(ethernet.dst) && ip.dst === own.address) return DropReason.IPV4_FRAGMENT
+    if (!nic.takes(ethernet.dst) && ip.dst === own.address) return DropReason.IP_FRAGMENT
     const whole = this.#fragments.add(ip, frame, now)
     if (whole === null) return DropReason.NONE
     parseIpv4(ip, whole.view, whole.start, whole.end)
@@ -106,7 +112,7 @@ export class IpInput {
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
       return DropReason.TCP_BAD_CHECKSUM
     }
-    this.#tcp.openings.linkMss = nic.linkMss
+    this.#tcp.openings.linkMss = nic.linkMss(ip.dst)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
     const quiet = ethernet.dst !== nic.mac || this.#quiet.has(ip.dst)
     this.#tcp.receive(this.#segment, ip.dst, ip.src, now, quiet)
@@ -174,10 +180,11 @@ export class IpInput {
     for (let f = this.#fragments.expire(now); f !== null; f = this.#fragments.expire(now)) {
       this.#reportTimeExceeded(nics, f, now)
     }
+    this.#ip6.handleTimeout(nics, now)
   }
 
   nextDeadline(): Millis {
-    return this.#fragments.nextDeadline()
+    return Math.min(this.#fragments.nextDeadline(), this.#ip6.nextDeadline())
   }
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */

@@ -9,7 +9,7 @@ import type { Seq } from './base/seq.js'
 import type { SipKey } from './base/siphash.js'
 import type { Millis, Rng } from './base/time.js'
 import { IpInput } from './ip-input.js'
-import { Ipv4Output } from './net/ipv4.js'
+import { IpOutput } from './net/ip-output.js'
 import { Nic, type NicConfig } from './net/nic.js'
 import { MAX_UDP_DATA, Udp, type UdpSocket } from './net/udp.js'
 import { departureTo, UdpOutput } from './net/udp-output.js'
@@ -24,15 +24,15 @@ import { Tcp } from './tcp/tcp.js'
 import { sealTransport } from './wire/checksum.js'
 import { EthernetHeader, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
-import { type IpAddress, UNSPECIFIED } from './wire/ip-address.js'
-import { IpProtocol, type Ipv4Address, isMulticast } from './wire/ipv4.js'
+import { type IpAddress, isMulticast, UNSPECIFIED } from './wire/ip-address.js'
+import { IpProtocol } from './wire/ipv4.js'
 import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from './wire/tcp.js'
 
 export const DEFAULT_RECEIVE_LIMIT = 3 * 1024 * 1024
 export const DEFAULT_SEND_LIMIT = 2 * 1024 * 1024
 export const DEFAULT_MAX_CONNECTIONS = 200_000
-/** Octets of text of a super-frame at most: the length of an IPv4 datagram less the largest headers. */
-export const MAX_SUPER_TEXT = 65_535 - 20 - 60
+/** Octets of text of a super-frame at most: the length of a datagram less the largest headers. */
+export const MAX_SUPER_TEXT = 65_535 - 40 - 60
 
 /** What a stack is made with. */
 export interface StackOptions {
@@ -65,7 +65,7 @@ export class Stack {
   /** The NIC that the frame of the last successful `pollTransmit` leaves by. */
   txNic: Nic | null = null
   readonly #nics: Nic[] = []
-  readonly #ipOut: Ipv4Output
+  readonly #ipOut: IpOutput
   readonly #udpOut: UdpOutput
   readonly #input: IpInput
   readonly #ethernet = new EthernetHeader()
@@ -73,7 +73,7 @@ export class Stack {
   readonly #tx = new Frame()
 
   constructor(options: StackOptions) {
-    this.#ipOut = new Ipv4Output(options.rng)
+    this.#ipOut = new IpOutput(options.rng)
     this.#udpOut = new UdpOutput(this.#ipOut)
     this.udp = new Udp(options.rng)
     this.tcp = new Tcp(
@@ -159,7 +159,7 @@ export class Stack {
       }
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
-      this.#emitIp(tx, src as Ipv4Address, dst as Ipv4Address, seg.ecn)
+      this.#emitIp(tx, src, dst, seg.ecn)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx
@@ -167,7 +167,7 @@ export class Stack {
     return null
   }
 
-  #emitIp(tx: Frame, src: Ipv4Address, dst: Ipv4Address, ecn: number): void {
+  #emitIp(tx: Frame, src: IpAddress, dst: IpAddress, ecn: number): void {
     const { outDscp, outHopLimit, outFragmentable } = this.tcp
     const trafficClass = (outDscp << 2) | ecn
     this.#ipOut.emit(tx, src, dst, IpProtocol.TCP, trafficClass, outHopLimit, outFragmentable)
@@ -278,7 +278,7 @@ export class Stack {
       localPort,
       remoteAddress,
       remotePort,
-      nic.linkMss,
+      nic.linkMss(address),
       now,
       iss,
     )
@@ -332,7 +332,7 @@ export class Stack {
       localPort,
       remoteAddress,
       remotePort,
-      nic.linkMss,
+      nic.linkMss(localAddress),
       now,
       inputOffset,
       outputOffset,

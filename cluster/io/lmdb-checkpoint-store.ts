@@ -32,7 +32,7 @@ interface Queued {
   readonly record: Buffer | null
 }
 
-const LAYOUT = 1
+const LAYOUT = 2
 const MAP_SIZE = 64 * 1024 ** 3
 const MAX_TABLES = 64
 const TABLE = { encoding: 'binary', keyEncoding: 'binary' } as const

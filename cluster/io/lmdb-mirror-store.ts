@@ -56,7 +56,7 @@ interface StoredIndex {
   readonly received: ChunkIndex
 }
 
-const LAYOUT = 1
+const LAYOUT = 2
 // A number, not a shift: 2 << 30 is negative. The file grows as it is written.
 const MAP_SIZE = 16 * 1024 ** 3
 const SIDE_CODE: Readonly<Record<TextSide, number>> = { sent: 1, received: 2 }

@@ -3,6 +3,7 @@
  * the page, `understudy status` and the metrics read. It is gathered when somebody asks; a frame costs nothing for it.
  */
 import {
+  formatEndpoint,
   formatIpAddress,
   type IpAddress,
   type Millis,
@@ -140,8 +141,8 @@ function connectionsByBinding({ node, stack }: StatusSource): Map<Ownership, Own
     const { tcb, sender } = connection
     const { srttMs } = sender.rtt
     owned.told.push({
-      local: `${formatIpAddress(connection.localAddress as IpAddress)}:${connection.localPort}`,
-      remote: `${formatIpAddress(connection.remoteAddress as IpAddress)}:${connection.remotePort}`,
+      local: formatEndpoint(connection.localAddress as IpAddress, connection.localPort),
+      remote: formatEndpoint(connection.remoteAddress as IpAddress, connection.remotePort),
       state: TCP_STATE_NAMES[tcb.state] ?? 'unknown',
       received: tcb.rcvNxtOffset,
       sent: tcb.sndNxtOffset,
@@ -178,8 +179,8 @@ function bindingStatus(ownership: Ownership, owned: Owned | undefined): BindingS
 function shadowStatus(shadow: Shadow): ConnectionStatus {
   const { key, tcb } = shadow
   return {
-    local: `${formatIpAddress(key.localAddress)}:${key.localPort}`,
-    remote: `${formatIpAddress(key.remoteAddress)}:${key.remotePort}`,
+    local: formatEndpoint(key.localAddress, key.localPort),
+    remote: formatEndpoint(key.remoteAddress, key.remotePort),
     state: shadow.verdict === 'untracked' ? 'unknown' : (TCP_STATE_NAMES[tcb.state] ?? 'unknown'),
     received: tcb.rcvNxtOffset,
     sent: tcb.sndNxtOffset,

@@ -29,6 +29,7 @@ the same way. Its connection survives each time.
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
   --no-offload       the nodes compute checksums and cut segments themselves
+  --ipv6             the virtual address is one of IPv6
   --memory           no TAP devices: nodes and client on a hub in memory
   --json             end with one line of JSON on stdout; everything else goes to stderr
   --pcap FILE        write the first octets of each frame to FILE
@@ -49,6 +50,7 @@ const OPTIONS = {
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
   'no-offload': { type: 'boolean', default: false },
+  ipv6: { type: 'boolean', default: false },
   memory: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   pcap: { type: 'string' },
@@ -170,6 +172,7 @@ async function openWorld(
     root,
     scratch: [scratch],
     verbose: values.verbose,
+    ipv6: values.ipv6,
   }
   if (!values.memory) {
     try {

@@ -11,11 +11,11 @@ import { startApp } from '../../apps/index.js'
 import { checkNodeConfig, MemoryCluster, OperatorServer } from '../../cluster/io/index.js'
 import { type Net, parseIpAddress, StackError } from '../../stack/index.js'
 import type { Stall } from '../lab/wire-monitor.js'
-import { parseIpv4, WireProgress } from '../lab/wire-progress.js'
+import { WireProgress } from '../lab/wire-progress.js'
 import type { Cause, Failure, NodePhase, Transfer, World, WorldOptions } from './world.js'
 
-const VIRTUAL = '10.77.0.100'
-const CLIENT = '10.77.0.9'
+const IPV4 = { virtual: '10.77.0.100', client: '10.77.0.9', prefix: 24 }
+const IPV6 = { virtual: 'fd77::100', client: 'fd77::9', prefix: 64 }
 const WAIT_MS = 15_000
 
 /** Starts the nodes and a client on a hub in memory. */
@@ -30,19 +30,23 @@ class MemoryWorld implements World {
   readonly link = 'memory'
   readonly #options: WorldOptions
   readonly #cluster = new MemoryCluster()
-  readonly #progress = new WireProgress(parseIpv4(VIRTUAL))
+  readonly #addresses: typeof IPV4
+  readonly #progress: WireProgress
   readonly #client: Net
   readonly #ids: readonly number[]
   #page: OperatorServer | null = null
 
   constructor(options: WorldOptions) {
     this.#options = options
+    this.#addresses = options.ipv6 ? IPV6 : IPV4
+    const { virtual, client, prefix } = this.#addresses
+    this.#progress = new WireProgress(virtual)
     this.#ids = Array.from({ length: options.nodes }, (_, i) => i + 1)
     this.#cluster.hub.addPort(0x02_6d_00_00_00_01).attach({
       onFrame: (f) => this.#progress.observe(f.bytes, f.view, f.start, f.end, performance.now()),
       onBatchEnd: () => {},
     })
-    this.#client = this.#cluster.client(parseIpAddress(CLIENT), 24)
+    this.#client = this.#cluster.client(parseIpAddress(client), prefix)
   }
 
   async #start(id: number): Promise<void> {
@@ -57,7 +61,7 @@ class MemoryWorld implements World {
         tap: none,
         storeDir: none,
         sharedDir: none,
-        binding: { address: `${VIRTUAL}/24` },
+        binding: { address: `${this.#addresses.virtual}/${this.#addresses.prefix}` },
         app,
       },
       'demo',
@@ -133,7 +137,7 @@ class MemoryWorld implements World {
   ): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
       // node:http asks for a socket of node:net; ours has its shape.
-      const createConnection = () => this.#client.connect(80, VIRTUAL) as never
+      const createConnection = () => this.#client.connect(80, this.#addresses.virtual) as never
       const request = http.request({ method, path: `/${name}`, headers, createConnection })
       const fail = (error: Error) => reject(new StackError('ERR_DEMO_CLIENT', error.message))
       request.once('error', fail)

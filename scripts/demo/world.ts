@@ -33,6 +33,8 @@ export interface WorldOptions {
   /** Folders to remove with the world, whatever happens. */
   readonly scratch: readonly string[]
   readonly verbose: boolean
+  /** The virtual address and the client's are of IPv6. */
+  readonly ipv6: boolean
 }
 
 export interface World {

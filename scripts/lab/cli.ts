@@ -44,6 +44,7 @@ const UP = {
   fence: { type: 'string' },
   offload: { type: 'boolean' },
   'no-offload': { type: 'boolean' },
+  ipv6: { type: 'boolean' },
   program: { type: 'string' },
 } as const
 
@@ -109,6 +110,7 @@ function upOptions(values: Values): LabOptions {
     nodes: count('--nodes', values.nodes ?? '3', 16),
     clients: count('--clients', values.clients ?? '1', 16),
     offload: values['no-offload'] !== true,
+    ipv6: values.ipv6 === true,
     ...(root === undefined ? {} : { root }),
     ...(record === undefined ? {} : { record }),
     ...(program === undefined ? {} : { program }),

@@ -1,5 +1,7 @@
 /** The applications that a lab's nodes can run. */
 
+import type { LabRecord } from './lab-file.js'
+
 /** Where each listens; the proxy where its server does. */
 const APP_PORTS = { http: 80, echo: 7, kv: 6379, proxy: 0 } as const
 
@@ -25,4 +27,11 @@ export function appConfig(
   const name = { name: app, port }
   if (app === 'http') return { ...name, root }
   return app === 'proxy' ? { ...name, to } : name
+}
+
+/** Where the app is, for a client: `http://10.77.0.100`, `http://[fd77::100]` or `10.77.0.100:7`. */
+export function urlOf({ address, app, port }: Pick<LabRecord, 'address' | 'app' | 'port'>): string {
+  const [text = ''] = address.split('/')
+  const host = text.includes(':') ? `[${text}]` : text
+  return app === 'http' ? `http://${host}` : `${host}:${port}`
 }

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
-import { type AppName, appConfig, portOf } from './lab-app.js'
+import { type AppName, appConfig, portOf, urlOf } from './lab-app.js'
 import { freshLabId, type LabRecord, runtimeFolder, writeLab } from './lab-file.js'
 import { buildNetwork, countWire, readWireCounts, type WireCounts } from './network.js'
 import { type NodeEvent, NodeProcess, type NodeState } from './node-process.js'
@@ -33,6 +33,8 @@ export interface LabOptions {
   readonly app: AppName
   /** HOST:PORT of the server behind a proxy. */
   readonly to?: string
+  /** The addresses are of IPv6. Default false. */
+  readonly ipv6?: boolean
   /** The folder that the http app serves. When absent, one inside the lab's folder. */
   readonly root?: string
   readonly fence?: Fence
@@ -134,8 +136,7 @@ export class Lab {
 
   /** Where the app is, for a client: `http://10.77.0.100` or `10.77.0.100:7`. */
   get url(): string {
-    const address = this.record.address.split('/')[0]
-    return this.record.app === 'http' ? `http://${address}` : `${address}:${this.record.port}`
+    return urlOf(this.record)
   }
 
   /** Where node `id` tells its status: a Unix socket, which reaches through network namespaces. */
@@ -402,7 +403,7 @@ function describeLab(id: string, folder: string, options: LabOptions, space: Spa
   }))
   const clients = Array.from({ length: options.clients ?? 1 }, (_, index) => ({
     namespace: index === 0 ? `${base}-client` : `${base}-client${index + 1}`,
-    address: `10.77.0.${9 + index}/24`,
+    address: options.ipv6 === true ? `fd77::${9 + index}/64` : `10.77.0.${9 + index}/24`,
     port: `${base}-c${index + 1}`,
   }))
   return {
@@ -417,7 +418,7 @@ function describeLab(id: string, folder: string, options: LabOptions, space: Spa
     switchNamespace: `${base}-switch`,
     bridge: `${base}-br`,
     monitorTap: `${base}-mon`,
-    address: '10.77.0.100/24',
+    address: options.ipv6 === true ? 'fd77::100/64' : '10.77.0.100/24',
     port: portOf(options.app, options.to),
     app: options.app,
     root: options.root ?? null,

@@ -9,7 +9,7 @@ import { Tap } from '../../stack/io/tap.js'
 import { completeChecksum } from '../../stack/link/software-checksum.js'
 import { monotonicMs } from './lab.js'
 import type { MonitorReply, MonitorRequest } from './wire-monitor.js'
-import { parseIpv4, WireProgress } from './wire-progress.js'
+import { WireProgress } from './wire-progress.js'
 
 const REPORT_EVERY_MS = 25
 /** Octets kept of each frame in the pcap file: all headers, and a taste of the text. */
@@ -17,7 +17,7 @@ const SNAP_LENGTH = 128
 const LINKTYPE_ETHERNET = 1
 
 const [, , device = '', virtual = '', link = '', pcapPath] = process.argv
-const progress = new WireProgress(parseIpv4(virtual))
+const progress = new WireProgress(virtual)
 const pcap = pcapPath === undefined ? undefined : openPcap(pcapPath)
 const tap = new Tap({ name: device, persist: true, offload: link === 'offload' })
 // One time for each batch: its frames were there together when the process woke up.

@@ -63,22 +63,34 @@ function clientScript(lab: LabRecord, client: LabClient): string {
     `${at} link set ${client.port} master ${lab.bridge} up`,
     `ip -n ${name} link set lo up`,
     `ip -n ${name} link set eth0 addrgenmode none`,
+    ...(isIpv6(client.address) ? [`ip netns exec ${name} sh -c '${IPV6_CLIENT}'`] : []),
     `ip -n ${name} link set eth0 up`,
-    `ip -n ${name} address add ${client.address} dev eth0`,
+    `ip -n ${name} address add ${client.address} dev eth0${isIpv6(client.address) ? ' nodad' : ''}`,
   ].join('\n')
 }
+
+function isIpv6(address: string): boolean {
+  return address.includes(':')
+}
+
+// As any host has it, but that it need not wait for its addresses, and asks for no routers.
+const IPV6_CLIENT = [
+  'cd /proc/sys/net/ipv6/conf/eth0; echo 0 >accept_ra; echo 0 >dad_transmits;',
+  'echo 0 >disable_ipv6; ip link set eth0 addrgenmode eui64',
+].join(' ')
 
 /** Counts SYNs and RSTs on the wires of all clients from now on. Throws ERR_LAB_NO_COUNTERS when there is no nft. */
 export function countWire(space: Space, lab: LabRecord): void {
   const virtual = lab.address.split('/')[0]
+  const ip = isIpv6(lab.address) ? 'ip6' : 'ip'
   const rules = [
-    'table ip understudy {',
+    'table inet understudy {',
     'counter syns { }; counter resets_in { }; counter resets_out { };',
     'chain departs { type filter hook output priority raw; policy accept;',
-    `ip daddr ${virtual} tcp flags & (syn | ack) == syn counter name syns;`,
-    `ip daddr ${virtual} tcp flags & rst == rst counter name resets_out; };`,
+    `${ip} daddr ${virtual} tcp flags & (syn | ack) == syn counter name syns;`,
+    `${ip} daddr ${virtual} tcp flags & rst == rst counter name resets_out; };`,
     'chain arrives { type filter hook prerouting priority raw; policy accept;',
-    `ip saddr ${virtual} tcp flags & rst == rst counter name resets_in; }; }`,
+    `${ip} saddr ${virtual} tcp flags & rst == rst counter name resets_in; }; }`,
   ].join(' ')
   try {
     for (const client of lab.clients) space.runScriptIn(client.namespace, `nft '${rules}'`)
@@ -92,7 +104,7 @@ export function countWire(space: Space, lab: LabRecord): void {
 
 /** What {@link countWire} has counted on the wire of `client`. */
 export function readWireCounts(space: Space, client: LabClient): WireCounts {
-  const text = space.runScriptIn(client.namespace, 'nft list counters table ip understudy')
+  const text = space.runScriptIn(client.namespace, 'nft list counters table inet understudy')
   return parseCounters(text)
 }
 

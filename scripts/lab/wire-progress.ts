@@ -10,11 +10,15 @@
  * lets its window fill and rests, and no server may send then. In an upload it is when the client has sent something that is
  * not acknowledged. The stall ends with the first progress through another MAC address.
  */
+import { ipv6Words, isIpv4, parseIpAddress } from '../../stack/wire/ip-address.js'
 import { Advance, WireFlow } from './wire-flow.js'
 
 const ETHERTYPE_IPV4 = 0x0800
 const ETHERTYPE_ARP = 0x0806
+const ETHERTYPE_IPV6 = 0x86dd
 const PROTOCOL_TCP = 6
+const ETHERNET_HEADER = 14
+const IPV6_HEADER = 40
 const SYN = 2
 const RST = 4
 const ACK = 16
@@ -43,23 +47,24 @@ export interface WireTotals {
   readonly resets: number
 }
 
-/** Frames that one MAC address sent in the name of the virtual address: as source of IPv4, or as sender of ARP. */
+/** Frames that one MAC address sent in the name of the virtual address: as source of IP, or as sender of ARP. */
 export interface Speaker {
   /** The low 32 bits of the MAC address. */
   readonly mac: number
-  readonly ipv4: number
+  readonly ip: number
   readonly arp: number
 }
 
 export class WireProgress {
-  readonly #virtual: number
+  // Its four words; of IPv4 the first one only.
+  readonly #virtual: Int32Array
   readonly #flows = new Map<number, WireFlow>()
   readonly #at = new Float64Array(MAX_INSTANTS)
   readonly #mac = new Int32Array(MAX_INSTANTS)
   readonly #what = new Uint8Array(MAX_INSTANTS)
   #instants = 0
   readonly #speakers = new Int32Array(MAX_SPEAKERS)
-  readonly #ipv4Frames = new Float64Array(MAX_SPEAKERS)
+  readonly #ipFrames = new Float64Array(MAX_SPEAKERS)
   readonly #arpFrames = new Float64Array(MAX_SPEAKERS)
   #speakerCount = 0
   #frames = 0
@@ -70,9 +75,8 @@ export class WireProgress {
   // Octets of text per segment of the frame at hand.
   #segment = 0
 
-  /** `virtual` is the IPv4 address as an int32. */
-  constructor(virtual: number) {
-    this.#virtual = virtual | 0
+  constructor(virtual: string) {
+    this.#virtual = addressWords(virtual)
   }
 
   totals(): WireTotals {
@@ -93,7 +97,7 @@ export class WireProgress {
     for (let i = 0; i < this.#speakerCount; i++) {
       list.push({
         mac: this.#speakers[i] ?? 0,
-        ipv4: this.#ipv4Frames[i] ?? 0,
+        ip: this.#ipFrames[i] ?? 0,
         arp: this.#arpFrames[i] ?? 0,
       })
     }
@@ -115,29 +119,111 @@ export class WireProgress {
     this.#frames++
     if (end - start < 42) return
     const etherType = view.getUint16(start + 12)
-    if (etherType === ETHERTYPE_ARP && view.getInt32(start + 28) === this.#virtual) {
+    if (etherType === ETHERTYPE_ARP && this.#isVirtual(view, start + 28, 1)) {
       const speaker = this.#speaker(view.getInt32(start + 8))
       this.#arpFrames[speaker] = (this.#arpFrames[speaker] ?? 0) + 1
     }
-    if (etherType !== ETHERTYPE_IPV4) return
-    const ip = start + 14
-    const departs = view.getInt32(ip + 12) === this.#virtual
-    if (departs) {
-      const speaker = this.#speaker(view.getInt32(start + 8))
-      this.#ipv4Frames[speaker] = (this.#ipv4Frames[speaker] ?? 0) + 1
-    } else if (view.getInt32(ip + 16) !== this.#virtual) return
+    if (etherType === ETHERTYPE_IPV4) this.#observeIpv4(bytes, view, start, end, now, gsoSize)
+    else if (etherType === ETHERTYPE_IPV6) this.#observeIpv6(bytes, view, start, end, now, gsoSize)
+  }
+
+  #isVirtual(view: DataView, at: number, words: number): boolean {
+    for (let i = 0; i < words; i++) {
+      if (view.getInt32(at + 4 * i) !== this.#virtual[i]) return false
+    }
+    return this.#virtual.length === words
+  }
+
+  #observeIpv4(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+    now: number,
+    gsoSize: number,
+  ): void {
+    const ip = start + ETHERNET_HEADER
+    const departs = this.#isVirtual(view, ip + 12, 1)
+    if (departs) this.#spoke(view, start)
+    else if (!this.#isVirtual(view, ip + 16, 1)) return
     const headerLength = ((bytes[ip] ?? 0) & 15) * 4
-    const tcp = ip + headerLength
-    if (bytes[ip + 9] !== PROTOCOL_TCP || headerLength < 20 || tcp + 20 > end) return
+    if (bytes[ip + 9] !== PROTOCOL_TCP || headerLength < 20) return
+    const length = view.getUint16(ip + 2) - headerLength
+    const client = view.getInt32(ip + (departs ? 16 : 12))
+    this.#observeTcp(
+      bytes,
+      view,
+      start,
+      end,
+      ip + headerLength,
+      length,
+      client,
+      departs,
+      now,
+      gsoSize,
+    )
+  }
+
+  // Nobody in a lab sends extension headers.
+  #observeIpv6(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+    now: number,
+    gsoSize: number,
+  ): void {
+    const ip = start + ETHERNET_HEADER
+    if (ip + IPV6_HEADER > end) return
+    const departs = this.#isVirtual(view, ip + 8, 4)
+    if (departs) this.#spoke(view, start)
+    else if (!this.#isVirtual(view, ip + 24, 4)) return
+    if (bytes[ip + 6] !== PROTOCOL_TCP) return
+    const length = view.getUint16(ip + 4)
+    // The last word tells the clients of a lab apart.
+    const client = view.getInt32(ip + (departs ? 36 : 20))
+    this.#observeTcp(
+      bytes,
+      view,
+      start,
+      end,
+      ip + IPV6_HEADER,
+      length,
+      client,
+      departs,
+      now,
+      gsoSize,
+    )
+  }
+
+  #spoke(view: DataView, start: number): void {
+    const speaker = this.#speaker(view.getInt32(start + 8))
+    this.#ipFrames[speaker] = (this.#ipFrames[speaker] ?? 0) + 1
+  }
+
+  // A segment of `length` octets that begins at `tcp`, to or from `client`.
+  #observeTcp(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+    tcp: number,
+    segmentLength: number,
+    client: number,
+    departs: boolean,
+    now: number,
+    gsoSize: number,
+  ): void {
+    if (tcp + 20 > end) return
     const flags = bytes[tcp + 13] ?? 0
     if ((flags & RST) !== 0) {
       this.#resets++
       return
     }
-    const length = view.getUint16(ip + 2) - headerLength - ((bytes[tcp + 12] ?? 0) >> 4) * 4
+    const length = segmentLength - ((bytes[tcp + 12] ?? 0) >> 4) * 4
     this.#segment = gsoSize > 0 ? gsoSize : length
-    if (departs) this.#depart(bytes, view, start, tcp, length, now)
-    else this.#arrive(bytes, view, ip, tcp, length, now)
+    if (departs) this.#depart(bytes, view, start, tcp, length, client, now)
+    else this.#arrive(bytes, view, tcp, length, client, now)
   }
 
   /**
@@ -217,12 +303,12 @@ export class WireProgress {
   #arrive(
     bytes: Uint8Array,
     view: DataView,
-    ip: number,
     tcp: number,
     length: number,
+    client: number,
     now: number,
   ): void {
-    const key = flowKey(view.getInt32(ip + 12), view.getUint16(tcp))
+    const key = flowKey(client, view.getUint16(tcp))
     const opens = ((bytes[tcp + 13] ?? 0) & (SYN | ACK)) === SYN
     if (opens) {
       this.#syns++
@@ -241,9 +327,10 @@ export class WireProgress {
     start: number,
     tcp: number,
     length: number,
+    client: number,
     now: number,
   ): void {
-    const flow = this.#flow(flowKey(view.getInt32(start + 30), view.getUint16(tcp + 2)))
+    const flow = this.#flow(flowKey(client, view.getUint16(tcp + 2)))
     const advance = flow.depart(bytes, view, tcp, length, this.#segment)
     if (flow.sent > 0) this.#down += flow.sent
     if (flow.acked > 0) this.#up += flow.acked
@@ -277,11 +364,11 @@ function flowKey(address: number, port: number): number {
   return (address >>> 0) * 65_536 + port
 }
 
-/** `10.77.0.100` as an int32. */
-export function parseIpv4(text: string): number {
-  let value = 0
-  for (const part of text.split('.')) value = (value << 8) | Number(part)
-  return value
+/** The words of `10.77.0.100`, one, or of `fd77::100`, four. */
+// allocates: once per address of the settings
+export function addressWords(text: string): Int32Array {
+  const address = parseIpAddress(text)
+  return isIpv4(address) ? Int32Array.of(address) : Int32Array.from(ipv6Words(address))
 }
 
 /** The low 32 bits of `02:75:73:00:00:01` as an int32. */

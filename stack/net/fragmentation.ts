@@ -1,11 +1,12 @@
 // hot path: no allocation per frame
 /**
- * Fragmentation: sends a datagram that is longer than the link's MTU as fragments (RFC 791 §3.2), all but the last with as
+ * Fragmentation: sends a datagram that is longer than the link's MTU as fragments (RFC 791 §3.2, RFC 8200 §4.5), all but the last with as
  * many blocks of eight octets as fit. Either all of them are queued or none. TCP never needs it.
  */
 import { DropReason } from '../base/counters.js'
 import type { Millis } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
+import { type IpAddress, isIpv4 } from '../wire/ip-address.js'
 import {
   DEFAULT_TTL,
   emitIpv4,
@@ -13,10 +14,14 @@ import {
   type Ipv4Address,
   MORE_FRAGMENTS,
 } from '../wire/ipv4.js'
+import {
+  emitFragmentHeader,
+  emitIpv6,
+  FRAGMENT_HEADER_LENGTH,
+  FRAGMENT_PROTOCOL,
+  IPV6_HEADER_LENGTH,
+} from '../wire/ipv6.js'
 import type { Nic } from './nic.js'
-
-/** Octets of payload that a datagram may have. */
-export const MAX_IPV4_PAYLOAD = 65_535 - IPV4_HEADER_LENGTH
 
 /**
  * Queues what lies between `datagram.start` and `datagram.end`, which is copied, behind headers of its own. False, and
@@ -25,15 +30,17 @@ export const MAX_IPV4_PAYLOAD = 65_535 - IPV4_HEADER_LENGTH
 export function queueFragments(
   nic: Nic,
   datagram: Frame,
-  src: Ipv4Address,
-  dst: Ipv4Address,
+  src: IpAddress,
+  dst: IpAddress,
   protocol: number,
   ident: number,
   now: Millis,
   ttl: number = DEFAULT_TTL,
 ): boolean {
   const length = datagram.end - datagram.start
-  const most = (nic.mtu - IPV4_HEADER_LENGTH) & ~7
+  const own = isIpv4(src)
+  const headers = own ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH
+  const most = (nic.mtu - headers) & ~7
   if (Math.ceil(length / most) > nic.room) {
     nic.drops.count(DropReason.LINK_QUEUE_FULL)
     return false
@@ -46,7 +53,14 @@ export function queueFragments(
     const text = datagram.bytes.subarray(datagram.start + from, datagram.start + to)
     out.bytes.set(text, out.start)
     out.end = out.start + (to - from)
-    emitIpv4(out, src, dst, protocol, ident, ttl, to < length ? MORE_FRAGMENTS : 0, 0, from)
+    const more = to < length
+    if (own) {
+      const flags = more ? MORE_FRAGMENTS : 0
+      emitIpv4(out, src, dst as Ipv4Address, protocol, ident, ttl, flags, 0, from)
+    } else {
+      emitFragmentHeader(out, protocol, from, more, ident)
+      emitIpv6(out, src, dst, FRAGMENT_PROTOCOL, 0, ttl)
+    }
     nic.queueDatagram(out, src, dst, now)
   }
   return true

@@ -1,6 +1,6 @@
 // hot path: no allocation per frame
 /**
- * Reassembler: IPv4 datagrams out of their fragments (RFC 791 §3.2), within fixed limits of count, memory and time.
+ * Reassembler: datagrams out of their fragments (RFC 791 §3.2, RFC 8200 §4.5), within fixed limits of count, memory and time.
  *
  * What has arrived is kept as a map of blocks of eight octets, which does the work of the holes of RFC 815. A fragment that
  * overlaps another makes the whole datagram void (RFC 5722 §4, for IPv4 as RFC 8900 §3.7 has it); an exact duplicate is ignored.
@@ -10,13 +10,9 @@ import { type DropCounters, DropReason } from '../base/counters.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { internetChecksum } from '../wire/checksum.js'
 import { ChecksumState, Frame, HEADROOM } from '../wire/frame.js'
-import {
-  IpProtocol,
-  type Ipv4Address,
-  type Ipv4Header,
-  MORE_FRAGMENTS,
-  UNSPECIFIED,
-} from '../wire/ipv4.js'
+import { type IpAddress, isIpv4 } from '../wire/ip-address.js'
+import { IpProtocol, MORE_FRAGMENTS, UNSPECIFIED } from '../wire/ipv4.js'
+import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js'
 
 /** How long the rest of a datagram is waited for. RFC 1122 §3.3.2 asks for 60 to 120 s; systems of today take 30 s. */
 export const REASSEMBLY_TIMEOUT_MS: Millis = 30_000
@@ -34,13 +30,28 @@ const MIN_TCP_HEADER_LENGTH = 20
 const TEXT = HEADROOM + MAX_HEADER_LENGTH
 const CE = 3
 
+/** What the header of a fragment says: an Ipv4Header or an Ipv6Header. */
+export interface FragmentHeader {
+  readonly src: IpAddress
+  readonly dst: IpAddress
+  readonly protocol: number
+  readonly ident: number
+  readonly flags: number
+  readonly fragmentOffset: number
+  readonly ecn: number
+  readonly headerStart: number
+  readonly headerLength: number
+  readonly payloadStart: number
+  readonly payloadEnd: number
+}
+
 /** What a block of eight octets holds: nothing, text, or the first text of a fragment. */
 const Block = { EMPTY: 0, TEXT: 1, FIRST: 2 } as const
 
 /** One datagram under way. */
 class PartialDatagram {
-  src: Ipv4Address = UNSPECIFIED
-  dst: Ipv4Address = UNSPECIFIED
+  src: IpAddress = UNSPECIFIED
+  dst: IpAddress = UNSPECIFIED
   protocol = 0
   ident = 0
   deadline: Millis = 0
@@ -60,7 +71,7 @@ class PartialDatagram {
   readonly frame = new Frame(TEXT + MAX_TOTAL_LENGTH + 1)
   readonly #blocks = new Uint8Array((MAX_TOTAL_LENGTH + 1) >> 3)
 
-  start(ip: Ipv4Header, now: Millis): void {
+  start(ip: FragmentHeader, now: Millis): void {
     this.src = ip.src
     this.dst = ip.dst
     this.protocol = ip.protocol
@@ -76,7 +87,7 @@ class PartialDatagram {
     this.void = false
   }
 
-  isOf(ip: Ipv4Header): boolean {
+  isOf(ip: FragmentHeader): boolean {
     return (
       this.ident === ip.ident &&
       this.src === ip.src &&
@@ -110,7 +121,7 @@ class PartialDatagram {
     return false
   }
 
-  put(ip: Ipv4Header, bytes: Uint8Array, from: number, to: number, last: boolean): void {
+  put(ip: FragmentHeader, bytes: Uint8Array, from: number, to: number, last: boolean): void {
     const text = this.frame.bytes
     // allocates: a short-lived view per fragment, to copy at the speed of memory
     text.set(bytes.subarray(ip.payloadStart, ip.payloadEnd), TEXT + from)
@@ -123,8 +134,9 @@ class PartialDatagram {
     if (from > 0) return
     this.headerLength = ip.headerLength
     this.firstLength = to
+    // Without the extension headers of IPv6, which have been read.
     for (let i = 1; i <= ip.headerLength; i++) {
-      text[TEXT - i] = bytes[ip.payloadStart - i] as number
+      text[TEXT - i] = bytes[ip.headerStart + ip.headerLength - i] as number
     }
   }
 
@@ -166,12 +178,12 @@ export class Reassembler {
    * Takes the fragment `ip` of `frame`. Returns the datagram that it completes, from the IP header on, borrowed until the
    * next call; else null. What is dropped is counted here.
    */
-  add(ip: Ipv4Header, frame: Frame, now: Millis): Frame | null {
+  add(ip: FragmentHeader, frame: Frame, now: Millis): Frame | null {
     const reason = refuse(ip, frame.view)
-    const excused = this.#takesTiny && reason === DropReason.IPV4_FRAGMENT_TINY
+    const excused = this.#takesTiny && reason === DropReason.IP_FRAGMENT_TINY
     if (reason !== DropReason.NONE && !excused) return this.#drop(reason)
     const datagram = this.#find(ip, now) ?? this.#open(ip, now)
-    if (datagram.void) return this.#drop(DropReason.IPV4_FRAGMENT_OVERLAP)
+    if (datagram.void) return this.#drop(DropReason.IP_FRAGMENT_OVERLAP)
     const from = ip.fragmentOffset
     const to = from + ip.payloadEnd - ip.payloadStart
     const last = (ip.flags & MORE_FRAGMENTS) === 0
@@ -180,7 +192,7 @@ export class Reassembler {
       this.#octets -= datagram.octets
       datagram.octets = 0
       datagram.void = true
-      return this.#drop(DropReason.IPV4_FRAGMENT_OVERLAP)
+      return this.#drop(DropReason.IP_FRAGMENT_OVERLAP)
     }
     datagram.put(ip, frame.bytes, from, to, last)
     this.#octets += to - from
@@ -197,7 +209,7 @@ export class Reassembler {
     for (let d = this.#underWay[0]; d !== undefined; d = this.#underWay[0]) {
       if (d.deadline > now) return null
       const reports = !d.void && d.firstLength > 0
-      if (!d.void) this.#drops.count(DropReason.IPV4_FRAGMENT_TIMEOUT)
+      if (!d.void) this.#drops.count(DropReason.IP_FRAGMENT_TIMEOUT)
       this.#close(d)
       if (reports) return d.head(d.firstLength)
     }
@@ -208,20 +220,20 @@ export class Reassembler {
     return this.#underWay[0]?.deadline ?? NEVER
   }
 
-  #find(ip: Ipv4Header, now: Millis): PartialDatagram | undefined {
+  #find(ip: FragmentHeader, now: Millis): PartialDatagram | undefined {
     for (let i = 0; i < this.#underWay.length; i++) {
       const datagram = this.#underWay[i] as PartialDatagram
       if (!datagram.isOf(ip)) continue
       if (datagram.deadline > now) return datagram
       // Whether the timer has fired already must make no difference, or an owner and its shadow could differ.
-      if (!datagram.void) this.#drops.count(DropReason.IPV4_FRAGMENT_TIMEOUT)
+      if (!datagram.void) this.#drops.count(DropReason.IP_FRAGMENT_TIMEOUT)
       this.#close(datagram)
       return undefined
     }
     return undefined
   }
 
-  #open(ip: Ipv4Header, now: Millis): PartialDatagram {
+  #open(ip: FragmentHeader, now: Millis): PartialDatagram {
     let ofSource = 0
     for (let i = 0; i < this.#underWay.length; i++) {
       if ((this.#underWay[i] as PartialDatagram).src === ip.src) ofSource++
@@ -246,12 +258,12 @@ export class Reassembler {
   }
 
   // Ends the oldest datagram of a source, or of any, but for one; returns the octets it had.
-  #evict(src: Ipv4Address, but: PartialDatagram | null): number {
+  #evict(src: IpAddress, but: PartialDatagram | null): number {
     for (let i = 0; i < this.#underWay.length; i++) {
       const datagram = this.#underWay[i] as PartialDatagram
       if (datagram === but || (src !== UNSPECIFIED && datagram.src !== src)) continue
       const octets = datagram.octets
-      this.#drops.count(DropReason.IPV4_FRAGMENT_LIMIT)
+      this.#drops.count(DropReason.IP_FRAGMENT_LIMIT)
       this.#close(datagram)
       return octets
     }
@@ -271,19 +283,15 @@ export class Reassembler {
   // RFC 791 §3.2: the header of the first fragment with the whole's length; RFC 3168 §5.3: congestion is not forgotten.
   #finish(datagram: PartialDatagram): Frame | null {
     this.#close(datagram)
-    const { headerLength, total, ecn } = datagram
-    if (headerLength + total > MAX_TOTAL_LENGTH) {
-      return this.#drop(DropReason.IPV4_FRAGMENT_TOO_LONG)
+    const { total, ecn } = datagram
+    if (countedHeader(datagram) + total > MAX_TOTAL_LENGTH) {
+      return this.#drop(DropReason.IP_FRAGMENT_TOO_LONG)
     }
     const congested = (ecn & (1 << CE)) !== 0
-    if (congested && (ecn & 1) !== 0) return this.#drop(DropReason.IPV4_FRAGMENT_MIXED_ECN)
+    if (congested && (ecn & 1) !== 0) return this.#drop(DropReason.IP_FRAGMENT_MIXED_ECN)
     const frame = datagram.head(total)
-    const { view, start } = frame
-    if (congested) view.setUint8(start + 1, view.getUint8(start + 1) | CE)
-    view.setUint16(start + 2, headerLength + total)
-    view.setUint16(start + 6, 0)
-    view.setUint16(start + 10, 0)
-    view.setUint16(start + 10, internetChecksum(view, start, start + headerLength))
+    if (isIpv4(datagram.src)) completeIpv4(frame, datagram.headerLength, congested)
+    else completeIpv6(frame, datagram.protocol, congested)
     return frame
   }
 
@@ -293,13 +301,34 @@ export class Reassembler {
   }
 }
 
+function completeIpv4(frame: Frame, headerLength: number, congested: boolean): void {
+  const { view, start } = frame
+  if (congested) view.setUint8(start + 1, view.getUint8(start + 1) | CE)
+  view.setUint16(start + 2, frame.end - start)
+  view.setUint16(start + 6, 0)
+  view.setUint16(start + 10, 0)
+  view.setUint16(start + 10, internetChecksum(view, start, start + headerLength))
+}
+
+function completeIpv6(frame: Frame, protocol: number, congested: boolean): void {
+  const { view, start } = frame
+  if (congested) view.setUint8(start + 1, view.getUint8(start + 1) | (CE << 4))
+  view.setUint16(start + 4, frame.end - start - IPV6_HEADER_LENGTH)
+  view.setUint8(start + 6, protocol)
+}
+
+// The length field of IPv6 does not count the header.
+function countedHeader(ip: { readonly src: IpAddress; readonly headerLength: number }): number {
+  return isIpv4(ip.src) ? ip.headerLength : 0
+}
+
 // Why the fragment cannot be part of any good datagram.
-function refuse(ip: Ipv4Header, view: DataView): DropReason {
+function refuse(ip: FragmentHeader, view: DataView): DropReason {
   const length = ip.payloadEnd - ip.payloadStart
   const more = (ip.flags & MORE_FRAGMENTS) !== 0
-  if (length === 0 || (more && (length & 7) !== 0)) return DropReason.IPV4_FRAGMENT_BAD_LENGTH
-  if (ip.headerLength + ip.fragmentOffset + length > MAX_TOTAL_LENGTH) {
-    return DropReason.IPV4_FRAGMENT_TOO_LONG
+  if (length === 0 || (more && (length & 7) !== 0)) return DropReason.IP_FRAGMENT_BAD_LENGTH
+  if (countedHeader(ip) + ip.fragmentOffset + length > MAX_TOTAL_LENGTH) {
+    return DropReason.IP_FRAGMENT_TOO_LONG
   }
   if (ip.protocol !== IpProtocol.TCP) return DropReason.NONE
   // RFC 1858 §3: the first fragment has the whole TCP header, the others nothing of it.
@@ -308,5 +337,5 @@ function refuse(ip: Ipv4Header, view: DataView): DropReason {
       ? Math.max(MIN_TCP_HEADER_LENGTH, (view.getUint8(ip.payloadStart + 12) >> 4) << 2)
       : MIN_TCP_HEADER_LENGTH
   const tiny = ip.fragmentOffset === 0 ? length < headerLength : ip.fragmentOffset < headerLength
-  return tiny ? DropReason.IPV4_FRAGMENT_TINY : DropReason.NONE
+  return tiny ? DropReason.IP_FRAGMENT_TINY : DropReason.NONE
 }

@@ -11,16 +11,16 @@ import { ICMP_HEADER_LENGTH, type IcmpMessage } from '../wire/icmpv4.js'
 import { IPV4_HEADER_LENGTH, IpProtocol, type Ipv4Header } from '../wire/ipv4.js'
 import { queueFragments } from './fragmentation.js'
 import { emitEchoReply, emitIcmpError, mayReportError, TokenBucket } from './icmp.js'
-import type { Ipv4Output } from './ipv4.js'
+import type { IpOutput } from './ip-output.js'
 import type { Nic } from './nic.js'
 
 export class IcmpAnswers {
-  readonly #ipOut: Ipv4Output
+  readonly #ipOut: IpOutput
   readonly #drops: DropCounters
   readonly #budget = new TokenBucket()
   #large: Frame | null = null
 
-  constructor(ipOut: Ipv4Output, drops: DropCounters) {
+  constructor(ipOut: IpOutput, drops: DropCounters) {
     this.#ipOut = ipOut
     this.#drops = drops
   }

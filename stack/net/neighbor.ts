@@ -1,5 +1,5 @@
 /**
- * NeighborCache: which Ethernet address belongs to which IPv4 address on the link (RFC 826, RFC 1122 §2.3.2).
+ * NeighborCache: which Ethernet address belongs to which IP address on the link (RFC 826, RFC 1122 §2.3.2, RFC 4861 §7.3).
  *
  *   (none) -- solicit --> INCOMPLETE -- learn --> REACHABLE -- 60 s --> STALE -- solicit --> PROBE
  *                             | 3 requests without answer                           PROBE -> (none), likewise
@@ -7,16 +7,20 @@
  *                          (none)
  *
  * Who claims the address of a neighbour that answers is not believed: the neighbour is asked where it was, and only when it is
- * silent has it moved. One host cannot take another's traffic by ARP, nor keep ours from it.
+ * silent has it moved. One host cannot take another's traffic by ARP or Neighbor Discovery, nor keep ours from it.
  *
  * Stale entries go on serving, because a connection that was just taken over must not wait for an answer. The cache
  * keeps no packets: the caller queues a bounded number per address while `isPending`, and drops them afterwards.
  */
 import { type Millis, NEVER } from '../base/time.js'
-import type { ArpPacket } from '../wire/arp.js'
-import { BROADCAST_MAC, isUnicastMac, type MacAddress } from '../wire/ethernet.js'
-import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
-import { isUnicast } from '../wire/ipv4.js'
+import { isUnicastMac, type MacAddress } from '../wire/ethernet.js'
+import {
+  dropAddress,
+  holdAddress,
+  type IpAddress,
+  isUnicast,
+  UNSPECIFIED,
+} from '../wire/ip-address.js'
 
 /** `lookup`'s answer when no address is known. */
 export const UNRESOLVED: MacAddress = -1
@@ -50,10 +54,10 @@ interface Neighbor {
 }
 
 /** A request to send: filled by `pollRequest`, borrowed until the next call. */
-export class ArpRequest {
+export class Question {
   targetIp: IpAddress = UNSPECIFIED
-  /** Where to send the frame: broadcast, or the known address when an old mapping is being confirmed. */
-  destination: MacAddress = BROADCAST_MAC
+  /** Where the target was, when an old mapping is being confirmed; else UNRESOLVED. */
+  knownMac: MacAddress = UNRESOLVED
 }
 
 export class NeighborCache {
@@ -97,6 +101,7 @@ export class NeighborCache {
       if (!this.#makeRoom()) return false
       entry = newNeighbor(ip, UNRESOLVED, now)
       this.#entries.set(ip, entry)
+      holdAddress(ip)
     }
     entry.requests = 0
     entry.requestAt = now
@@ -116,7 +121,8 @@ export class NeighborCache {
     const known = this.#entries.get(ip)
     if (known === undefined && !this.#makeRoom()) return false
     const entry = known ?? newNeighbor(ip, mac, now)
-    if (known !== undefined) this.#entries.delete(ip)
+    if (known === undefined) holdAddress(ip)
+    else this.#entries.delete(ip)
     this.#entries.set(ip, entry)
     entry.mac = mac
     entry.learnedAt = now
@@ -130,11 +136,11 @@ export class NeighborCache {
   }
 
   /**
-   * Takes what an ARP packet tells about its sender (RFC 826, "Packet Reception"): a known sender is confirmed, or asked about when
-   * it seems to have moved, an unknown one is added only when the packet asks for one of our addresses. True when the cache took it.
+   * Takes what `senderIp` says of itself, that it is at `senderMac` (RFC 826, "Packet Reception"): a known sender is confirmed, or
+   * asked about when it seems to have moved, an unknown one is added only when it asks for one of our addresses. True when the
+   * cache took it.
    */
-  handleArp(packet: ArpPacket, targetIsOurs: boolean, now: Millis): boolean {
-    const { senderIp, senderMac } = packet
+  hear(senderIp: IpAddress, senderMac: MacAddress, targetIsOurs: boolean, now: Millis): boolean {
     const known = this.#entries.get(senderIp)
     if (known !== undefined && known.mac !== UNRESOLVED && known.mac !== senderMac) {
       this.#dispute(known, senderMac, now)
@@ -162,11 +168,12 @@ export class NeighborCache {
     const entry = this.#entries.get(ip)
     if (entry === undefined) return
     this.#entries.delete(ip)
+    dropAddress(ip)
     this.#settle(entry)
   }
 
   /** Fills `out` and returns true while a request is due; gives up addresses whose last request found no answer. */
-  pollRequest(out: ArpRequest, now: Millis): boolean {
+  pollRequest(out: Question, now: Millis): boolean {
     for (let i = 0; i < this.#pending.length; ) {
       const entry = this.#pending[i]
       if (entry === undefined || entry.requestAt > now) {
@@ -177,7 +184,7 @@ export class NeighborCache {
         entry.requests++
         entry.requestAt = now + entry.intervalMs
         out.targetIp = entry.ip
-        out.destination = entry.mac === UNRESOLVED ? BROADCAST_MAC : entry.mac
+        out.knownMac = entry.mac
         return true
       }
     }

@@ -1,20 +1,19 @@
 // hot path: no allocation per frame
 /**
- * Nic: the stack's side of one link: which addresses it has and in which state, ARP for them, the neighbours, and the one
- * place where frames leave.
+ * Nic: the stack's side of one link: which addresses it has and in which state, ARP and Neighbor Discovery for them, the
+ * neighbours, and the one place where frames leave.
  *
- * An address is *assigned* (we answer ARP and speak from it), *observed* (we watch what others do with it) or absent. The
+ * An address is *assigned* (we answer for it and speak from it), *observed* (we watch what others do with it) or absent. The
  * egress guard is the last line of defence against two speakers: no frame leaves from an address that is not assigned.
  */
 import { type DropCounters, DropReason } from '../base/counters.js'
-import { StackError } from '../base/errors.js'
-import { type Millis, NEVER } from '../base/time.js'
+import type { Millis } from '../base/time.js'
 import { NO_OFFLOAD, type Offload } from '../link/link-endpoint.js'
-import { ArpOperation, ArpPacket, emitArp, parseArp } from '../wire/arp.js'
+import { ArpOperation, ArpPacket, parseArp } from '../wire/arp.js'
 import {
   BROADCAST_MAC,
+  checkedVlan,
   type EthernetHeader,
-  EtherType,
   emitEthernet,
   isUnicastMac,
   type MacAddress,
@@ -22,26 +21,40 @@ import {
 } from '../wire/ethernet.js'
 import type { Frame } from '../wire/frame.js'
 import { HEADROOM } from '../wire/frame.js'
-import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
+import type { IcmpMessage } from '../wire/icmpv4.js'
+import { Icmpv6Type, NeighborMessage, parseNeighborMessage } from '../wire/icmpv6.js'
 import {
-  directedBroadcast,
-  type Ipv4Address,
+  holdAddress,
+  type IpAddress,
+  ipv6Address,
+  ipv6AddressAt,
+  isIpv4,
   isMulticast,
-  LIMITED_BROADCAST,
-} from '../wire/ipv4.js'
+  solicitedNode,
+  UNSPECIFIED,
+} from '../wire/ip-address.js'
+import { directedBroadcast, LIMITED_BROADCAST } from '../wire/ipv4.js'
+import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js'
+import { Announcements } from './announcements.js'
 import { FrameQueue } from './frame-queue.js'
-import { ArpRequest, NeighborCache, UNRESOLVED } from './neighbor.js'
+import { HeldFrames } from './held-frames.js'
+import { NeighborCache, Question, UNRESOLVED } from './neighbor.js'
+import { type AddressState, askerFor, type NicAddress } from './nic-address.js'
 import { NO_ROUTE, RouteTable } from './route.js'
+import {
+  ALL_NODES,
+  announcementMac,
+  answerMac,
+  emitAnnouncement,
+  emitAnswer,
+  emitQuestion,
+  etherTypeOf,
+  groupMac,
+  questionMac,
+  solicitationType,
+} from './solicitation.js'
 
-/** Assigned: answer ARP, speak. Observed: watch only. */
-export type AddressState = 'assigned' | 'observed'
-
-/** An address of a NIC. */
-export interface NicAddress {
-  readonly address: IpAddress
-  readonly prefix: number
-  readonly state: AddressState
-}
+export type { AddressState, NicAddress } from './nic-address.js'
 
 /** Sees every frame on the link, before any filter. `frame` and `ethernet` are borrowed. */
 export interface FrameSnoop {
@@ -58,24 +71,16 @@ export interface NicConfig {
   readonly offload?: Offload
 }
 
-/** When an announcement is repeated: the neighbours' caches may be locked for a second (RFC 5227 §2.3). */
-const ANNOUNCE_AT_MS = [0, 100, 1000, 5000] as const
 /** How long behind a false claim our frames may be sent to the impostor. */
 const CONTESTED_MS: Millis = 60_000
-/** RFC 5227 §2.4 (c): an address is defended once in so long. */
-export const DEFEND_INTERVAL_MS: Millis = 10_000
-// RFC 1112 §6.4: the low 23 bits of the group go into this address.
-const MULTICAST_MAC: MacAddress = 0x0100_5e00_0000
+const LINK_LOCAL = ipv6Address(0xfe80_0000 | 0, 0, 0, 0)
+holdAddress(LINK_LOCAL)
+const LINK_LOCAL_PREFIX = 64
+/** Octets of IP and TCP headers without options. */
+const HEADERS = 40
+const HEADERS_IPV6 = IPV6_HEADER_LENGTH + 20
 const MAX_OUTBOX = 256
 const MAX_UNRESOLVED = 64
-
-interface Announcement {
-  readonly address: IpAddress
-  readonly since: Millis
-  next: number
-  /** Behind the last one to send. */
-  readonly end: number
-}
 
 const NO_MACS: ReadonlySet<MacAddress> = new Set()
 const isNobody = (): boolean => false
@@ -97,7 +102,7 @@ export class Nic {
   otherMacs: ReadonlySet<MacAddress> = NO_MACS
   /** True for the address of another node, whose frames are never taken while addresses are contested. */
   isPeer: (mac: MacAddress) => boolean = isNobody
-  /** ARP packets of others that claimed an address assigned here: two speakers, or a misconfigured host (RFC 5227 §2.4). */
+  /** How often others claimed an address assigned here: two speakers, or a misconfigured host (RFC 5227 §2.4). */
   conflicts = 0
   /** The Ethernet address of the last of them. */
   conflictMac: MacAddress = 0
@@ -105,14 +110,13 @@ export class Nic {
   conflictAt: Millis = Number.NEGATIVE_INFINITY
   // Somebody else has claimed one of our addresses of late, and others may believe him.
   #contested = false
-  readonly #defendedAt = new Map<number, Millis>()
   readonly #addresses = new Map<number, NicAddress>()
   readonly #outbox: FrameQueue
-  readonly #unresolved: FrameQueue
-  readonly #unresolvedHops: IpAddress[] = []
-  #announcements: Announcement[] = []
+  readonly #unresolved: HeldFrames
+  readonly #announcements = new Announcements()
   readonly #arp = new ArpPacket()
-  readonly #request = new ArpRequest()
+  readonly #neighbor = new NeighborMessage()
+  readonly #question = new Question()
 
   constructor(config: NicConfig, drops: DropCounters) {
     this.mac = config.mac
@@ -121,12 +125,12 @@ export class Nic {
     this.offload = config.offload ?? NO_OFFLOAD
     this.drops = drops
     this.#outbox = new FrameQueue(MAX_OUTBOX, HEADROOM + config.mtu + 64)
-    this.#unresolved = new FrameQueue(MAX_UNRESOLVED, HEADROOM + config.mtu + 64)
+    this.#unresolved = new HeldFrames(MAX_UNRESOLVED, HEADROOM + config.mtu + 64)
   }
 
-  /** Octets of TCP text per segment without options. */
-  get linkMss(): number {
-    return this.mtu - 40
+  /** Octets of TCP text per segment without options, to an address of this family. */
+  linkMss(address: IpAddress): number {
+    return this.mtu - (isIpv4(address) ? HEADERS : HEADERS_IPV6)
   }
 
   /** True for a frame to `dst` that is for this NIC alone. */
@@ -156,12 +160,22 @@ export class Nic {
 
   /** The assigned address whose subnet's hosts are all meant by `address`; undefined when it is no broadcast here. */
   broadcastOf(address: IpAddress): NicAddress | undefined {
+    if (!isIpv4(address)) return undefined
     for (const own of this.#addresses.values()) {
-      if (own.state !== 'assigned') continue
+      if (own.state !== 'assigned' || !isIpv4(own.address)) continue
       if (address === LIMITED_BROADCAST) return own
       if (address === directedBroadcast(own.address, own.prefix)) return own
     }
     return undefined
+  }
+
+  /** True for a group of IPv6 that an address assigned here belongs to: all of the link, or those it is asked for in. */
+  isInGroup(group: IpAddress): boolean {
+    for (const own of this.#addresses.values()) {
+      if (own.state !== 'assigned' || isIpv4(own.address)) continue
+      if (group === ALL_NODES || group === solicitedNode(own.address)) return true
+    }
+    return false
   }
 
   /** True when `dst` means many hosts: they are reached without a neighbour's address. */
@@ -172,10 +186,14 @@ export class Nic {
   /** Adds an address, or changes its state. Its prefix becomes a route. */
   // allocates: once per change of an address
   setAddress(address: IpAddress, prefix: number, state: AddressState): void {
-    if (!this.#addresses.has(address)) this.routes.addOnLink(address, prefix)
+    if (!this.#addresses.has(address)) {
+      this.routes.addOnLink(address, prefix)
+      const known = isIpv4(address) || this.routes.nextHop(LINK_LOCAL) !== NO_ROUTE
+      if (!known) this.routes.addOnLink(LINK_LOCAL, LINK_LOCAL_PREFIX)
+    }
     this.#addresses.set(address, { address, prefix, state })
     if (state === 'assigned') return
-    this.#announcements = this.#announcements.filter((a) => a.address !== address)
+    this.#announcements.cancel(address)
     this.#outbox.clear()
   }
 
@@ -185,30 +203,16 @@ export class Nic {
     if (known === undefined) return
     this.#addresses.delete(address)
     this.routes.remove(address, known.prefix)
-    this.#announcements = this.#announcements.filter((a) => a.address !== address)
+    this.#announcements.cancel(address)
     this.#outbox.clear()
   }
 
   /**
-   * Announces the address as ours (P13, RFC 5227 §2.3) at once, and again after 0.1, 1 and 5 seconds. The form is an ARP
-   * request, because caches that were updated a moment ago ignore replies.
+   * Announces the address as ours (P13, RFC 5227 §2.3, RFC 4861 §7.2.6) at once, and again after 0.1, 1 and 5 seconds. Whether
+   * another has it is not probed before (RFC 5227 §2.1, RFC 4862 §5.4): the cluster knows who had it, and that he is silent.
    */
-  // allocates: once per announcement
   announce(address: IpAddress, now: Millis): void {
-    this.#announcements = this.#announcements.filter((a) => a.address !== address)
-    this.#announcements.push({ address, since: now, next: 0, end: ANNOUNCE_AT_MS.length })
-  }
-
-  // RFC 5227 §2.4 (c): one announcement, and not again for a while, or two hosts that both defend would never end. It waits
-  // for the next poll: the address may be given up until then (D3).
-  // allocates: once per defence
-  #defend(address: IpAddress, now: Millis): void {
-    const last = this.#defendedAt.get(address) ?? Number.NEGATIVE_INFINITY
-    if (now < last || this.#announcements.some((a) => a.address === address)) return
-    // What is claimed meanwhile is answered at the end, so that the last word is ours.
-    const since = Math.max(now, last + DEFEND_INTERVAL_MS)
-    this.#defendedAt.set(address, since)
-    this.#announcements.push({ address, since, next: 0, end: 1 })
+    this.#announcements.start(address, now)
   }
 
   /** Asks `target` for its address, which teaches it ours: for a neighbour that may hold an old entry. */
@@ -218,8 +222,8 @@ export class Nic {
       this.drops.count(DropReason.LINK_QUEUE_FULL)
       return
     }
-    this.#emitRequest(frame, source, target)
-    this.#seal(frame, targetMac, EtherType.ARP, source)
+    emitQuestion(frame, this.mac, source, target, true)
+    this.#seal(frame, targetMac, solicitationType(source), source)
   }
 
   /** Queues a frame of our own EtherType: link-level messages that come from no IP address. `payload` is copied. */
@@ -241,22 +245,51 @@ export class Nic {
     const arp = this.#arp
     const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
     if (reason !== DropReason.NONE) return reason
-    if (this.isAssigned(arp.senderIp) && arp.senderMac !== this.mac) {
+    const asks = arp.operation === ArpOperation.REQUEST
+    return this.#hear(arp.senderIp, arp.senderMac, arp.targetIp, asks, now)
+  }
+
+  /** Takes the solicitation or advertisement `icmp` of Neighbor Discovery, sent by `src` (RFC 4861 §7.2.3, §7.2.5), likewise. */
+  receiveNeighbor(
+    frame: Frame,
+    icmp: IcmpMessage,
+    src: IpAddress,
+    ethernet: EthernetHeader,
+    now: Millis,
+  ): DropReason {
+    const said = this.#neighbor
+    const reason = parseNeighborMessage(said, icmp, frame.view)
+    if (reason !== DropReason.NONE) return reason
+    const mac = said.linkAddress === 0 ? ethernet.src : said.linkAddress
+    const asks = icmp.type === Icmpv6Type.NEIGHBOR_SOLICITATION
+    // An advertisement speaks of its target, whoever sends it.
+    return this.#hear(asks ? src : said.target, mac, said.target, asks, now)
+  }
+
+  // `sender` says that it is at `mac`, and perhaps asks for `target`.
+  #hear(
+    sender: IpAddress,
+    mac: MacAddress,
+    target: IpAddress,
+    asks: boolean,
+    now: Millis,
+  ): DropReason {
+    if (this.isAssigned(sender) && mac !== this.mac) {
       this.conflicts++
-      this.conflictMac = arp.senderMac
+      this.conflictMac = mac
       this.conflictAt = now
       this.#contested = true
-      this.#defend(arp.senderIp, now)
+      this.#announcements.defend(sender, now)
       return DropReason.NONE
     }
-    const ours = this.isAssigned(arp.targetIp)
-    if (this.neighbors.handleArp(arp, ours, now)) this.#resolve()
+    const ours = this.isAssigned(target)
+    if (this.neighbors.hear(sender, mac, ours, now)) this.#resolve()
     // A probe, which has no sender address, is answered too: its sender wants to know whether the address is taken.
-    if (!ours || arp.operation !== ArpOperation.REQUEST) return DropReason.NONE
+    if (!ours || !asks) return DropReason.NONE
     const reply = this.#outbox.add()
     if (reply === null) return DropReason.LINK_QUEUE_FULL
-    emitArp(reply, ArpOperation.REPLY, this.mac, arp.targetIp, arp.senderMac, arp.senderIp)
-    this.#seal(reply, arp.senderMac, EtherType.ARP, arp.targetIp)
+    emitAnswer(reply, this.mac, target, mac, sender)
+    this.#seal(reply, answerMac(target, sender, mac), solicitationType(target), target)
     return DropReason.NONE
   }
 
@@ -280,7 +313,7 @@ export class Nic {
       this.#hold(frame, hop)
       return false
     }
-    this.#seal(frame, mac, EtherType.IPV4, src)
+    this.#seal(frame, mac, etherTypeOf(src), src)
     return true
   }
 
@@ -290,8 +323,8 @@ export class Nic {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
       return false
     }
-    const mac = isMulticast(dst) ? MULTICAST_MAC + (dst & 0x7f_ffff) : BROADCAST_MAC
-    this.#seal(frame, mac, EtherType.IPV4, src)
+    const mac = isMulticast(dst) ? groupMac(dst) : BROADCAST_MAC
+    this.#seal(frame, mac, etherTypeOf(src), src)
     return true
   }
 
@@ -329,48 +362,37 @@ export class Nic {
   /** The next frame of this NIC's own, borrowed until the next call, or null. */
   poll(now: Millis): Frame | null {
     this.#pollAnnouncements(now)
-    while (this.neighbors.pollRequest(this.#request, now)) this.#askFor(this.#request)
+    while (this.neighbors.pollRequest(this.#question, now)) this.#ask(this.#question)
     return this.#outbox.take()
   }
 
   nextDeadline(): Millis {
-    let earliest = Math.min(this.neighbors.nextDeadline(), this.neighbors.failedAt)
-    for (const a of this.#announcements) {
-      earliest = Math.min(earliest, a.since + (ANNOUNCE_AT_MS[a.next] ?? NEVER))
-    }
-    return earliest
+    return Math.min(
+      this.neighbors.nextDeadline(),
+      this.neighbors.failedAt,
+      this.#announcements.nextDeadline(),
+    )
   }
 
   #pollAnnouncements(now: Millis): void {
     if (this.#contested && now - this.conflictAt >= CONTESTED_MS) this.#contested = false
-    for (let i = this.#announcements.length - 1; i >= 0; i--) {
-      const a = this.#announcements[i] as Announcement
-      while (a.next < a.end && now >= a.since + (ANNOUNCE_AT_MS[a.next] as number)) {
-        a.next++
-        const frame = this.#outbox.add()
-        if (frame === null) return
-        this.#emitRequest(frame, a.address, a.address)
-        this.#seal(frame, BROADCAST_MAC, EtherType.ARP, a.address)
-      }
-      if (a.next >= a.end) this.#announcements.splice(i, 1)
-    }
-  }
-
-  // Asks from the assigned address whose subnet the target is in; without one nobody may be asked.
-  #askFor(request: ArpRequest): void {
-    for (const own of this.#addresses.values()) {
-      if (own.state !== 'assigned') continue
+    for (let own = this.#announcements.poll(now); own !== UNSPECIFIED; ) {
       const frame = this.#outbox.add()
       if (frame === null) return
-      this.#emitRequest(frame, own.address, request.targetIp)
-      this.#seal(frame, request.destination, EtherType.ARP, own.address)
-      return
+      emitAnnouncement(frame, this.mac, own)
+      this.#seal(frame, announcementMac(own), solicitationType(own), own)
+      own = this.#announcements.poll(now)
     }
   }
 
-  #emitRequest(frame: Frame, source: IpAddress, target: IpAddress): void {
-    const operation = ArpOperation.REQUEST
-    emitArp(frame, operation, this.mac, source as Ipv4Address, 0, target as Ipv4Address)
+  #ask({ targetIp, knownMac }: Question): void {
+    const own = askerFor(this.#addresses.values(), targetIp)
+    const frame = own === undefined ? null : this.#outbox.add()
+    if (own === undefined || frame === null) return
+    const known = knownMac !== UNRESOLVED
+    emitQuestion(frame, this.mac, own.address, targetIp, known)
+    const dst = known ? knownMac : questionMac(targetIp)
+    this.#seal(frame, dst, solicitationType(targetIp), own.address)
   }
 
   #hold(frame: Frame, hop: IpAddress): void {
@@ -378,21 +400,14 @@ export class Nic {
       this.drops.count(DropReason.NEIGHBOR_UNRESOLVED)
       return
     }
-    // A super-frame does not fit: whoever sent it sends it again, and by then the address is known.
-    const held = this.#unresolved.fits(frame) ? this.#unresolved.add() : null
-    if (held === null) {
-      this.drops.count(DropReason.NEIGHBOR_QUEUE_FULL)
-      return
-    }
-    held.copyFrom(frame)
-    this.#unresolvedHops.push(hop)
+    if (!this.#unresolved.add(frame, hop)) this.drops.count(DropReason.NEIGHBOR_QUEUE_FULL)
   }
 
   // An address became known: what waited for it moves to the outbox, the rest waits on or is given up with its address.
   #resolve(): void {
-    for (let left = this.#unresolvedHops.length; left > 0; left--) {
-      const frame = this.#unresolved.take() as Frame
-      const hop = this.#unresolvedHops.shift() as IpAddress
+    for (let left = this.#unresolved.length; left > 0; left--) {
+      const frame = this.#unresolved.take()
+      const { hop } = this.#unresolved
       const mac = this.neighbors.lookup(hop)
       if (mac === UNRESOLVED) {
         this.#hold(frame, hop)
@@ -404,8 +419,8 @@ export class Nic {
         continue
       }
       out.copyFrom(frame)
-      const src = frame.view.getInt32(frame.start + 12) as IpAddress
-      if (this.isAssigned(src)) this.#seal(out, mac, EtherType.IPV4, src)
+      const src = sourceOf(frame)
+      if (this.isAssigned(src)) this.#seal(out, mac, etherTypeOf(src), src)
       else this.#outbox.cancel()
     }
   }
@@ -422,9 +437,8 @@ export class Nic {
   }
 }
 
-function checkedVlan(vlan: number | undefined): number {
-  if (vlan === undefined) return NO_TAG
-  if (Number.isInteger(vlan) && vlan >= 1 && vlan <= 4094) return vlan
-  // allocates: the text of an error in the caller's settings
-  throw new StackError('ERR_INVALID_VLAN', `vlan: ${vlan} is no VLAN; give a number from 1 to 4094`)
+// Of a datagram that begins at the start of the frame.
+function sourceOf({ view, start }: Frame): IpAddress {
+  if (view.getUint8(start) >> 4 === 6) return ipv6AddressAt(view, start + 8)
+  return view.getInt32(start + 12) as IpAddress
 }

@@ -5,8 +5,17 @@
  * up allocates nothing.
  */
 import { StackError } from '../base/errors.js'
-import { formatIpAddress, type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
-import { inPrefix } from '../wire/ipv4.js'
+import {
+  addressBits,
+  dropAddress,
+  formatIpAddress,
+  holdAddress,
+  type IpAddress,
+  inPrefix,
+  ipv6Address,
+  isIpv4,
+  UNSPECIFIED,
+} from '../wire/ip-address.js'
 
 /** `nextHop`'s answer when no route leads there. */
 export const NO_ROUTE: IpAddress = UNSPECIFIED
@@ -28,8 +37,12 @@ export class RouteTable {
     this.#add({ destination: address, prefix, gateway: UNSPECIFIED })
   }
 
-  /** Adds a gateway for a prefix, by default for everything; it must be on a link that was added before. */
-  addGateway(gateway: IpAddress, destination: IpAddress = UNSPECIFIED, prefix = 0): void {
+  /** Adds a gateway for a prefix, by default for everything of its family; it must be on a link that was added before. */
+  addGateway(
+    gateway: IpAddress,
+    destination: IpAddress = isIpv4(gateway) ? UNSPECIFIED : ipv6Address(0, 0, 0, 0),
+    prefix = 0,
+  ): void {
     if (this.nextHop(gateway) !== gateway) {
       throw new StackError(
         'ERR_GATEWAY_UNREACHABLE',
@@ -47,7 +60,10 @@ export class RouteTable {
     const index = this.#routes.findIndex(
       (route) => route.prefix === prefix && route.destination === destination,
     )
-    if (index >= 0) this.#routes = this.#routes.filter((_, i) => i !== index)
+    if (index < 0) return
+    dropAddress(destination)
+    dropAddress(this.#routes[index]?.gateway ?? UNSPECIFIED)
+    this.#routes = this.#routes.filter((_, i) => i !== index)
   }
 
   /** The neighbour to whom a datagram for `dst` is handed, or NO_ROUTE. */
@@ -63,10 +79,11 @@ export class RouteTable {
   }
 
   #add(route: Route): void {
-    if (!Number.isInteger(route.prefix) || route.prefix < 0 || route.prefix > 32) {
+    const bits = addressBits(route.destination)
+    if (!Number.isInteger(route.prefix) || route.prefix < 0 || route.prefix > bits) {
       throw new StackError(
         'ERR_INVALID_PREFIX',
-        `prefix ${route.prefix}: give a number from 0 to 32`,
+        `prefix ${route.prefix}: give a number from 0 to ${bits}`,
       )
     }
     if (this.#routes.length >= MAX_ROUTES) {
@@ -75,6 +92,8 @@ export class RouteTable {
         `more than ${MAX_ROUTES} routes: remove one first`,
       )
     }
+    holdAddress(route.destination)
+    holdAddress(route.gateway)
     this.#routes = [...this.#routes, route].sort((a, b) => b.prefix - a.prefix)
   }
 }

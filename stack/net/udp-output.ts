@@ -4,11 +4,11 @@
  */
 import type { Millis } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import type { IpAddress } from '../wire/ip-address.js'
-import { IPV4_HEADER_LENGTH, IpProtocol, type Ipv4Address } from '../wire/ipv4.js'
+import { type IpAddress, isIpv4 } from '../wire/ip-address.js'
+import { IpProtocol } from '../wire/ipv4.js'
 import { emitUdp, UDP_HEADER_LENGTH } from '../wire/udp.js'
 import { queueFragments } from './fragmentation.js'
-import type { Ipv4Output } from './ipv4.js'
+import { type IpOutput, ipHeaderLength } from './ip-output.js'
 import type { Nic } from './nic.js'
 import { NO_ROUTE } from './route.js'
 import type { OutgoingDatagram } from './udp.js'
@@ -28,7 +28,7 @@ export function departureTo(
   for (const nic of nics) {
     const group = nic.isGroup(remote)
     for (const own of nic.addresses()) {
-      if (own.state !== 'assigned') continue
+      if (own.state !== 'assigned' || isIpv4(own.address) !== isIpv4(remote)) continue
       if (local !== null && own.address !== local) continue
       if (group || nic.routes.nextHop(remote) !== NO_ROUTE) return { nic, address: own.address }
     }
@@ -37,18 +37,16 @@ export function departureTo(
 }
 
 export class UdpOutput {
-  readonly #ipOut: Ipv4Output
+  readonly #ipOut: IpOutput
 
-  constructor(ipOut: Ipv4Output) {
+  constructor(ipOut: IpOutput) {
     this.#ipOut = ipOut
   }
 
   /** True: `frame` holds the datagram and can leave now. False: it waits in the NIC's queue, as fragments or for a neighbour. */
   depart(datagram: OutgoingDatagram, nic: Nic, frame: Frame, now: Millis): boolean {
-    const { data, srcPort, dstPort, ttl } = datagram
-    const src = datagram.src as Ipv4Address
-    const dst = datagram.dst as Ipv4Address
-    const fits = data.length + UDP_HEADER_LENGTH + IPV4_HEADER_LENGTH <= nic.mtu
+    const { data, src, srcPort, dst, dstPort, ttl } = datagram
+    const fits = data.length + UDP_HEADER_LENGTH + ipHeaderLength(src) <= nic.mtu
     frame.reset()
     frame.bytes.set(data, frame.start)
     frame.end = frame.start + data.length
@@ -59,7 +57,7 @@ export class UdpOutput {
       queueFragments(nic, frame, src, dst, IpProtocol.UDP, ident, now, ttl)
       return false
     }
-    this.#ipOut.emitFragmentable(frame, src, dst, IpProtocol.UDP, ttl)
+    this.#ipOut.emit(frame, src, dst, IpProtocol.UDP, 0, ttl, true)
     return nic.isGroup(dst) ? nic.egressGroup(frame, src, dst) : nic.egress(frame, src, dst, now)
   }
 }

@@ -8,8 +8,8 @@ import { DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
 import type { Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import { formatIpAddress, type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
-import { DEFAULT_TTL, IPV4_HEADER_LENGTH, isMulticast } from '../wire/ipv4.js'
+import { formatIpAddress, type IpAddress, isMulticast, UNSPECIFIED } from '../wire/ip-address.js'
+import { DEFAULT_TTL, IPV4_HEADER_LENGTH } from '../wire/ipv4.js'
 import { UDP_HEADER_LENGTH, type UdpHeader } from '../wire/udp.js'
 
 /** Octets of data in a datagram at most. */

@@ -66,12 +66,12 @@ export interface StackHost {
   readonly names?: AddressNames
 }
 
-/** The address that `host` means on this stack: a dotted address or one of its names. Undefined: neither. */
+/** The address that `host` means on this stack: an IP address or one of its names. Undefined: neither. */
 export function resolveHost(host: StackHost, name: string): IpAddress | undefined {
   const own = host.names?.resolve(name)
   if (own !== undefined) return own
   if (name === '' || name === '::') return UNSPECIFIED
-  return isIP(name) === 4 ? parseIpAddress(name) : undefined
+  return isIP(name) === 0 || name.includes('%') ? undefined : parseIpAddress(name)
 }
 
 /** Where a server listens that is told to listen on `name`. Undefined: it is no address here. */

@@ -1,7 +1,7 @@
 /**
  * Loopback: a network in memory for one process. Servers and clients have a stack each, joined by a hub, so that every
- * octet really goes through TCP. Applications see one host, 127.0.0.1 and ::1; inside, the two ends have an address of the range
- * for documentation (RFC 5737) for each of the two, as no host may send from a loopback address on a link.
+ * octet really goes through TCP. Applications see one host, 127.0.0.1 and ::1; inside, the two ends have an address of the ranges
+ * for documentation (RFC 5737, RFC 3849) for each of the two, as no host may send from a loopback address on a link.
  */
 import { Driver } from '../io/driver.js'
 import { systemClock } from '../io/system-clock.js'
@@ -20,8 +20,8 @@ interface Pair {
   readonly v6: IpAddress
 }
 
-const SERVER: Pair = { v4: parseIpAddress('192.0.2.1'), v6: parseIpAddress('192.0.2.61') }
-const CLIENT: Pair = { v4: parseIpAddress('192.0.2.2'), v6: parseIpAddress('192.0.2.62') }
+const SERVER: Pair = { v4: parseIpAddress('192.0.2.1'), v6: parseIpAddress('2001:db8::1') }
+const CLIENT: Pair = { v4: parseIpAddress('192.0.2.2'), v6: parseIpAddress('2001:db8::2') }
 const SERVER_MAC = 0x02_00_00_00_00_01
 const CLIENT_MAC = 0x02_00_00_00_00_02
 // Fewer and larger frames, as on a real loopback interface.
@@ -76,7 +76,7 @@ function newEnd(
     offload: { checksum: true, tso: false, uso: false },
   })
   nic.setAddress(addresses.v4, 24, 'assigned')
-  nic.setAddress(addresses.v6, 24, 'assigned')
+  nic.setAddress(addresses.v6, 64, 'assigned')
   const driver = new Driver<Nic>(stack, systemClock)
   driver.attach(nic, hub.addPort(mac))
   const host: StackHost = {

@@ -1,14 +1,11 @@
 // hot path: no allocation per frame
 /**
  * Demux: from a segment's four-tuple to its connection, with two numeric look-ups and no strings: the local endpoint first,
- * then the remote one among its connections. An endpoint is one number, address times 2^16 plus port, below 2^48.
+ * then the remote one among its connections.
  */
+import { dropAddress, endpointKey, holdAddress } from '../wire/ip-address.js'
 import type { Connection } from './connection.js'
 import type { TcpListener } from './listener.js'
-
-function endpointKey(address: number, port: number): number {
-  return (address >>> 0) * 0x10000 + port
-}
 
 class LocalEndpoint {
   listener: TcpListener | null = null
@@ -68,6 +65,8 @@ export class Demux {
       connection,
     )
     this.#size++
+    holdAddress(localAddress)
+    holdAddress(remoteAddress)
   }
 
   remove(connection: Connection): void {
@@ -78,17 +77,21 @@ export class Demux {
     if (this.#last === connection) this.#last = undefined
     endpoint.connections.delete(remoteKey)
     this.#size--
+    dropAddress(localAddress)
+    dropAddress(remoteAddress)
     this.#prune(localAddress, localPort, endpoint)
   }
 
   addListener(listener: TcpListener): void {
     this.#endpoint(listener.address, listener.port).listener = listener
+    holdAddress(listener.address)
   }
 
   removeListener(listener: TcpListener): void {
     const endpoint = this.#endpoints.get(endpointKey(listener.address, listener.port))
     if (endpoint?.listener !== listener) return
     endpoint.listener = null
+    dropAddress(listener.address)
     this.#prune(listener.address, listener.port, endpoint)
   }
 

@@ -7,6 +7,18 @@
 import { type Seq, seq } from '../base/seq.js'
 import { type SipKey, sipHash } from '../base/siphash.js'
 import type { Millis } from '../base/time.js'
+import { type IpAddress, ipv6Words, isIpv4 } from '../wire/ip-address.js'
+
+/**
+ * A word that stands for `address` in a keyed hash: the same on all nodes, which number IPv6 addresses each in its own way. Of IPv4
+ * it is the address.
+ */
+export function addressWord(secret: SipKey, address: number): number {
+  if (isIpv4(address as IpAddress)) return address
+  // allocates: once per hash
+  const [a, b, c, d] = ipv6Words(address as IpAddress)
+  return sipHash(secret, a, b, c, d, 0x61646472, 0)
+}
 
 /** The ISS for a connection between these endpoints at `now` (MUST-8, SHLD-1). */
 export function initialSequenceNumber(
@@ -17,7 +29,9 @@ export function initialSequenceNumber(
   remotePort: number,
   now: Millis,
 ): Seq {
-  const hash = sipHash(secret, localAddress, localPort, remoteAddress, remotePort, 0x69737373, 0)
+  const local = addressWord(secret, localAddress)
+  const remote = addressWord(secret, remoteAddress)
+  const hash = sipHash(secret, local, localPort, remote, remotePort, 0x69737373, 0)
   return seq(Math.floor(now * 250) + hash)
 }
 
@@ -36,7 +50,9 @@ export function pairedSequenceNumber(
   irs: Seq,
 ): Seq {
   const ports = localPort * 0x10000 + remotePort
-  return seq(sipHash(secret, localAddress, remoteAddress, ports | 0, iss, irs, 0x70616972))
+  const local = addressWord(secret, localAddress)
+  const remote = addressWord(secret, remoteAddress)
+  return seq(sipHash(secret, local, remote, ports | 0, iss, irs, 0x70616972))
 }
 
 /** Where TSval of a connection between these endpoints starts (RFC 7323 §5.4). */
@@ -47,5 +63,7 @@ export function initialTimestampOffset(
   remoteAddress: number,
   remotePort: number,
 ): number {
-  return sipHash(secret, localAddress, localPort, remoteAddress, remotePort, 0x74737373, 0)
+  const local = addressWord(secret, localAddress)
+  const remote = addressWord(secret, remoteAddress)
+  return sipHash(secret, local, localPort, remote, remotePort, 0x74737373, 0)
 }

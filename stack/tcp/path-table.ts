@@ -3,6 +3,7 @@
  * Bounded, and forgetful: what is old is taken for untrue.
  */
 import type { Millis } from '../base/time.js'
+import { dropAddress, holdAddress } from '../wire/ip-address.js'
 import { PATH_AGE_MS } from './path-mss.js'
 
 export const MAX_PATHS = 1024
@@ -18,11 +19,12 @@ export class PathTable {
   /** Notes that segments to `remote` carry no more than `mss` octets. */
   // allocates: once per message that was believed
   learn(remote: number, mss: number, now: Millis): void {
-    this.#paths.delete(remote)
+    this.#forget(remote)
     if (this.#paths.size >= MAX_PATHS) {
       const oldest = this.#paths.keys().next().value
-      if (oldest !== undefined) this.#paths.delete(oldest)
+      if (oldest !== undefined) this.#forget(oldest)
     }
+    holdAddress(remote)
     this.#paths.set(remote, { mss, until: now + PATH_AGE_MS })
   }
 
@@ -31,7 +33,11 @@ export class PathTable {
     const path = this.#paths.get(remote)
     if (path === undefined) return Number.POSITIVE_INFINITY
     if (now < path.until) return path.mss
-    this.#paths.delete(remote)
+    this.#forget(remote)
     return Number.POSITIVE_INFINITY
+  }
+
+  #forget(remote: number): void {
+    if (this.#paths.delete(remote)) dropAddress(remote)
   }
 }

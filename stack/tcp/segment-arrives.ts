@@ -12,7 +12,7 @@ import { ABSENT, ACK, CWR, ECE, Ecn, FIN, RST, type Segment, SYN } from '../wire
 import { isAcceptable } from './acceptability.js'
 import { Effect, type EffectSet } from './effects.js'
 import { isSynchronized, nextState, TcpEvent, TcpState } from './state.js'
-import { type Buffers, DEFAULT_MSS, Offer, type Tcb } from './tcb.js'
+import { type Buffers, Offer, type Tcb } from './tcb.js'
 
 /** The smallest MSS believed, so that a tiny option cannot make us send a header per octet. */
 export const MIN_SEND_MSS = 88
@@ -80,8 +80,9 @@ function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
   tcb.rcvNxtOffset = 0
   tcb.rcvAdv = tcb.rcvNxt
   tcb.lastAckSent = tcb.rcvNxt
-  // MUST-15: without the option the MSS is 536. An MSS of 0 is no option worth the name.
-  tcb.sndMss = seg.mss === ABSENT || seg.mss === 0 ? DEFAULT_MSS : Math.max(seg.mss, MIN_SEND_MSS)
+  // MUST-15: without the option the MSS is 536, or 1220. An MSS of 0 is no option worth the name.
+  const told = seg.mss !== ABSENT && seg.mss !== 0
+  tcb.sndMss = told ? Math.max(seg.mss, MIN_SEND_MSS) : seg.defaultMss
   tcb.peerOffers = Offer.SYN
   if (seg.windowScale !== ABSENT) tcb.peerOffers |= Offer.SCALE
   if (seg.sackPermitted) tcb.peerOffers |= Offer.SACK

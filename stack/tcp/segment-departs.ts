@@ -11,7 +11,7 @@ import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import { offersEcn, settleOffers, shiftOf } from './segment-arrives.js'
 import { nextState, TcpEvent, TcpState } from './state.js'
-import { type Buffers, DEFAULT_MSS, Offer, type Tcb } from './tcb.js'
+import { type Buffers, Offer, type Tcb } from './tcb.js'
 
 /** Folds a segment to the peer into `tcb` and `buffers`. `seg` is borrowed. */
 export function segmentDeparts(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis): void {
@@ -52,7 +52,7 @@ function departsSyn(tcb: Tcb, seg: Segment): void {
   tcb.sndNxt = add(seg.seq, 1)
   tcb.sndNxtOffset = 0
   tcb.sndWl2 = seg.seq
-  tcb.rcvMss = seg.mss === ABSENT ? DEFAULT_MSS : seg.mss
+  tcb.rcvMss = seg.mss === ABSENT ? seg.defaultMss : seg.mss
   tcb.rcvScale = shiftOf(seg)
   tcb.ownOffers = Offer.SYN
   if (seg.windowScale !== ABSENT) tcb.ownOffers |= Offer.SCALE

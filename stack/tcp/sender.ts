@@ -5,7 +5,7 @@
  * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../base/time.js'
-import { CWR, Ecn, type Segment } from '../wire/tcp.js'
+import { CWR, DEFAULT_MSS, Ecn, type Segment } from '../wire/tcp.js'
 import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
@@ -13,7 +13,7 @@ import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
-import { type Buffers, DEFAULT_MSS, type Tcb } from './tcb.js'
+import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 8985 §7.2: until there is a round-trip time. */
 const UNKNOWN_TAIL_MS = 1000

@@ -14,7 +14,7 @@ import { type SipKey, sipHash } from '../base/siphash.js'
 import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, CWR, ECE, Segment, SYN } from '../wire/tcp.js'
 import { fillSyn, type SynTerms } from './handshake.js'
-import { initialTimestampOffset } from './iss.js'
+import { addressWord, initialTimestampOffset } from './iss.js'
 import { segmentArrives, shiftOf } from './segment-arrives.js'
 import { type Buffers, deleteTcb, newBuffers, openPassive, Tcb } from './tcb.js'
 
@@ -94,7 +94,7 @@ export class SynCookies {
     segmentArrives(tcb, this.#buffers, syn, now)
     const options = optionsOf(syn)
     const period = Math.floor(now / COOKIE_PERIOD_MS)
-    const mssIndex = mssIndexOf(syn.mss)
+    const mssIndex = mssIndexOf(syn)
     const iss = this.#cookie(syn, syn.seq, local, remote, options, mssIndex, period)
     const tsOffset = this.#stampWith(syn, local, remote, options, now)
     // allocates: per SYN of a flood, where keeping it would allocate much more
@@ -163,7 +163,10 @@ export class SynCookies {
   ): Seq {
     const ports = (seg.dstPort << 16) | seg.srcPort
     const told = (mssIndex << 8) | options
-    const hash = sipHash(this.#secret, local, remote, ports, irs, told, period ^ 0x636f6f6b)
+    const secret = this.#secret
+    const from = addressWord(secret, local)
+    const to = addressWord(secret, remote)
+    const hash = sipHash(secret, from, to, ports, irs, told, period ^ 0x636f6f6b)
     return seq(((period & (PERIODS - 1)) << 27) | (mssIndex << 24) | (hash & 0xffffff))
   }
 }
@@ -176,6 +179,7 @@ function copySyn(to: Segment, from: Segment): void {
   to.seq = from.seq
   to.wnd = from.wnd
   to.mss = from.mss
+  to.defaultMss = from.defaultMss
   to.flags = from.hasTimestamps ? from.flags & (SYN | ECE | CWR | ACK) : SYN
   if (!from.hasTimestamps) return
   to.hasTimestamps = true
@@ -191,9 +195,9 @@ function optionsOf(syn: Segment): number {
   return 0x40 | ecn | (syn.sackPermitted ? SACK_BIT : 0) | scale
 }
 
-// The largest of the table that is not above the peer's; 536 is what a SYN without the option means.
-function mssIndexOf(mss: number): number {
-  const wanted = mss === ABSENT || mss === 0 ? 536 : mss
+// The largest of the table that is not above the peer's, or above what a SYN without the option means.
+function mssIndexOf({ mss, defaultMss }: Segment): number {
+  const wanted = mss === ABSENT || mss === 0 ? defaultMss : mss
   let index = MSS_TABLE.length - 1
   while (index > 0 && (MSS_TABLE[index] as number) > wanted) index--
   return index

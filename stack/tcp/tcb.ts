@@ -8,6 +8,7 @@
 import { type Seq, ZERO } from '../base/seq.js'
 import { StreamBuffer } from '../base/stream-buffer.js'
 import type { Millis } from '../base/time.js'
+import { DEFAULT_MSS } from '../wire/tcp.js'
 import { nextState, TcpEvent, TcpState } from './state.js'
 
 /** What a SYN offered: bits of `ownOffers` and `peerOffers`. */
@@ -20,9 +21,6 @@ export const Offer = {
   /** Explicit congestion notification (RFC 3168 §6.1.1): ECE and CWR on a SYN, ECE alone on a SYN-ACK. */
   ECN: 16,
 } as const
-
-/** The MSS of a peer that sends no MSS option (RFC 9293 §3.7.1, MUST-15). */
-export const DEFAULT_MSS = 536
 
 export class Tcb {
   /** Written through {@link nextState} only. */

@@ -7,6 +7,7 @@
  * (RFC 1071 §2 B) and DataView reads need no alignment.
  */
 import { ChecksumState, type Frame } from './frame.js'
+import { addressSum } from './ip-address.js'
 
 /** The largest range that `sumOf` takes: beyond it the sums of the halves no longer fit 32 bits. */
 export const MAX_CHECKSUM_LENGTH = 0x1_0000 + 64
@@ -86,14 +87,17 @@ export function updateChecksum(checksum: number, before: number, after: number):
   return ~combine(combine(~checksum & 0xffff, ~before & 0xffff), after) & 0xffff
 }
 
-/** The partial sum of the IPv4 pseudo-header; `length` counts the octets of the TCP or UDP header and its text. */
+/**
+ * The partial sum of the pseudo-header of either family (RFC 9293 §3.1, RFC 8200 §8.1); `length` counts the octets of the TCP or UDP
+ * header and its text.
+ */
 export function pseudoHeaderSum(
   src: number,
   dst: number,
   protocol: number,
   length: number,
 ): number {
-  return folded((src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + protocol + length)
+  return folded(addressSum(src) + addressSum(dst) + protocol + (length & 0xffff) + (length >>> 16))
 }
 
 /**

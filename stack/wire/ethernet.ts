@@ -96,6 +96,14 @@ export function emitEthernet(
   frame.start = start
 }
 
+/** The tag of VLAN `vlan`, or NO_TAG without one. Throws ERR_INVALID_VLAN. */
+export function checkedVlan(vlan: number | undefined): number {
+  if (vlan === undefined) return NO_TAG
+  if (Number.isInteger(vlan) && vlan >= 1 && vlan <= 4094) return vlan
+  // allocates: the text of an error in the caller's settings
+  throw new StackError('ERR_INVALID_VLAN', `vlan: ${vlan} is no VLAN; give a number from 1 to 4094`)
+}
+
 /** True for group addresses: multicast and broadcast. */
 export function isGroupMac(mac: MacAddress): boolean {
   return Math.floor(mac / GROUP_BIT) % 2 === 1

@@ -17,7 +17,7 @@ export type Ipv4Address = IpAddress & { readonly __ipv4: unique symbol }
 export const UNSPECIFIED = 0 as Ipv4Address
 export const LIMITED_BROADCAST = -1 as Ipv4Address
 
-export const IpProtocol = { ICMP: 1, TCP: 6, UDP: 17 } as const
+export const IpProtocol = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58 } as const
 
 export const IPV4_HEADER_LENGTH = 20
 export const DEFAULT_TTL = 64

@@ -24,6 +24,10 @@ export const Ecn = { NOT_ECT: 0, ECT_1: 1, ECT_0: 2, CE: 3 } as const
 /** No such option in the segment. */
 export const ABSENT = -1
 
+/** The MSS of a peer that sends no MSS option, over IPv4 and over IPv6 (RFC 9293 §3.7.1, MUST-15). */
+export const DEFAULT_MSS = 536
+export const DEFAULT_MSS_IPV6 = 1220
+
 /** SACK blocks that fit a header: four, or three beside timestamps (RFC 2018 §3). */
 export const MAX_SACK_BLOCKS = 4
 
@@ -55,6 +59,8 @@ export class Segment {
   ecn = 0
   /** The MSS option, or ABSENT. */
   mss = ABSENT
+  /** The MSS that a SYN without the option means; DEFAULT_MSS unless the IP header is one of IPv6. */
+  defaultMss = DEFAULT_MSS
   /** The window scale option as on the wire, or ABSENT; who uses it counts one above 14 as 14 (RFC 7323 §2.3). */
   windowScale = ABSENT
   sackPermitted = false
@@ -92,6 +98,7 @@ export class Segment {
     this.wnd = 0
     this.urgentPointer = 0
     this.ecn = 0
+    this.defaultMss = DEFAULT_MSS
     this.clearOptions()
     this.text = EMPTY
     this.textStart = 0
@@ -120,7 +127,7 @@ export class Segment {
 /**
  * Decodes the segment in `frame.bytes[start, end)` into `seg`. Returns NONE or the reason to drop it. Unknown options
  * are skipped (MUST-6); an option with an impossible length ends the options, as the rest cannot be read (MUST-7). The ECN
- * field is for the caller to fill in, who has the IP header.
+ * field, and over IPv6 the default MSS, are for the caller to fill in, who has the IP header.
  */
 export function parseTcp(seg: Segment, frame: Frame, start: number, end: number): DropReason {
   if (end - start < TCP_HEADER_LENGTH) return DropReason.TCP_TRUNCATED
@@ -137,6 +144,7 @@ export function parseTcp(seg: Segment, frame: Frame, start: number, end: number)
   seg.wnd = view.getUint16(start + 14)
   seg.urgentPointer = view.getUint16(start + 18)
   seg.ecn = Ecn.NOT_ECT
+  seg.defaultMss = DEFAULT_MSS
   seg.clearOptions()
   if (headerLength > TCP_HEADER_LENGTH) {
     parseOptions(seg, view, start + TCP_HEADER_LENGTH, start + headerLength)

@@ -97,7 +97,7 @@ function readByViews(bytes: Uint8Array, around = 0xa5): Reading {
 }
 
 function segmentFields(): Json {
-  const { text: _, textStart, textEnd, sackEdges, ...fields } = segment
+  const { text: _, defaultMss: _6, textStart, textEnd, sackEdges, ...fields } = segment
   const edges = [...sackEdges.slice(0, 2 * segment.sackCount)]
   return { ...fields, sackEdges: edges, ...where(textStart, textEnd) }
 }

@@ -262,7 +262,7 @@ t.test(
     }
     c.drain()
     // One source may have sixteen datagrams under way.
-    t.equal(c.drops('ipv4-fragment-limit'), 1000 - 16)
+    t.equal(c.drops('ip-fragment-limit'), 1000 - 16)
     t.strictSame(c.others, [])
     t.end()
   },

@@ -103,5 +103,5 @@ export async function killOwner(lab: Lab): Promise<{ from: number; to: number }>
 export async function spokenBy(lab: Lab, monitor: WireMonitor, id: number): Promise<number> {
   const mac = lowMac(lab.record.nodes.find((node) => node.id === id)?.mac ?? '')
   const speaker = (await monitor.speakers()).find((each) => each.mac === mac)
-  return (speaker?.ipv4 ?? 0) + (speaker?.arp ?? 0)
+  return (speaker?.ip ?? 0) + (speaker?.arp ?? 0)
 }

@@ -1,9 +1,10 @@
 /** What the wire monitor concludes from frames: progress, stalls, SYNs and RSTs. No network is needed. */
 import t from 'tap'
-import { lowMac, parseIpv4, WireProgress } from '../../scripts/lab/wire-progress.js'
+import { addressWords, lowMac, WireProgress } from '../../scripts/lab/wire-progress.js'
 
-const VIRTUAL = parseIpv4('10.77.0.100')
-const CLIENT = parseIpv4('10.77.0.9')
+const wordOf = (text: string): number => addressWords(text)[0] ?? 0
+const VIRTUAL = wordOf('10.77.0.100')
+const CLIENT = wordOf('10.77.0.9')
 const SYN = 2
 const RST = 4
 const ACK = 16
@@ -46,7 +47,7 @@ function frameOf(segment: Segment): Uint8Array {
 }
 
 class Wire {
-  readonly progress = new WireProgress(VIRTUAL)
+  readonly progress = new WireProgress('10.77.0.100')
   hear(at: number, segment: Segment): void {
     const frame = frameOf(segment)
     this.progress.observe(frame, new DataView(frame.buffer), 0, frame.length, at)
@@ -125,7 +126,7 @@ t.test(
     wire.hear(2, { from: VIRTUAL, to: CLIENT, flags: SYN | ACK })
     wire.hear(3, { from: CLIENT, to: VIRTUAL, flags: RST })
     wire.hear(4, { from: VIRTUAL, to: CLIENT, flags: RST | ACK })
-    wire.hear(5, { from: CLIENT, to: parseIpv4('10.77.0.10'), flags: SYN })
+    wire.hear(5, { from: CLIENT, to: wordOf('10.77.0.10'), flags: SYN })
     const arp = new Uint8Array(60)
     wire.progress.observe(arp, new DataView(arp.buffer), 0, 60, 6)
     wire.progress.observe(arp, new DataView(arp.buffer), 0, 20, 7)

@@ -174,10 +174,10 @@ t.test('P11: a shadow puts fragments together exactly as its owner does', (t) =>
     )
     fragments += path.fragments
     checks += outcome.checks
-    overlaps += path.owner.drops.toJSON()['ipv4-fragment-overlap'] ?? 0
+    overlaps += path.owner.drops.toJSON()['ip-fragment-overlap'] ?? 0
     t.strictSame(
-      path.snooper.drops.toJSON()['ipv4-fragment-overlap'] ?? 0,
-      path.owner.drops.toJSON()['ipv4-fragment-overlap'] ?? 0,
+      path.snooper.drops.toJSON()['ip-fragment-overlap'] ?? 0,
+      path.owner.drops.toJSON()['ip-fragment-overlap'] ?? 0,
     )
   }
   t.ok(fragments > 2000 && overlaps > 20, `${fragments} fragments, ${overlaps} dropped for overlap`)

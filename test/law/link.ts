@@ -4,13 +4,19 @@
  */
 import {
   type Connection,
+  DEFAULT_MSS_IPV6,
   Frame,
+  type IpAddress,
+  IpProtocol,
   Ipv4Header,
+  Ipv6Header,
   type Millis,
   NEVER,
   type Nic,
+  parseIpAddress,
   parseIpv4,
   parseIpv4Address,
+  parseIpv6,
   parseTcp,
   Segment,
   Stack,
@@ -23,6 +29,8 @@ import type { Random } from './random.js'
 export const CLIENT = parseIpv4Address('10.0.0.1')
 export const OWNER = parseIpv4Address('10.0.0.2')
 export const PORT = 80
+export const CLIENT6 = parseIpAddress('2001:db8::1')
+export const OWNER6 = parseIpAddress('2001:db8::2')
 const CLIENT_MAC = 0x02_00_00_00_00_01
 const OWNER_MAC = 0x02_00_00_00_00_02
 
@@ -39,6 +47,7 @@ export interface Limits {
   readonly sendLimit: number
   /** Both ends send super-frames, which nothing on the way cuts, with checksums that nobody completes. */
   readonly offload?: boolean
+  readonly ipv6?: boolean
 }
 
 /** Sees each TCP segment on the bridge. `seg` is borrowed. */
@@ -50,8 +59,12 @@ interface Flight {
   readonly frame: Frame
 }
 
+function ends({ ipv6 }: Limits): readonly [client: IpAddress, owner: IpAddress] {
+  return ipv6 === true ? [CLIENT6, OWNER6] : [CLIENT, OWNER]
+}
+
 export function newHost(
-  address: typeof CLIENT,
+  address: IpAddress,
   mac: number,
   random: Random,
   limits: Limits,
@@ -69,9 +82,10 @@ export function newHost(
     offload: { checksum: offload, tso: offload, uso: false },
   })
   nic.setAddress(address, 24, 'assigned')
+  const [client, owner] = ends(limits)
   nic.neighbors.learn(
-    address === CLIENT ? OWNER : CLIENT,
-    address === CLIENT ? OWNER_MAC : CLIENT_MAC,
+    address === client ? owner : client,
+    address === client ? OWNER_MAC : CLIENT_MAC,
     0,
   )
   return [stack, nic]
@@ -81,6 +95,8 @@ export class Link {
   now: Millis = 1_000_000
   readonly random: Random
   readonly faults: Faults
+  readonly clientAddress: IpAddress
+  readonly ownerAddress: IpAddress
   readonly client: Stack
   readonly #clientNic: Nic
   owner: Stack
@@ -90,24 +106,31 @@ export class Link {
   #flights: Flight[] = []
   readonly #ethernet = new EthernetHeader()
   readonly #ip = new Ipv4Header()
+  readonly #ip6 = new Ipv6Header()
   readonly #seg = new Segment()
 
   constructor(random: Random, faults: Faults, limits: Limits) {
+    ;[this.clientAddress, this.ownerAddress] = ends(limits)
     this.random = random
     this.faults = faults
     this.#limits = limits
-    ;[this.client, this.#clientNic] = newHost(CLIENT, CLIENT_MAC, random, limits)
-    ;[this.owner, this.#ownerNic] = newHost(OWNER, OWNER_MAC, random, limits)
+    ;[this.client, this.#clientNic] = newHost(ends(limits)[0], CLIENT_MAC, random, limits)
+    ;[this.owner, this.#ownerNic] = newHost(ends(limits)[1], OWNER_MAC, random, limits)
   }
 
   /** Takes the owner away; another stack with the same address stands in its place. Returns its NIC. */
   replaceOwner(): Nic {
-    ;[this.owner, this.#ownerNic] = newHost(OWNER, OWNER_MAC, this.random, this.#limits)
+    ;[this.owner, this.#ownerNic] = newHost(
+      ends(this.#limits)[1],
+      OWNER_MAC,
+      this.random,
+      this.#limits,
+    )
     return this.#ownerNic
   }
 
   connect(): Connection {
-    return this.client.connect(OWNER, PORT, this.now, CLIENT)
+    return this.client.connect(this.ownerAddress, PORT, this.now, this.clientAddress)
   }
 
   /** Lets both ends send what they have, and shows it to the watcher. */
@@ -148,10 +171,14 @@ export class Link {
   #show(frame: Frame, direction: 'inbound' | 'outbound'): void {
     const { view } = frame
     parseEthernet(this.#ethernet, frame)
-    if (this.#ethernet.etherType !== EtherType.IPV4) return
-    parseIpv4(this.#ip, view, this.#ethernet.payloadStart, this.#ethernet.payloadEnd)
-    parseTcp(this.#seg, frame, this.#ip.payloadStart, this.#ip.payloadEnd)
-    this.#seg.ecn = this.#ip.ecn
+    const { etherType, payloadStart, payloadEnd } = this.#ethernet
+    const ip = etherType === EtherType.IPV6 ? this.#ip6 : this.#ip
+    if (ip === this.#ip6) parseIpv6(this.#ip6, view, payloadStart, payloadEnd)
+    else parseIpv4(this.#ip, view, payloadStart, payloadEnd)
+    if (etherType === EtherType.ARP || ip.protocol !== IpProtocol.TCP) return
+    parseTcp(this.#seg, frame, ip.payloadStart, ip.payloadEnd)
+    this.#seg.ecn = ip.ecn
+    if (ip === this.#ip6) this.#seg.defaultMss = DEFAULT_MSS_IPV6
     this.watch(this.#seg, direction, this.now)
   }
 
@@ -178,6 +205,12 @@ export class Link {
 // A router that is congested: ECT becomes CE, other frames stay as they are.
 function experienceCongestion(frame: Frame): void {
   const { view, start } = frame
+  if (view.getUint16(start + 12) === EtherType.IPV6) {
+    if ((view.getUint8(start + 15) & 0x30) !== 0) {
+      view.setUint8(start + 15, view.getUint8(start + 15) | 0x30)
+    }
+    return
+  }
   if (view.getUint16(start + 12) !== EtherType.IPV4 || (view.getUint8(start + 15) & 3) === 0) return
   view.setUint8(start + 15, view.getUint8(start + 15) | 3)
   view.setUint16(start + 24, 0)

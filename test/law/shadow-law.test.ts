@@ -13,7 +13,7 @@ import {
   type Tcb,
   TcpState,
 } from '../../stack/index.js'
-import { CLIENT, End, type Faults, Link, OWNER, PORT } from './link.js'
+import { End, type Faults, Link, PORT } from './link.js'
 import { Random } from './random.js'
 
 const FAULTS: readonly Faults[] = [
@@ -58,20 +58,22 @@ function textDiffers(owner: Connection, shadow: Shadow): boolean {
   return sent.compare(from, bytes, 0, bytes.length) !== bytes.length
 }
 
-function run(seed: number, offload: boolean): Outcome {
+function run(seed: number, offload: boolean, ipv6 = false): Outcome {
   const random = new Random(seed)
   const link = new Link(random, FAULTS[seed % FAULTS.length] as Faults, {
     receiveLimit: random.chance(0.5) ? 20_000 : 300_000,
     sendLimit: 60_000,
     offload,
+    ipv6,
   })
+  const { clientAddress, ownerAddress } = link
   const ending = ENDINGS[random.below(ENDINGS.length)] as Ending
-  const listener = link.owner.listen(OWNER, PORT)
+  const listener = link.owner.listen(ownerAddress, PORT)
   const clientEnd = new End(link.connect(), random.bytes(random.below(60_000)))
   const shadow = new Shadow({
-    localAddress: OWNER,
+    localAddress: ownerAddress,
     localPort: PORT,
-    remoteAddress: CLIENT,
+    remoteAddress: clientAddress,
     remotePort: clientEnd.connection.localPort,
   } as never)
   let largest = 0
@@ -84,7 +86,8 @@ function run(seed: number, offload: boolean): Outcome {
   let owner: Connection | undefined
   const check = (): boolean => {
     if (owner === undefined) {
-      owner = link.owner.tcp.demux.find(OWNER, PORT, CLIENT, clientEnd.connection.localPort)
+      const { localPort } = clientEnd.connection
+      owner = link.owner.tcp.demux.find(ownerAddress, PORT, clientAddress, localPort)
       // Probes of either side change nothing for either (RFC 9293 §3.8.4).
       if (seed % 3 === 0)
         for (const c of [owner, clientEnd.connection]) c?.watch(RESTLESS, link.now)
@@ -168,5 +171,21 @@ t.test('T8 P5: the same holds when both ends exchange super-frames', (t) => {
   }
   t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 240 seeds`)
   t.ok(largest > 10_000, `the largest segment had ${largest} octets`)
+  t.end()
+})
+
+t.test('T1 P5: the same holds over IPv6, with and without super-frames', (t) => {
+  const states = new Set<string>()
+  let echoes = 0
+  const wrong: string[] = []
+  for (let seed = 1; seed <= 160; seed++) {
+    const outcome = run(seed, seed % 2 === 0, true)
+    echoes += outcome.echoes
+    for (const state of outcome.states) states.add(state)
+    if (outcome.wrong !== '') wrong.push(outcome.wrong)
+  }
+  t.strictSame(wrong.slice(0, 10), [], `${wrong.length} of 160 seeds`)
+  t.ok(echoes > 100, `congestion was echoed in ${echoes} of them`)
+  t.ok(states.has('TIME_WAIT') && states.has('CLOSED'), [...states].join(' '))
   t.end()
 })

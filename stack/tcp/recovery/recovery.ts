@@ -8,14 +8,14 @@
  * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../../base/time.js'
-import { ECE, type Segment } from '../../wire/tcp.js'
+import { DEFAULT_MSS, ECE, type Segment } from '../../wire/tcp.js'
 import {
   type CongestionAlgorithm,
   type CongestionControl,
   newCongestionControl,
 } from '../congestion/congestion-control.js'
 import { Effect, type EffectSet } from '../effects.js'
-import { type Buffers, DEFAULT_MSS, type Tcb } from '../tcb.js'
+import type { Buffers, Tcb } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
 import { Rack } from './rack.js'
 import { MAX_RTO_MS, type RttEstimator } from './rtt.js'

@@ -1,43 +1,52 @@
 import t from 'tap'
 import { completeChecksum } from '../../../stack/link/software-checksum.js'
+import { IpOutput } from '../../../stack/net/ip-output.js'
+import { etherTypeOf } from '../../../stack/net/solicitation.js'
 import { sealTransport, verifyTransport } from '../../../stack/wire/checksum.js'
 import { EtherType, emitEthernet } from '../../../stack/wire/ethernet.js'
 import { ChecksumState, Frame } from '../../../stack/wire/frame.js'
-import { emitIpv4, IpProtocol, parseIpv4Address } from '../../../stack/wire/ipv4.js'
+import { formatIpAddress, parseIpAddress } from '../../../stack/wire/ip-address.js'
+import { IpProtocol, parseIpv4Address } from '../../../stack/wire/ipv4.js'
 import { emitTcp, Segment, TCP_CHECKSUM_OFFSET } from '../../../stack/wire/tcp.js'
 import { emitUdp } from '../../../stack/wire/udp.js'
 
-const SRC = parseIpv4Address('10.0.0.1')
-const DST = parseIpv4Address('10.0.0.2')
+const IPV4 = { src: parseIpv4Address('10.0.0.1'), dst: parseIpv4Address('10.0.0.2'), header: 20 }
+const IPV6 = { src: parseIpAddress('fd77::1'), dst: parseIpAddress('fd77::2'), header: 40 }
 
 /** A frame whose transport checksum is left to the device, with 31 octets of text. */
-function partial(protocol: number): Frame {
+function partial(protocol: number, { src, dst }: Omit<typeof IPV6, 'header'> = IPV4): Frame {
   const frame = new Frame()
   frame.reset()
   frame.end += 31
   frame.bytes.fill(0x5a, frame.start, frame.end)
   if (protocol === IpProtocol.UDP) {
-    emitUdp(frame, 1, 2, SRC, DST, true)
+    emitUdp(frame, 1, 2, src, dst, true)
   } else {
     emitTcp(new Segment(), frame)
-    sealTransport(frame, SRC, DST, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, true)
+    sealTransport(frame, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, true)
   }
-  emitIpv4(frame, SRC, DST, protocol, 1)
-  emitEthernet(frame, 2, 4, EtherType.IPV4)
+  new IpOutput({ u32: () => 1 }).emit(frame, src, dst, protocol)
+  emitEthernet(frame, 2, 4, etherTypeOf(src))
   return frame
 }
 
 for (const protocol of [IpProtocol.TCP, IpProtocol.UDP]) {
-  t.test(`completes what the device would have, protocol ${protocol}`, async (t) => {
-    const frame = partial(protocol)
-    const transport = frame.start + 34
-    frame.checksum = ChecksumState.NONE
-    t.notOk(verifyTransport(frame, transport, frame.end, SRC, DST, protocol))
-    frame.checksum = ChecksumState.PARTIAL
-    completeChecksum(frame)
-    t.equal(frame.checksum, ChecksumState.NONE)
-    t.ok(verifyTransport(frame, transport, frame.end, SRC, DST, protocol))
-  })
+  for (const ip of [IPV4, IPV6]) {
+    const { src, dst, header } = ip
+    t.test(
+      `completes what the device would have, ${formatIpAddress(src)}, ${protocol}`,
+      async (t) => {
+        const frame = partial(protocol, ip)
+        const transport = frame.start + 14 + header
+        frame.checksum = ChecksumState.NONE
+        t.notOk(verifyTransport(frame, transport, frame.end, src, dst, protocol))
+        frame.checksum = ChecksumState.PARTIAL
+        completeChecksum(frame)
+        t.equal(frame.checksum, ChecksumState.NONE)
+        t.ok(verifyTransport(frame, transport, frame.end, src, dst, protocol))
+      },
+    )
+  }
 }
 
 t.test('frames that cannot be read, or that nobody vouched for, stay as they are', async (t) => {

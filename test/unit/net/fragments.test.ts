@@ -144,7 +144,7 @@ t.test(
       if (missing === a && piece.offset < 16) throw new Error(name)
       t.equal(bad.add(piece), null, name)
       t.equal(bad.add(missing), null, `${name}: and what comes later`)
-      t.equal(bad.drops.get(DropReason.IPV4_FRAGMENT_OVERLAP), 2, name)
+      t.equal(bad.drops.get(DropReason.IP_FRAGMENT_OVERLAP), 2, name)
       t.equal(bad.reassembler.octets, 0)
       t.equal(bad.reassembler.expire(REASSEMBLY_TIMEOUT_MS), null, 'in silence')
       for (const p of [c, a]) t.equal(bad.add(p, REASSEMBLY_TIMEOUT_MS), null)
@@ -245,10 +245,10 @@ t.test('T6 F2: lengths that cannot be, and the bound of 64 KiB', async (t) => {
   const b = new Bench()
   t.equal(b.add({ offset: 0, text: textOf(15), more: true }), null)
   t.equal(b.add({ offset: 8, text: textOf(0), more: false }), null)
-  t.equal(b.drops.get(DropReason.IPV4_FRAGMENT_BAD_LENGTH), 2)
+  t.equal(b.drops.get(DropReason.IP_FRAGMENT_BAD_LENGTH), 2)
   t.equal(b.add({ offset: 65_528, text: textOf(8), more: false }), null, 'the ping of death')
   t.equal(b.add({ offset: 65_504, text: textOf(12), more: false }), null)
-  t.equal(b.drops.get(DropReason.IPV4_FRAGMENT_TOO_LONG), 2)
+  t.equal(b.drops.get(DropReason.IP_FRAGMENT_TOO_LONG), 2)
   t.equal(b.reassembler.size, 0, 'nothing is kept of them')
   const longest = textOf(65_515)
   const [first, last] = cut(longest, 32_768) as [Piece, Piece]
@@ -272,7 +272,7 @@ t.test(
     ] as const) {
       t.equal(b.add({ offset, text: tcp.slice(offset, end), more: end < 64 }, 0, from), null)
     }
-    t.equal(b.drops.get(DropReason.IPV4_FRAGMENT_TINY), 5)
+    t.equal(b.drops.get(DropReason.IP_FRAGMENT_TINY), 5)
     t.equal(b.reassembler.size, 0)
     const [first, last] = cut(tcp, 32) as [Piece, Piece]
     b.add(last, 0, from)
@@ -300,7 +300,7 @@ t.test(
     t.equal(b.reassembler.expire(32_000), null, 'without its first fragment: in silence')
     t.ok(b.reassembler.expire(40_000), 'the next that has one')
     t.equal(b.reassembler.expire(40_000), null)
-    t.same(b.drops.toJSON(), { 'ipv4-fragment-timeout': 4 })
+    t.same(b.drops.toJSON(), { 'ip-fragment-timeout': 4 })
     t.same([b.reassembler.size, b.reassembler.octets], [0, 0])
   },
 )
@@ -324,7 +324,7 @@ t.test('T6 F2: memory is bounded, in all and for each source; the oldest makes w
   t.equal(b.reassembler.size, MAX_DATAGRAMS_PER_SOURCE)
   for (let n = 0; n < 10_000; n++) b.add(piece, 0, { src: host(n) })
   t.equal(b.reassembler.size, MAX_DATAGRAMS)
-  t.ok(b.drops.get(DropReason.IPV4_FRAGMENT_LIMIT) > 19_000)
+  t.ok(b.drops.get(DropReason.IP_FRAGMENT_LIMIT) > 19_000)
   const rest: Piece = { offset: 8, text: textOf(8), more: false }
   t.equal(b.add(rest, 0, { src: host(1) }), null, 'an old one made way')
   t.ok(b.add(rest, 0, { src: host(9999) }), 'the youngest is there')
@@ -361,5 +361,5 @@ t.test('RFC 3168 §5.3: congestion that one fragment met is not forgotten', asyn
   t.equal(b.lastEcn, 3)
   b.add(first, 0, { ecn: 0 })
   t.equal(b.add(last, 0, { ecn: 3 }), null)
-  t.equal(b.drops.get(DropReason.IPV4_FRAGMENT_MIXED_ECN), 1)
+  t.equal(b.drops.get(DropReason.IP_FRAGMENT_MIXED_ECN), 1)
 })

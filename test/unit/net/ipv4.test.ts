@@ -1,9 +1,9 @@
 import t from 'tap'
 import { DropReason } from '../../../stack/base/counters.js'
+import { IpOutput } from '../../../stack/net/ip-output.js'
 import {
   Destination,
   destinationKind,
-  Ipv4Output,
   isOwnBroadcast,
   receiveIpv4,
 } from '../../../stack/net/ipv4.js'
@@ -12,7 +12,7 @@ import { DONT_FRAGMENT, Ipv4Header, parseIpv4Address as ip } from '../../../stac
 
 const LOCAL = ip('10.77.0.100')
 
-function datagramFrom(output: Ipv4Output, src: string): Frame {
+function datagramFrom(output: IpOutput, src: string): Frame {
   const frame = new Frame()
   frame.reset()
   frame.end += 8
@@ -21,7 +21,7 @@ function datagramFrom(output: Ipv4Output, src: string): Frame {
 }
 
 t.test('each datagram has the next Identification and may not be fragmented', async (t) => {
-  const output = new Ipv4Output({ u32: () => 0xabcd_fffe })
+  const output = new IpOutput({ u32: () => 0xabcd_fffe })
   const header = new Ipv4Header()
   const idents: number[] = []
   for (let i = 0; i < 3; i++) {
@@ -34,7 +34,7 @@ t.test('each datagram has the next Identification and may not be fragmented', as
 })
 
 t.test('a source must be one host: RFC 1122 §3.2.1.3', async (t) => {
-  const output = new Ipv4Output({ u32: () => 0 })
+  const output = new IpOutput({ u32: () => 0 })
   const header = new Ipv4Header()
   for (const src of ['0.0.0.0', '127.0.0.1', '224.0.0.5', '255.255.255.255', '240.0.0.1']) {
     const frame = datagramFrom(output, src)

@@ -1,16 +1,15 @@
 import t from 'tap'
 import { NEVER } from '../../../stack/base/time.js'
 import {
-  ArpRequest,
   MAX_NEIGHBORS,
   MAX_PENDING_NEIGHBORS,
   MAX_REQUESTS,
   NeighborCache,
+  Question,
   REACHABLE_MS,
   REQUEST_INTERVAL_MS,
   UNRESOLVED,
 } from '../../../stack/net/neighbor.js'
-import { ArpPacket } from '../../../stack/wire/arp.js'
 import { BROADCAST_MAC } from '../../../stack/wire/ethernet.js'
 import { type Ipv4Address, parseIpv4Address } from '../../../stack/wire/ipv4.js'
 
@@ -21,9 +20,9 @@ const OTHER_MAC = 0x0200_0000_000a
 const host = (n: number) => (0x0a000000 + n) as Ipv4Address
 
 /** The requests that are due at `now`. */
-function due(cache: NeighborCache, now: number): ArpRequest[] {
-  const requests: ArpRequest[] = []
-  for (let out = new ArpRequest(); cache.pollRequest(out, now); out = new ArpRequest()) {
+function due(cache: NeighborCache, now: number): Question[] {
+  const requests: Question[] = []
+  for (let out = new Question(); cache.pollRequest(out, now); out = new Question()) {
     requests.push(out)
   }
   return requests
@@ -38,7 +37,7 @@ t.test('resolves: one request at once, the answer ends it', async (t) => {
   t.ok(cache.isPending(IP))
   t.notOk(cache.needsRequest(IP, 0))
   t.equal(cache.nextDeadline(), 0)
-  t.match(due(cache, 0), [{ targetIp: IP, destination: BROADCAST_MAC }])
+  t.match(due(cache, 0), [{ targetIp: IP, knownMac: UNRESOLVED }])
   t.ok(cache.solicit(IP, 1), 'asking again changes nothing')
   t.same(due(cache, 999), [])
   t.equal(cache.nextDeadline(), REQUEST_INTERVAL_MS)
@@ -68,7 +67,7 @@ t.test('an old mapping goes on serving while its owner is asked', async (t) => {
   t.notOk(cache.needsRequest(IP, REACHABLE_MS - 1))
   t.ok(cache.needsRequest(IP, REACHABLE_MS))
   cache.solicit(IP, REACHABLE_MS)
-  t.match(due(cache, REACHABLE_MS), [{ targetIp: IP, destination: MAC }], 'asked directly')
+  t.match(due(cache, REACHABLE_MS), [{ targetIp: IP, knownMac: MAC }], 'asked directly')
   t.equal(cache.lookup(IP), MAC)
   t.notOk(cache.isPending(IP))
   cache.learn(IP, MAC, REACHABLE_MS + 1)
@@ -88,39 +87,32 @@ t.test(
   'RFC 826: a known sender is updated, an unknown one only added when it asks for us',
   async (t) => {
     const cache = new NeighborCache()
-    const packet = new ArpPacket()
-    packet.senderIp = IP
-    packet.senderMac = MAC
-    t.notOk(cache.handleArp(packet, false, 0), 'an announcement of a stranger')
+    t.notOk(cache.hear(IP, MAC, false, 0), 'an announcement of a stranger')
     t.equal(cache.size, 0)
-    t.ok(cache.handleArp(packet, true, 0))
+    t.ok(cache.hear(IP, MAC, true, 0))
     t.equal(cache.lookup(IP), MAC)
-    t.ok(cache.handleArp(packet, false, 1), 'a known one is confirmed')
+    t.ok(cache.hear(IP, MAC, false, 1), 'a known one is confirmed')
   },
 )
 
 t.test('T6: who claims the address of a neighbour is believed when that is silent', async (t) => {
   const cache = new NeighborCache()
-  const [claim, answer, request] = [new ArpPacket(), new ArpPacket(), new ArpRequest()]
-  claim.senderIp = IP
-  claim.senderMac = OTHER_MAC
-  answer.senderIp = IP
-  answer.senderMac = MAC
+  const request = new Question()
   cache.learn(IP, MAC, 0)
   for (const targetIsOurs of [true, false]) {
-    t.notOk(cache.handleArp(claim, targetIsOurs, 500), 'it has just been heard')
+    t.notOk(cache.hear(IP, OTHER_MAC, targetIsOurs, 500), 'it has just been heard')
     t.notOk(cache.pollRequest(request, 500))
   }
-  t.notOk(cache.handleArp(claim, true, 2000))
+  t.notOk(cache.hear(IP, OTHER_MAC, true, 2000))
   t.ok(cache.pollRequest(request, 2000))
-  t.equal(request.destination, MAC, 'it is asked where it was')
-  t.notOk(cache.handleArp(claim, true, 2050))
+  t.equal(request.knownMac, MAC, 'it is asked where it was')
+  t.notOk(cache.hear(IP, OTHER_MAC, true, 2050))
   t.equal(cache.lookup(IP), MAC)
-  t.ok(cache.handleArp(answer, true, 2060))
+  t.ok(cache.hear(IP, MAC, true, 2060))
   t.equal(cache.nextDeadline(), NEVER)
-  t.notOk(cache.handleArp(claim, true, 2070))
+  t.notOk(cache.hear(IP, OTHER_MAC, true, 2070))
   t.equal(cache.nextDeadline(), NEVER, 'no more than once a second')
-  t.notOk(cache.handleArp(claim, true, 4000))
+  t.notOk(cache.hear(IP, OTHER_MAC, true, 4000))
   for (const at of [4000, 4100, 4200]) t.ok(cache.pollRequest(request, at), `${at}`)
   t.equal(cache.lookup(IP), MAC)
   t.notOk(cache.pollRequest(request, 4300))

@@ -234,7 +234,7 @@ t.test(
     b.stack.handleTimeout(s.now)
     s.run()
     t.same(a.frames, ['1/b01 556'], 'time exceeded, code 1, about one of them')
-    t.equal(b.stack.drops.get(DropReason.IPV4_FRAGMENT_TIMEOUT), 2)
+    t.equal(b.stack.drops.get(DropReason.IP_FRAGMENT_TIMEOUT), 2)
   },
 )
 

@@ -2,9 +2,10 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { DropReason } from '../../../stack/base/counters.js'
+import { verifyTransport } from '../../../stack/wire/checksum.js'
 import { Frame } from '../../../stack/wire/frame.js'
 import { formatIpAddress, ipv6AddressAt, isIpv4 } from '../../../stack/wire/ip-address.js'
-import { Ipv6Header, parseIpv6, verifyTransport6 } from '../../../stack/wire/ipv6.js'
+import { Ipv6Header, parseIpv6 } from '../../../stack/wire/ipv6.js'
 
 const viewOf = (bytes: readonly number[]) => new DataView(Uint8Array.from(bytes).buffer)
 const addressOf = (groups: readonly number[]) =>
@@ -107,7 +108,7 @@ t.test('the checksum covers the addresses, and each octet', async (t) => {
     frame.start = 0
     frame.end = octets.length
     parseIpv6(ip, frame.view, 0, octets.length)
-    return verifyTransport6(frame, ip)
+    return verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, ip.protocol)
   }
   t.ok(check(bytes))
   for (let i = 8; i < bytes.length; i++) {
