@@ -52,6 +52,8 @@ export interface OwnershipDeclaration {
   readonly kind: DeclarationKind
   /** Everybody is to answer with its own declaration. */
   readonly solicit: boolean
+  /** The node knows of every connection of the binding, as far as it can tell. */
+  readonly complete: boolean
   readonly node: NodeId
   /** When the node's process started, in ms since the Unix epoch: larger after each restart. */
   readonly incarnation: number
@@ -85,12 +87,14 @@ export interface OwnershipDeclaration {
 const MAGIC = 0x55445344
 const VERSION = 3
 const PROTOCOL_TCP = 6
+const SOLICIT = 1
+const COMPLETE = 2
 // Everything but the two texts.
 const FIXED_LENGTH = 114
 const MAX_TEXT = 63
 
 interface Wire
-  extends Omit<OwnershipDeclaration, 'solicit' | 'fence' | 'mac' | 'address' | 'controlAddress'> {
+  extends Omit<OwnershipDeclaration, 'solicit' | 'complete' | 'fence' | 'mac' | 'address' | 'controlAddress'> {
   address: Uint8Array
   controlAddress: Uint8Array
   magic: number
@@ -154,7 +158,7 @@ export function encodeDeclaration(
   view.setUint32(0, MAGIC)
   view.setUint8(4, VERSION)
   view.setUint8(5, d.kind)
-  view.setUint8(6, d.solicit ? 1 : 0)
+  view.setUint8(6, (d.solicit ? SOLICIT : 0) | (d.complete ? COMPLETE : 0))
   view.setUint8(7, PROTOCOL_TCP)
   view.setUint32(8, cluster)
   view.setUint32(12, d.node)
@@ -240,7 +244,7 @@ function fromWire(w: Wire): OwnershipDeclaration {
   const { firstPort, lastPort, connectionPolicy, arpPolicy, doubtfulData } = w
   const { connections, controlPort, heartbeatPort, application } = w
   return {
-    kind, solicit: (w.flags & 1) !== 0, node, incarnation, sequence, binding, epoch, owner,
+    kind, solicit: (w.flags & SOLICIT) !== 0, complete: (w.flags & COMPLETE) !== 0, node, incarnation, sequence, binding, epoch, owner,
     connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
     connectionPolicy, arpPolicy, doubtfulData, controlAddress, controlPort, heartbeatPort,
     fence: { host: w.fenceHost, pid: w.fencePid, startTime: w.fenceStart, port: w.fencePort },

@@ -38,6 +38,7 @@ export class Herald {
     binding: Binding,
     epoch: number,
     owner: NodeId,
+    complete: boolean,
     connections = 0,
   ): Uint8Array {
     const options = this.#options
@@ -47,6 +48,7 @@ export class Herald {
       {
         kind,
         solicit,
+        complete,
         node: options.id,
         incarnation: options.incarnation,
         sequence,

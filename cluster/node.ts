@@ -29,6 +29,7 @@ import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership, type OwnershipContext } from './ownership.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
+import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
 import { Wiretap } from './wiretap.js'
 
 export type { Action, NodeReport } from './node-actions.js'
@@ -158,8 +159,16 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   /** Takes a message from the control channel of `from`. `bytes` is borrowed. */
-  handleMessage(_from: NodeId, bytes: Uint8Array, now: Millis): void {
-    this.handleDeclaration(bytes, now)
+  handleMessage(from: NodeId, bytes: Uint8Array, now: Millis): void {
+    if (isSnapshotMessage(bytes)) this.#handleSnapshot(from, bytes, now)
+    else this.handleDeclaration(bytes, now)
+  }
+
+  #handleSnapshot(from: NodeId, bytes: Uint8Array, now: Millis): void {
+    const { authenticator, stack } = this.world
+    const message = decodeSnapshotMessage(bytes, authenticator)
+    if (message === null) stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
+    else this.ownershipOf(message.binding)?.handleSnapshot(from, message, now)
   }
 
   /** Takes a declaration from the link or from a control channel. `bytes` is borrowed. */
@@ -217,7 +226,9 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   /** The control channel to a node is up, or has ended. */
   handleChannel(node: NodeId, up: boolean, now: Millis): void {
     this.detector.channel(node, up, now)
-    if (up) this.#answerAll()
+    if (!up) return
+    this.#answerAll()
+    for (const ownership of this.ownerships) ownership.handleChannel(node)
   }
 
   /** A native heartbeat of `node` was heard at `heardAt`; its event loop last turned at `turnedAt`. */
@@ -298,13 +309,15 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void {
-    const bytes = this.#herald.declare(kind, solicit, of.binding, of.epoch, of.owner)
+    const { binding, epoch, owner, complete } = of
+    const bytes = this.#herald.declare(kind, solicit, binding, epoch, owner, complete)
     this.#actions.push({ kind: 'send', bytes })
   }
 
   handOver(of: Ownership, to: NodeId, connections: number): void {
     // Not by the control channel, which could bring it before the last frames of the link.
-    this.#herald.declare(DeclarationKind.YIELD, false, of.binding, of.epoch, to, connections)
+    const { binding, epoch, complete } = of
+    this.#herald.declare(DeclarationKind.YIELD, false, binding, epoch, to, complete, connections)
   }
 
   /**

@@ -15,6 +15,8 @@ import { Mirror } from './mirror.js'
 import type { Action, ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
+import { SnapshotEncoder, type SnapshotMessage } from './snapshot.js'
+import { SnapshotSource } from './snapshot-source.js'
 import { type Coverage, Snooper } from './snooper.js'
 import { Succession } from './succession.js'
 import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
@@ -75,6 +77,7 @@ export class Ownership {
   // The fence has been asked for, and has not been answered.
   #fencing = false
   readonly #transfer: HandOver
+  readonly #source: SnapshotSource
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -85,11 +88,53 @@ export class Ownership {
     )
     this.#succession = new Succession(options.id, set.binding, set.policy, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
+    this.#source = new SnapshotSource(world.stack, set.binding, world.authenticator)
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
   get binding(): Binding {
     return this.set.binding
+  }
+
+  /** This node knows of every connection of the binding, as far as it can tell (P27). */
+  get complete(): boolean {
+    return this.snooper.joining.complete
+  }
+
+  /** A channel to `node` is there, over which it can be asked. */
+  handleChannel(node: NodeId): void {
+    if (node === this.owner) this.snooper.joining.restart()
+  }
+
+  /** Takes a part of a snapshot of this term, or a request for one. */
+  handleSnapshot(from: NodeId, message: SnapshotMessage, now: Millis): void {
+    if (message.epoch !== this.epoch) return
+    if (message.kind === 'request') {
+      if (this.state !== 'owner') return
+      const answer = this.#source.answer(from, message.fromStart, this.epoch, now)
+      for (const bytes of answer) this.#context.act({ kind: 'tell', node: from, bytes })
+      return
+    }
+    if (from !== this.owner || this.state === 'owner') return
+    const { joining } = this.snooper
+    if (joining.complete) return
+    if (joining.handle(message, now)) this.#ask(false)
+    // The others are to know that this node is in line.
+    else if (joining.complete) this.answer = true
+  }
+
+  #ask(fromStart: boolean): void {
+    const encoder = new SnapshotEncoder(
+      this.#context.world.authenticator,
+      this.binding.id,
+      this.epoch,
+    )
+    this.#context.act({ kind: 'tell', node: this.owner, bytes: encoder.request(fromStart) })
+  }
+
+  // When the owner is to be asked for the connections that this node does not know.
+  get #askAt(): Millis {
+    return this.owner === NOBODY || this.state === 'owner' ? NEVER : this.snooper.joining.askAt
   }
 
   start(now: Millis): void {
@@ -142,6 +187,7 @@ export class Ownership {
   handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
     const self = this.#context.options.id
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
+    if (d.complete) this.#succession.completed(d.node)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
@@ -213,6 +259,7 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#fencing = false
     this.#transfer.end()
+    this.snooper.joining.restart()
     this.epoch = d.epoch
     this.owner = owner
     this.state = 'standby'
@@ -257,12 +304,20 @@ export class Ownership {
       if (now >= this.#claimAt) this.#claim(now)
       return
     }
+    if (now >= this.#askAt) {
+      this.snooper.joining.asked(now)
+      this.#ask(true)
+    }
     if (now >= this.#listenUntil) this.#considerClaim(now)
   }
 
   nextDeadline(): Millis {
     if (this.answer) return 0
-    const upkeep = Math.min(this.snooper.nextDeadline(), this.#mirror.nextDeadline(this.snooper))
+    const upkeep = Math.min(
+      this.snooper.nextDeadline(),
+      this.#mirror.nextDeadline(this.snooper),
+      this.#askAt,
+    )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
     if (this.state === 'claiming') return Math.min(upkeep, this.#claimAt)
     if (this.#listenUntil > 0) return Math.min(upkeep, this.#listenUntil)
@@ -330,6 +385,8 @@ export class Ownership {
     stack.setQuiet(binding.address, true)
     const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
     this.snooper.active = false
+    this.snooper.joining.end()
+    this.#source.end()
     if (this.owner !== NOBODY) this.#context.bury(this.owner)
     this.#yieldedBy = NOBODY
     this.#transfer.end()

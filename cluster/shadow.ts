@@ -99,6 +99,15 @@ export class Shadow {
     this.#tracked = tracked
   }
 
+  /** A shadow that goes on from a snapshot, with text from these stream offsets on: it is for the caller to put there. */
+  // allocates: once per connection of a snapshot
+  static from(key: FlowKey, tcb: Tcb, received: number, sent: number): Shadow {
+    const shadow = new Shadow(key, { tcb, buffers: newBuffers(MAX_KEPT, MAX_KEPT) })
+    shadow.buffers.received.restart(received)
+    shadow.buffers.sent.restart(sent)
+    return shadow
+  }
+
   get verdict(): Verdict {
     if (!this.#tracked) return 'untracked'
     return gt(this.tcb.lastAckSent, this.tcb.rcvNxt) ? 'gap' : 'ready'
@@ -251,8 +260,9 @@ export class Shadow {
   }
 }
 
-// allocates: a copy that outlives the frame
-function copySegment(seg: Segment): Segment {
+/** A copy of `seg` that outlives the frame. */
+// allocates: just that
+export function copySegment(seg: Segment): Segment {
   const copy = new Segment()
   copy.srcPort = seg.srcPort
   copy.dstPort = seg.dstPort

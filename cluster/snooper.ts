@@ -15,6 +15,7 @@ import {
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
 import { type PairedIss, Pairs } from './pairs.js'
+import { Joining } from './joining.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
 
@@ -43,6 +44,8 @@ export class Snooper {
   readonly removed: Shadow[] = []
   readonly stats: SnoopStats = { segments: 0, gaps: 0, untracked: 0 }
   readonly drops: DropCounters
+  /** How connections that began before this node was there come to be known. */
+  readonly joining: Joining = new Joining(this)
   /** While this node owns the binding there is nothing to overhear. */
   active = true
 
@@ -72,6 +75,9 @@ export class Snooper {
     const stateBefore = shadow.tcb.state
     shadow.observe(seg, direction, now)
     if (direction === 'inbound') shadow.peerMac = peerMac
+    if (!this.joining.complete && shadow.verdict === 'untracked') {
+      this.joining.keep(shadow, seg, direction, peerMac)
+    }
     if (shadow.partner === null) this.pairs.note(shadow)
     if (before === 'ready' && shadow.verdict === 'gap') this.stats.gaps++
     if (shadow.closed) {
@@ -124,6 +130,20 @@ export class Snooper {
     return shadow
   }
 
+  /** A snapshot's connection, in place of what was known of it. */
+  // allocates: once per connection of a snapshot
+  install(shadow: Shadow, known: Shadow | undefined, now: Millis): void {
+    if (known !== undefined) {
+      if (shadow.peerMac === 0) shadow.peerMac = known.peerMac
+      this.remove(known)
+    }
+    if (shadow.closed) return
+    this.table.add(shadow, now)
+    if (shadow.tcb.state === TcpState.TIME_WAIT) this.table.startWait(shadow, now)
+    this.pairs.note(shadow)
+    this.touch(shadow)
+  }
+
   /** Marks a shadow for the mirror. */
   touch(shadow: Shadow): void {
     if (shadow.dirty) return
@@ -144,7 +164,7 @@ export class Snooper {
    */
   coverage(): Coverage {
     let oldestAt = Number.POSITIVE_INFINITY
-    let lacks = false
+    let lacks = !this.joining.complete
     for (const shadow of this.table.shadows()) {
       if (shadow.closed) continue
       if (shadow.verdict === 'untracked') lacks = true

@@ -13,6 +13,7 @@ import type { Coverage } from './snooper.js'
 // Parts of a turn.
 const PASSING = 0.25
 const LACKING = 0.5
+const ALWAYS = Number.NEGATIVE_INFINITY
 
 const EVERYTHING: Coverage = { oldestAt: Number.POSITIVE_INFINITY, lacks: false }
 
@@ -39,6 +40,12 @@ export class Succession {
   met(node: NodeId, incarnation: number, now: Millis): void {
     if (this.#met.get(node)?.incarnation === incarnation) return
     this.#met.set(node, { incarnation, at: now })
+  }
+
+  /** A node knows of every connection: it is as if it had always been there (P27). */
+  completed(node: NodeId): void {
+    const met = this.#met.get(node)
+    if (met !== undefined && met.at !== ALWAYS) this.#met.set(node, { ...met, at: ALWAYS })
   }
 
   /** The owner itself has declared that it owns the binding. */

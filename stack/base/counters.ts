@@ -73,6 +73,7 @@ export const DropReason = {
   IPV6_NOT_OURS: 64,
   IPV6_REFUSED_HEADER: 65,
   IPV6_UNKNOWN_PROTOCOL: 66,
+  SNAPSHOT_MALFORMED: 67,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

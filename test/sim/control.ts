@@ -16,6 +16,7 @@ export class Control {
   readonly #hosts: readonly NodeHost[]
   readonly #channels = new Set<string>()
   #kept: (() => void)[] = []
+  readonly #arrivals = new Map<string, number>()
 
   constructor(world: World, hosts: readonly NodeHost[]) {
     this.#world = world
@@ -34,20 +35,31 @@ export class Control {
     for (const carry of kept) carry()
   }
 
-  /** A declaration for every peer that has a channel to `from`. */
-  send(from: NodeHost, bytes: Uint8Array): void {
+  /** A message for every peer that has a channel to `from`, or for `only` one of them. */
+  send(from: NodeHost, bytes: Uint8Array, only: number | null = null): void {
     const life = from.life
     for (const to of this.#hosts) {
+      if (only !== null && to.id !== only) continue
       if (to === from || !this.#channels.has(channelName(from, to))) continue
       const target = to.life
       const carry = (): void => {
-        this.#world.after(this.#world.random.between(0.1, 0.6), () => {
-          if (to.life === target && to.running) to.takeControl({ kind: 'declaration', bytes })
+        this.#world.at(this.#arrival(from, to), () => {
+          if (to.life === target && to.running) 
+            to.takeControl({ kind: 'message', from: from.id, bytes })
         })
       }
       if (this.cutBetween(from, to)) this.#kept.push(() => from.life === life && carry())
       else carry()
     }
+  }
+
+  // A channel keeps the order of its messages.
+  #arrival(from: NodeHost, to: NodeHost): number {
+    const name = `${from.id} ${to.id}`
+    const at = this.#world.now + this.#world.random.between(0.1, 0.6)
+    const arrival = Math.max(at, this.#arrivals.get(name) ?? 0)
+    this.#arrivals.set(name, arrival)
+    return arrival
   }
 
   /** `from` wants a channel to the node `id`. */

@@ -32,7 +32,7 @@ export type Stage = 'received' | 'dispatched' | 'flushed' | 'sending'
 
 /** What comes beside the bridge. */
 export type ControlInput =
-  | { readonly kind: 'declaration'; readonly bytes: Uint8Array }
+  | { readonly kind: 'message'; readonly from: number; readonly bytes: Uint8Array }
   | { readonly kind: 'channel'; readonly node: number; readonly up: boolean }
   | { readonly kind: 'fenced'; readonly node: number; readonly confirmed: boolean }
 
@@ -335,7 +335,7 @@ export class NodeHost {
     const inputs = this.#controlInbox
     this.#controlInbox = []
     for (const input of inputs) {
-      if (input.kind === 'declaration') this.node.handleDeclaration(input.bytes, now)
+      if (input.kind === 'message') this.node.handleMessage(input.from, input.bytes, now)
       else if (input.kind === 'channel') this.node.handleChannel(input.node, input.up, now)
       else this.node.handleFenced(input.node, input.confirmed, now)
     }
@@ -389,6 +389,7 @@ export class NodeHost {
   #act(): void {
     for (let a = this.node.pollAction(); a !== null; a = this.node.pollAction()) {
       if (a.kind === 'send') this.control.send(this, a.bytes)
+      else if (a.kind === 'tell') this.control.send(this, a.bytes, a.node)
       else if (a.kind === 'meet') this.control.open(this, a.node)
       else if (a.kind === 'unfence') this.port.isolated = false
       else if (a.kind === 'renew-lease') {

@@ -1,0 +1,176 @@
+/**
+ * Snapshot: what an owner tells a node that came up late of the connections that it holds (P27): messages of the control channel.
+ *
+ *   REQUEST   "tell me of the binding", from the start or on from where the last page ended
+ *   FLOW      one connection: its Tcb as a record, and where its text begins
+ *   TEXT      a run of its text, as many as there are
+ *   INSTALL   that was all of it
+ *   PAGE      the end of a page; more follow on request, so that nothing piles up in the channel
+ *
+ * Each has the term of ownership that it was made in, and a tag. One that is malformed is no message, never an exception.
+ */
+import type { Authenticator } from './authenticator.js'
+import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
+import type { TextSide } from './mirror-store.js'
+import { decodeTcbRecord, TCB_RECORD_LENGTH, type TcbRecord } from './tcb-record.js'
+
+export type SnapshotMessage = { readonly binding: number; readonly epoch: number } & (
+  | { readonly kind: 'request'; readonly fromStart: boolean }
+  | {
+      readonly kind: 'flow'
+      readonly key: FlowKey
+      readonly opener: boolean
+      readonly record: TcbRecord
+      /** Stream offsets from which on there is text. */
+      readonly received: number
+      readonly sent: number
+    }
+  /** `bytes` is borrowed. */
+  | {
+      readonly kind: 'text'
+      readonly side: TextSide
+      readonly offset: number
+      readonly bytes: Uint8Array
+    }
+  | { readonly kind: 'install' }
+  | { readonly kind: 'page'; readonly more: boolean }
+)
+
+/** A flow as it is to be encoded: its record has been encoded already. */
+export interface OutgoingFlow {
+  readonly key: FlowKey
+  readonly opener: boolean
+  readonly record: Uint8Array
+  readonly received: number
+  readonly sent: number
+}
+
+const MAGIC = 0x5553534e
+const HEADER_LENGTH = 16
+const Kind = { REQUEST: 1, FLOW: 2, TEXT: 3, INSTALL: 4, PAGE: 5 } as const
+const FLAG = 1
+const RECORD_AT = HEADER_LENGTH + FLOW_KEY_LENGTH + 16
+const TEXT_AT = HEADER_LENGTH + 8
+
+/** True when `bytes` claim to be a message of this kind. */
+export function isSnapshotMessage(bytes: Uint8Array): boolean {
+  return bytes.length >= HEADER_LENGTH && viewOf(bytes).getUint32(0) === MAGIC
+}
+
+/** Writes messages of one binding and term; each is the caller's. */
+export class SnapshotEncoder {
+  readonly #authenticator: Authenticator
+  readonly #binding: number
+  readonly #epoch: number
+
+  constructor(authenticator: Authenticator, binding: number, epoch: number) {
+    this.#authenticator = authenticator
+    this.#binding = binding
+    this.#epoch = epoch
+  }
+
+  request(fromStart: boolean): Uint8Array {
+    return this.#seal(this.#begin(Kind.REQUEST, fromStart, HEADER_LENGTH))
+  }
+
+  flow({ key, opener, record, received, sent }: OutgoingFlow): Uint8Array {
+    const bytes = this.#begin(Kind.FLOW, opener, RECORD_AT + TCB_RECORD_LENGTH)
+    const view = viewOf(bytes)
+    bytes.set(encodeFlowKey(key), HEADER_LENGTH)
+    view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH, received)
+    view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH + 8, sent)
+    bytes.set(record, RECORD_AT)
+    return this.#seal(bytes)
+  }
+
+  /** A message with room for `length` octets of text, which `fill` writes from the given index on. */
+  text(
+    side: TextSide,
+    offset: number,
+    length: number,
+    fill: (into: Uint8Array, at: number) => void,
+  ): Uint8Array {
+    const bytes = this.#begin(Kind.TEXT, side === 'sent', TEXT_AT + length)
+    viewOf(bytes).setFloat64(HEADER_LENGTH, offset)
+    fill(bytes, TEXT_AT)
+    return this.#seal(bytes)
+  }
+
+  install(): Uint8Array {
+    return this.#seal(this.#begin(Kind.INSTALL, false, HEADER_LENGTH))
+  }
+
+  page(more: boolean): Uint8Array {
+    return this.#seal(this.#begin(Kind.PAGE, more, HEADER_LENGTH))
+  }
+
+  #begin(kind: number, flag: boolean, length: number): Uint8Array {
+    const bytes = new Uint8Array(length + this.#authenticator.tagLength)
+    const view = viewOf(bytes)
+    view.setUint32(0, MAGIC)
+    view.setUint8(4, kind)
+    view.setUint8(5, flag ? FLAG : 0)
+    view.setUint16(6, this.#binding)
+    view.setFloat64(8, this.#epoch)
+    return bytes
+  }
+
+  #seal(bytes: Uint8Array): Uint8Array {
+    const length = bytes.length - this.#authenticator.tagLength
+    this.#authenticator.sign(bytes.subarray(0, length), bytes, length)
+    return bytes
+  }
+}
+
+/** The message in `bytes`, or null. What it keeps of them is borrowed. */
+export function decodeSnapshotMessage(
+  bytes: Uint8Array,
+  authenticator: Authenticator,
+): SnapshotMessage | null {
+  const length = bytes.length - authenticator.tagLength
+  if (length < HEADER_LENGTH || !isSnapshotMessage(bytes)) return null
+  if (!authenticator.verify(bytes.subarray(0, length), bytes.subarray(length))) return null
+  const view = viewOf(bytes)
+  const flag = view.getUint8(5) === FLAG
+  const head = { binding: view.getUint16(6), epoch: view.getFloat64(8) }
+  switch (view.getUint8(4)) {
+    case Kind.REQUEST:
+      return { ...head, kind: 'request', fromStart: flag }
+    case Kind.FLOW: {
+      const flow = decodeFlow(bytes.subarray(0, length))
+      return flow === null ? null : { ...head, kind: 'flow', opener: flag, ...flow }
+    }
+    case Kind.TEXT: {
+      const offset = length < TEXT_AT ? -1 : view.getFloat64(HEADER_LENGTH)
+      if (!isOffset(offset)) return null
+      const text = bytes.subarray(TEXT_AT, length)
+      return { ...head, kind: 'text', side: flag ? 'sent' : 'received', offset, bytes: text }
+    }
+    case Kind.INSTALL:
+      return { ...head, kind: 'install' }
+    case Kind.PAGE:
+      return { ...head, kind: 'page', more: flag }
+    default:
+      return null
+  }
+}
+
+function decodeFlow(bytes: Uint8Array) {
+  if (bytes.length !== RECORD_AT + TCB_RECORD_LENGTH) return null
+  const view = viewOf(bytes)
+  const key = decodeFlowKey(bytes.subarray(HEADER_LENGTH))
+  const received = view.getFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH)
+  const sent = view.getFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH + 8)
+  const record = decodeTcbRecord(bytes.subarray(RECORD_AT))
+  return record === null || !isOffset(received) || !isOffset(sent)
+    ? null
+    : { key, record, received, sent }
+}
+
+function isOffset(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
