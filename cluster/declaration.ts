@@ -94,7 +94,10 @@ const FIXED_LENGTH = 114
 const MAX_TEXT = 63
 
 interface Wire
-  extends Omit<OwnershipDeclaration, 'solicit' | 'complete' | 'fence' | 'mac' | 'address' | 'controlAddress'> {
+  extends Omit<
+    OwnershipDeclaration,
+    'solicit' | 'complete' | 'fence' | 'mac' | 'address' | 'controlAddress'
+  > {
   address: Uint8Array
   controlAddress: Uint8Array
   magic: number

@@ -6,7 +6,7 @@
  *
  * Until it is through, the node lacks connections, and lets others go before it when the owner dies (P20).
  */
-import { type Millis, NEVER, type Segment } from '../stack/index.js'
+import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
 import type { SnapshotMessage } from './snapshot.js'
@@ -16,6 +16,11 @@ import type { Snooper } from './snooper.js'
 export const MAX_KEPT_OCTETS = 8 * 1024 * 1024
 /** A request that was not answered in full by then is made again. */
 export const ASK_AGAIN_MS: Millis = 500
+/** How long checkpoints are waited for that lie behind what a snapshot could not bring. */
+const SETTLE_MS: Millis = 1000
+const SETTLE_INTERVAL_MS: Millis = 10
+/** The same where the answer left connections out. */
+const LACKING_MS: Millis = 50
 // What a segment costs besides its text.
 const SEGMENT_COST = 300
 
@@ -23,7 +28,10 @@ interface Kept {
   readonly seg: Segment
   readonly direction: Direction
   readonly peerMac: number
+  readonly at: Millis
 }
+
+const NOTHING: readonly Kept[] = []
 
 export class Joining {
   /** Every connection that the owner knew of is known here, too. */
@@ -36,6 +44,10 @@ export class Joining {
   // By the shadow that knows too little.
   readonly #kept = new Map<Shadow, Kept[]>()
   #octets = 0
+  // All has been told; of these the application had read more than its last checkpoint says.
+  #unsettled: Shadow[] = []
+  #settleAt: Millis = NEVER
+  #settleBy: Millis = NEVER
   // The connection that is being told of.
   #incoming: { readonly shadow: Shadow; readonly key: FlowKey } | null = null
 
@@ -48,10 +60,32 @@ export class Joining {
     return this.complete ? NEVER : this.#askAt
   }
 
+  /** When `settle` has something to do. */
+  get settleAt(): Millis {
+    return this.#settleAt
+  }
+
+  /**
+   * What was read before the snapshot and not yet checkpointed nobody here has: the node is not through before `consumedTo`, the
+   * application's last checkpoint, lies behind it. True: now it is, or there is no sense in waiting on.
+   */
+  // allocates: only while a snapshot is under way
+  settle(consumedTo: (shadow: Shadow) => number, now: Millis): boolean {
+    if (now < this.#settleAt) return false
+    this.#unsettled = this.#unsettled.filter(
+      (shadow) => !shadow.closed && consumedTo(shadow) < shadow.buffers.received.start,
+    )
+    this.#settleAt = now + SETTLE_INTERVAL_MS
+    if (this.#unsettled.length > 0 && now < this.#settleBy) return false
+    this.end()
+    return true
+  }
+
   /** A request leaves now, for all. */
   asked(now: Millis): void {
     this.#asking = true
     this.#askAt = now + ASK_AGAIN_MS
+    this.#settleAt = NEVER
     this.#incoming = null
     this.#forgetKept()
   }
@@ -60,6 +94,9 @@ export class Joining {
   end(): void {
     this.complete = true
     this.#asking = false
+    // allocates: once per snapshot
+    this.#unsettled = []
+    this.#settleAt = NEVER
     this.#incoming = null
     this.#forgetKept()
   }
@@ -67,6 +104,7 @@ export class Joining {
   /** Another owner, which is to be asked at once. */
   restart(): void {
     this.#askAt = 0
+    this.#settleAt = NEVER
     this.#incoming = null
   }
 
@@ -77,15 +115,16 @@ export class Joining {
 
   /** Takes note of a segment of a connection that is not known here. `seg` is borrowed. */
   // allocates: only while a snapshot is under way
-  keep(shadow: Shadow, seg: Segment, direction: Direction, peerMac: number): void {
+  keep(shadow: Shadow, seg: Segment, direction: Direction, peerMac: number, now: Millis): void {
     if (!this.#asking || this.#octets > MAX_KEPT_OCTETS) return
     let kept = this.#kept.get(shadow)
     if (kept === undefined) {
+      // allocates: once per connection that is not known
       kept = []
       this.#kept.set(shadow, kept)
     }
     this.#octets += SEGMENT_COST + seg.textLength
-    kept.push({ seg: copySegment(seg), direction, peerMac })
+    kept.push({ seg: copySegment(seg), direction, peerMac, at: now })
   }
 
   /** Takes a message of the owner's. True: it is to be asked for the next page. */
@@ -95,6 +134,8 @@ export class Joining {
     switch (message.kind) {
       case 'flow': {
         const { key, record, received, sent, opener } = message
+        // The owner's clock may be another one.
+        moveClock(record.tcb, now - record.stamp)
         const shadow = Shadow.from(key, record.tcb, received, sent)
         shadow.opener = opener
         this.#incoming = { shadow, key }
@@ -110,9 +151,15 @@ export class Joining {
         return false
       case 'page':
         this.#askAt = now + ASK_AGAIN_MS
-        // Of some connections too much was said to be kept: they are asked for anew.
-        if (!message.more && this.#octets <= MAX_KEPT_OCTETS) this.end()
-        return message.more
+        if (message.more) return true
+        // Too much text was under way, there or here: a moment later there may be less.
+        if (message.lacks || this.#octets > MAX_KEPT_OCTETS) this.#askAt = now + LACKING_MS
+        else {
+          this.#askAt = NEVER
+          this.#settleAt = now
+          this.#settleBy = now + SETTLE_MS
+        }
+        return false
       default:
         return false
     }
@@ -128,14 +175,15 @@ export class Joining {
     const known = table.find(key.localPort, key.remoteAddress, key.remotePort)
     if (known !== undefined && known.verdict !== 'untracked') return
     if (known === undefined && table.full) return
-    const kept = known === undefined ? [] : (this.#kept.get(known) ?? [])
+    const kept = known === undefined ? undefined : this.#kept.get(known)
     if (known !== undefined) this.#kept.delete(known)
-    for (const { seg, direction, peerMac } of kept) {
+    for (const { seg, direction, peerMac, at } of kept ?? NOTHING) {
       this.#octets -= SEGMENT_COST + seg.textLength
-      shadow.observe(seg, direction, now)
+      shadow.observe(seg, direction, at)
       if (peerMac !== 0) shadow.peerMac = peerMac
     }
     this.installed++
+    if (shadow.buffers.received.start > 0) this.#unsettled.push(shadow)
     this.#snooper.install(shadow, known, now)
   }
 }

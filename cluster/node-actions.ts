@@ -78,6 +78,13 @@ export type NodeReport =
       readonly epoch: number
     }
   | { readonly event: 'fenced'; readonly binding: number; readonly epoch: number }
+  /** The node has been told of the connections that began before it was there, and can take over any (P27). */
+  | {
+      readonly event: 'joined'
+      readonly binding: number
+      readonly owner: NodeId
+      readonly connections: number
+    }
   | {
       readonly event: 'owner'
       readonly binding: number

@@ -167,8 +167,11 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   #handleSnapshot(from: NodeId, bytes: Uint8Array, now: Millis): void {
     const { authenticator, stack } = this.world
     const message = decodeSnapshotMessage(bytes, authenticator)
-    if (message === null) stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
-    else this.ownershipOf(message.binding)?.handleSnapshot(from, message, now)
+    if (message === null) {
+      stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
+      return
+    }
+    this.ownershipOf(message.binding)?.snapshots.handle(from, message, now)
   }
 
   /** Takes a declaration from the link or from a control channel. `bytes` is borrowed. */
@@ -228,7 +231,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.detector.channel(node, up, now)
     if (!up) return
     this.#answerAll()
-    for (const ownership of this.ownerships) ownership.handleChannel(node)
+    for (const { snapshots } of this.ownerships) snapshots.handleChannel(node)
   }
 
   /** A native heartbeat of `node` was heard at `heardAt`; its event loop last turned at `turnedAt`. */

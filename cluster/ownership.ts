@@ -8,18 +8,18 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
+import { claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { FailureDetector } from './failure-detector.js'
 import { HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
-import type { Action, ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
+import type { Action, ClaimCause, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
-import { SnapshotEncoder, type SnapshotMessage } from './snapshot.js'
-import { SnapshotSource } from './snapshot-source.js'
+import { SnapshotExchange } from './snapshot-exchange.js'
 import { type Coverage, Snooper } from './snooper.js'
 import { Succession } from './succession.js'
-import { announce, clientsHeard, demoteAll, type PromotionCount, promoteAll } from './takeover.js'
+import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
 
 export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
 
@@ -77,7 +77,7 @@ export class Ownership {
   // The fence has been asked for, and has not been answered.
   #fencing = false
   readonly #transfer: HandOver
-  readonly #source: SnapshotSource
+  readonly snapshots: SnapshotExchange
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -88,7 +88,7 @@ export class Ownership {
     )
     this.#succession = new Succession(options.id, set.binding, set.policy, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
-    this.#source = new SnapshotSource(world.stack, set.binding, world.authenticator)
+    this.snapshots = new SnapshotExchange(this, set.binding, world, (a) => context.act(a))
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -101,40 +101,8 @@ export class Ownership {
     return this.snooper.joining.complete
   }
 
-  /** A channel to `node` is there, over which it can be asked. */
-  handleChannel(node: NodeId): void {
-    if (node === this.owner) this.snooper.joining.restart()
-  }
-
-  /** Takes a part of a snapshot of this term, or a request for one. */
-  handleSnapshot(from: NodeId, message: SnapshotMessage, now: Millis): void {
-    if (message.epoch !== this.epoch) return
-    if (message.kind === 'request') {
-      if (this.state !== 'owner') return
-      const answer = this.#source.answer(from, message.fromStart, this.epoch, now)
-      for (const bytes of answer) this.#context.act({ kind: 'tell', node: from, bytes })
-      return
-    }
-    if (from !== this.owner || this.state === 'owner') return
-    const { joining } = this.snooper
-    if (joining.complete) return
-    if (joining.handle(message, now)) this.#ask(false)
-    // The others are to know that this node is in line.
-    else if (joining.complete) this.answer = true
-  }
-
-  #ask(fromStart: boolean): void {
-    const encoder = new SnapshotEncoder(
-      this.#context.world.authenticator,
-      this.binding.id,
-      this.epoch,
-    )
-    this.#context.act({ kind: 'tell', node: this.owner, bytes: encoder.request(fromStart) })
-  }
-
-  // When the owner is to be asked for the connections that this node does not know.
-  get #askAt(): Millis {
-    return this.owner === NOBODY || this.state === 'owner' ? NEVER : this.snooper.joining.askAt
+  get owned(): boolean {
+    return this.state === 'owner'
   }
 
   start(now: Millis): void {
@@ -304,9 +272,10 @@ export class Ownership {
       if (now >= this.#claimAt) this.#claim(now)
       return
     }
-    if (now >= this.#askAt) {
-      this.snooper.joining.asked(now)
-      this.#ask(true)
+    if (this.snapshots.handleTimeout(now)) {
+      // What it listened for it has been told; and the others are to know that it is in line.
+      this.#listenUntil = 0
+      this.answer = true
     }
     if (now >= this.#listenUntil) this.#considerClaim(now)
   }
@@ -316,7 +285,7 @@ export class Ownership {
     const upkeep = Math.min(
       this.snooper.nextDeadline(),
       this.#mirror.nextDeadline(this.snooper),
-      this.#askAt,
+      this.snapshots.nextDeadline(),
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
     if (this.state === 'claiming') return Math.min(upkeep, this.#claimAt)
@@ -385,8 +354,7 @@ export class Ownership {
     stack.setQuiet(binding.address, true)
     const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
     this.snooper.active = false
-    this.snooper.joining.end()
-    this.#source.end()
+    this.snapshots.end()
     if (this.owner !== NOBODY) this.#context.bury(this.owner)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
@@ -403,7 +371,8 @@ export class Ownership {
     this.#context.act({ kind: 'renew-lease' })
     this.#context.declare(DeclarationKind.CLAIM, false, this)
     announce(nic, binding, clients, now)
-    this.#reportClaim(from, instants, count)
+    const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#cause }
+    for (const report of claimReports(claim, instants, count)) this.#report(report)
   }
 
   // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
@@ -414,29 +383,6 @@ export class Ownership {
     mirrorStore.putEpochSync(this.binding.id, this.epoch)
     checkpoints.claim(this.binding.id, this.epoch)
     this.#context.declare(DeclarationKind.CLAIM, false, this)
-  }
-
-  #reportClaim(from: NodeId, instants: ClaimInstants, count: PromotionCount): void {
-    const { id } = this.#context.options
-    const { epoch } = this
-    const cause = this.#cause
-    const binding = this.binding.id
-    this.#report({
-      event: 'owner', binding, id, epoch, from: from === NOBODY ? null : from, cause,
-    }) // biome-ignore format: a list of fields is read as a list
-    // Without a last owner too: what we watched, or owned until our lease ran out, may have been given up (D5).
-    if (from !== NOBODY || count.connections > 0) {
-      this.#report({
-        event: 'takeover',
-        binding,
-        from,
-        to: id,
-        epoch,
-        cause,
-        ...instants,
-        ...count,
-      })
-    }
   }
 
   // The address falls silent, and what we held we watch again.

@@ -19,7 +19,7 @@ import { encodeTcbRecord } from './tcb-record.js'
 /** Octets of a page, but for what its last connection has beyond. */
 export const PAGE_OCTETS = 256 * 1024
 /** A connection with more text under way than that is not told of now: it is asked for again. */
-export const MAX_FLOW_TEXT = 1024 * 1024
+export const MAX_FLOW_TEXT = 3 * 1024 * 1024
 /** Octets of a run of text. */
 const RUN_OCTETS = 64 * 1024
 
@@ -43,7 +43,7 @@ export class SnapshotSource {
     this.#authenticator = authenticator
   }
 
-  /** The messages that answer a request of `node`. `complete` becomes false on the last page when a connection was left out. */
+  /** The messages that answer a request of `node`; each is the caller's. */
   answer(node: NodeId, fromStart: boolean, epoch: number, now: Millis): Uint8Array[] {
     let session = this.#sessions.get(node)
     if (fromStart || session === undefined || session.epoch !== epoch) {
@@ -63,8 +63,7 @@ export class SnapshotSource {
     }
     const more = session.connections.length > 0
     if (!more) this.#sessions.delete(node)
-    // Nothing is the end of a page that leaves something out: the node asks again when it has waited in vain.
-    if (more || !session.skipped) messages.push(encoder.page(more))
+    messages.push(encoder.page(more, session.skipped))
     return messages
   }
 

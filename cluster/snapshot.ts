@@ -33,7 +33,8 @@ export type SnapshotMessage = { readonly binding: number; readonly epoch: number
       readonly bytes: Uint8Array
     }
   | { readonly kind: 'install' }
-  | { readonly kind: 'page'; readonly more: boolean }
+  /** The last page may tell that connections were left out: they are to be asked for again. */
+  | { readonly kind: 'page'; readonly more: boolean; readonly lacks: boolean }
 )
 
 /** A flow as it is to be encoded: its record has been encoded already. */
@@ -49,6 +50,7 @@ const MAGIC = 0x5553534e
 const HEADER_LENGTH = 16
 const Kind = { REQUEST: 1, FLOW: 2, TEXT: 3, INSTALL: 4, PAGE: 5 } as const
 const FLAG = 1
+const LACKS = 2
 const RECORD_AT = HEADER_LENGTH + FLOW_KEY_LENGTH + 16
 const TEXT_AT = HEADER_LENGTH + 8
 
@@ -100,8 +102,10 @@ export class SnapshotEncoder {
     return this.#seal(this.#begin(Kind.INSTALL, false, HEADER_LENGTH))
   }
 
-  page(more: boolean): Uint8Array {
-    return this.#seal(this.#begin(Kind.PAGE, more, HEADER_LENGTH))
+  page(more: boolean, lacks: boolean): Uint8Array {
+    const bytes = this.#begin(Kind.PAGE, more, HEADER_LENGTH)
+    if (lacks) viewOf(bytes).setUint8(5, (more ? FLAG : 0) | LACKS)
+    return this.#seal(bytes)
   }
 
   #begin(kind: number, flag: boolean, length: number): Uint8Array {
@@ -131,7 +135,7 @@ export function decodeSnapshotMessage(
   if (length < HEADER_LENGTH || !isSnapshotMessage(bytes)) return null
   if (!authenticator.verify(bytes.subarray(0, length), bytes.subarray(length))) return null
   const view = viewOf(bytes)
-  const flag = view.getUint8(5) === FLAG
+  const flag = (view.getUint8(5) & FLAG) !== 0
   const head = { binding: view.getUint16(6), epoch: view.getFloat64(8) }
   switch (view.getUint8(4)) {
     case Kind.REQUEST:
@@ -149,7 +153,7 @@ export function decodeSnapshotMessage(
     case Kind.INSTALL:
       return { ...head, kind: 'install' }
     case Kind.PAGE:
-      return { ...head, kind: 'page', more: flag }
+      return { ...head, kind: 'page', more: flag, lacks: (view.getUint8(5) & LACKS) !== 0 }
     default:
       return null
   }

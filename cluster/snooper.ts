@@ -14,8 +14,8 @@ import {
   TcpState,
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
-import { type PairedIss, Pairs } from './pairs.js'
 import { Joining } from './joining.js'
+import { type PairedIss, Pairs } from './pairs.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
 
@@ -76,7 +76,7 @@ export class Snooper {
     shadow.observe(seg, direction, now)
     if (direction === 'inbound') shadow.peerMac = peerMac
     if (!this.joining.complete && shadow.verdict === 'untracked') {
-      this.joining.keep(shadow, seg, direction, peerMac)
+      this.joining.keep(shadow, seg, direction, peerMac, now)
     }
     if (shadow.partner === null) this.pairs.note(shadow)
     if (before === 'ready' && shadow.verdict === 'gap') this.stats.gaps++

@@ -38,7 +38,7 @@ export { TcpListener } from './tcp/listener.js'
 export { EPHEMERAL_PORTS } from './tcp/openings.js'
 export { pour } from './tcp/pour.js'
 export { arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
-export { departedUnseen, segmentDeparts } from './tcp/segment-departs.js'
+export { departedUnseen, moveClock, segmentDeparts } from './tcp/segment-departs.js'
 export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
 export {
   type Buffers,

@@ -99,3 +99,12 @@ function departsTimestamp(tcb: Tcb, seg: Segment, now: Millis): void {
   if (seg.has(SYN)) tcb.tsOffset = offset
   else tcb.tsOffset = max(seq(tcb.tsOffset), offset)
 }
+
+/**
+ * The Tcb goes on by another clock, which is `ahead` of the one that it was kept by. That its word took some time makes our timestamps
+ * by as much older than they could be, but never older than those that were overheard.
+ */
+export function moveClock(tcb: Tcb, ahead: Millis): void {
+  tcb.tsOffset = seq(tcb.tsOffset - Math.floor(ahead))
+  tcb.tsRecentAt += ahead
+}

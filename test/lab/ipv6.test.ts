@@ -9,7 +9,7 @@ import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import { curl, ended, gone, hashOf, randomFile, reach, whyNoLab } from './support.js'
 
 const why = await whyNoLab()
-const SIZE = 24 * 2 ** 20
+const SIZE = 10 * 2 ** 20
 
 for (const offload of [true, false]) {
   t.test(

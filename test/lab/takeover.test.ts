@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type Fence, Lab, type LabOptions } from '../../scripts/lab/lab.js'
+import { type Fence, Lab, type LabOptions, monotonicMs } from '../../scripts/lab/lab.js'
 import { switchOver } from '../../scripts/lab/switchover.js'
 import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import {
@@ -51,6 +51,13 @@ async function inLab(
   t.ok(await gone(lab.id), 'nothing is left')
 }
 
+/** Whether node `id` has been told of all connections since `since`. */
+function hasJoined(lab: Lab, id: number, since: number): boolean {
+  return lab.events.some(
+    ({ node, event, heardAt }) => node === id && event === 'joined' && heardAt > since,
+  )
+}
+
 /** Checks the wire: so many connections were opened, each by one SYN, and none was reset. */
 async function checkWire(t: Test, monitor: WireMonitor, connections: number): Promise<void> {
   const { totals } = await monitor.count()
@@ -89,6 +96,40 @@ t.test(
       }
       t.match(await upload, { code: 0, stderr: '', stdout: `stored ${size} octets\n` })
       t.equal(hashOf(join(lab.root, 'upload.bin')), wanted, 'the upload is exact')
+      await checkWire(t, monitor, 2)
+    }),
+)
+
+t.test(
+  'P27, D4: one connection outlives six owners, each of which is started again behind its death',
+  { skip: why },
+  (t) =>
+    inLab(t, { nodes: 3, app: 'http' }, async (lab, monitor) => {
+      const size = 30 * MB
+      const wanted = randomFile(join(lab.root, 'file.bin'), size)
+      const copy = join(scratch, 'long.bin')
+      const transfers = [
+        curl(lab, '--limit-rate', '4M', '-o', copy, `${lab.url}/file.bin`),
+        curl(lab, '--limit-rate', '4M', '-T', join(lab.root, 'file.bin'), `${lab.url}/other.bin`),
+      ]
+      const killed: number[] = []
+      await reach(monitor, 'down', 2 * MB)
+      for (let i = 0; i < 6; i++) {
+        const { from } = await killOwner(lab)
+        killed.push(from)
+        const restartedAt = monotonicMs()
+        await lab.start(from)
+        // It may be the only one that is there when the next owner dies.
+        await lab.until(
+          () => hasJoined(lab, from, restartedAt),
+          5000,
+          `node ${from} has not joined`,
+        )
+      }
+      for (const each of await Promise.all(transfers)) t.match(each, { code: 0, stderr: '' })
+      t.equal(hashOf(copy), wanted, 'the download is exact')
+      t.equal(hashOf(join(lab.root, 'other.bin')), wanted, 'the upload is exact')
+      t.equal(new Set(killed.slice(-2)).size, 2, `killed were ${killed.join(', ')}`)
       await checkWire(t, monitor, 2)
     }),
 )

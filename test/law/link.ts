@@ -20,6 +20,8 @@ import {
   parseTcp,
   Segment,
   Stack,
+  TCB_FIELDS,
+  type Tcb,
 } from '../../stack/index.js'
 import { internetChecksum } from '../../stack/wire/checksum.js'
 import { EthernetHeader, EtherType, parseEthernet } from '../../stack/wire/ethernet.js'
@@ -250,4 +252,11 @@ export class End {
       c.shutdown()
     }
   }
+}
+
+/** The fields in which two Tcbs differ. */
+export function differing(a: Tcb, b: Tcb): string[] {
+  return TCB_FIELDS.filter((field) => a[field] !== b[field]).map(
+    (field) => `${field}: owner ${a[field]}, shadow ${b[field]}`,
+  )
 }

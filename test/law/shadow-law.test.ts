@@ -6,14 +6,8 @@
  */
 import t from 'tap'
 import { Shadow } from '../../cluster/shadow.js'
-import {
-  type Connection,
-  TCB_FIELDS,
-  TCP_STATE_NAMES,
-  type Tcb,
-  TcpState,
-} from '../../stack/index.js'
-import { End, type Faults, Link, PORT } from './link.js'
+import { type Connection, TCB_FIELDS, TCP_STATE_NAMES, TcpState } from '../../stack/index.js'
+import { differing, End, type Faults, Link, PORT } from './link.js'
 import { Random } from './random.js'
 
 const FAULTS: readonly Faults[] = [
@@ -25,13 +19,6 @@ const FAULTS: readonly Faults[] = [
 
 /** Keep-alive that probes whenever nothing was heard for some milliseconds. */
 const RESTLESS = { keepAlive: true, idleMs: 3, intervalMs: 3, count: 1_000_000 }
-
-/** The fields in which two Tcbs differ. */
-function differing(a: Tcb, b: Tcb): string[] {
-  return TCB_FIELDS.filter((field) => a[field] !== b[field]).map(
-    (field) => `${field}: owner ${a[field]}, shadow ${b[field]}`,
-  )
-}
 
 interface Outcome {
   checks: number

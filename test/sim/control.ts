@@ -44,7 +44,7 @@ export class Control {
       const target = to.life
       const carry = (): void => {
         this.#world.at(this.#arrival(from, to), () => {
-          if (to.life === target && to.running) 
+          if (to.life === target && to.running)
             to.takeControl({ kind: 'message', from: from.id, bytes })
         })
       }
