@@ -168,7 +168,8 @@ function checkName(ifname: string): void {
 
 function readState(file: string): number {
   try {
-    return Number(readFileSync(file, 'latin1'))
+    // Nothing is no state: it must not be taken for 0, which is the fence.
+    return Number(readFileSync(file, 'latin1').trim() || -1)
   } catch {
     return -1
   }

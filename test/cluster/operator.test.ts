@@ -97,7 +97,7 @@ t.test('O3: a status tells connections, shadows and the steps of a take-over', a
   t.ok((answeredMs ?? -1) >= claimedMs, 'and a client answered behind the claim')
   t.match(
     decisions.map(({ report }) => report.event),
-    ['peer', 'standby', 'suspect', 'owner', 'takeover'],
+    ['peer', 'standby', 'joined', 'suspect', 'owner', 'takeover'],
   )
 
   const metrics = await nodeMetrics(() => second.status(), second.log).metrics()
