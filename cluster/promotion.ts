@@ -150,6 +150,8 @@ function carry(from: Shadow, to: Shadow, gone: boolean): GivenUp | null {
  * nobody here knows whose they are.
  */
 export function refusesAlone(shadow: Shadow, pairs: Pairs, stray: boolean): GivenUp | null {
+  // Nothing is left to be passed on: only the protocol is to be finished.
+  if (endedWell(shadow)) return null
   if (shadow.opener) return 'no-partner'
   if (!pairs.isProxied(shadow.key) || shadow.verdict === 'untracked') return null
   const { tcb, buffers } = shadow

@@ -72,13 +72,17 @@ export class SnapshotSource {
     this.#sessions.clear()
   }
 
+  // In the order in which they are taken from the end: of a proxy's pair the client's is told first, by which the other is known.
   #all(): Connection[] {
     const found: Connection[] = []
+    const opened: Connection[] = []
     for (const connection of this.#stack.tcp.demux.connections()) {
       const address = connection.localAddress as IpAddress
-      if (bindingCovers(this.#binding, address, connection.localPort)) found.push(connection)
+      if (!bindingCovers(this.#binding, address, connection.localPort)) continue
+      if (connection.opener) opened.push(connection)
+      else found.push(connection)
     }
-    return found
+    return [...opened, ...found]
   }
 
   *#tell(

@@ -108,7 +108,7 @@ export class Connection extends ConnectionSlots {
 
   /**
    * Promotion: makes an overheard Tcb live. Nothing is converted; what is private to an owner starts afresh, and one segment
-   * leaves at once: a resend from SND.UNA when anything is outstanding, else an acknowledgement of all that was absorbed.
+   * leaves at once, but in TIME-WAIT: a resend from SND.UNA if anything is outstanding, else an ACK of all that was absorbed.
    * `inputOffset` and `outputOffset` say where the application goes on.
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
@@ -124,7 +124,7 @@ export class Connection extends ConnectionSlots {
     this.#adoption = new Adoption()
     this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
-      this.receiver.ackNow = true
+      this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
       this.sender.recovery.resendAll(tcb, now)
       this.sender.congestion.restart()
       this.events |= ConnectionEvent.CONNECTED

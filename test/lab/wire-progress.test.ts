@@ -218,8 +218,8 @@ t.test('frames in the name of the virtual address are counted by MAC address', a
   view.setInt32(28, CLIENT)
   wire.progress.observe(arp, view, 0, 60, 5)
   t.same(wire.progress.speakers(), [
-    { mac: lowMac(FIRST), ipv4: 2, arp: 0 },
-    { mac: lowMac(SECOND), ipv4: 0, arp: 1 },
+    { mac: lowMac(FIRST), ip: 2, arp: 0 },
+    { mac: lowMac(SECOND), ip: 0, arp: 1 },
   ])
 })
 

@@ -167,6 +167,24 @@ t.test('P18: a FIN of ours that was sent is sent again until it is acknowledged'
   t.end()
 })
 
+t.test(
+  'P18: in TIME-WAIT there is nothing to say, but a FIN that comes again is acknowledged',
+  (t) => {
+    const c = established(t)
+    c.shutdown()
+    c.ignores()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: FIN | ACK })
+    c.ignores()
+    t.equal(c.state, 'TIME_WAIT')
+    const next = handedOver(t, c)
+    t.strictSame(next.ignores(), [], 'the peer may have forgotten the connection')
+    next.peerSends({ seq: IRS + 1, ack: ISS + 2, flags: FIN | ACK })
+    next.expects({ seq: ISS + 2, ack: IRS + 2, flags: ACK })
+    t.equal(next.state, 'TIME_WAIT')
+    t.end()
+  },
+)
+
 t.test('P14: windows, scales and timestamps are those that were agreed on', (t) => {
   const c = established(t, { windowScale: 4, timestamps: true, sack: true, receiveLimit: 1 << 20 })
   const edge = c.c.tcb.rcvAdv
