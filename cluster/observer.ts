@@ -5,7 +5,6 @@
  */
 import {
   ACK,
-  DEFAULT_MSS_IPV6,
   type DropCounters,
   DropReason,
   endpointKey,
@@ -17,7 +16,7 @@ import {
   type Millis,
   parseIpv4,
   parseIpv6,
-  parseTcp,
+  parseSegment,
   Reassembler,
   Segment,
   SYN,
@@ -59,49 +58,30 @@ export class Observer {
     const reason = parseIpv4(ip, frame.view, start, end, this.#options.trustChecksums)
     if (reason !== DropReason.NONE) return this.#drop(reason)
     while (this.#fragments.expire(now) !== null);
-    if (!ip.isFragment) return this.#observeDatagram(frame, now)
+    if (!ip.isFragment) return this.#observeDatagram(ip, frame, now)
     const whole = this.#fragments.add(ip, frame, now)
     if (whole === null) return DropReason.NONE
     parseIpv4(ip, whole.view, whole.start, whole.end, true)
-    return this.#observeDatagram(whole, now)
+    return this.#observeDatagram(ip, whole, now)
   }
 
   /** Takes the IPv6 packet in `frame.bytes[start, end)`, padding allowed behind it. `frame` is borrowed. Fragments are dropped. */
   observeIpv6(frame: Frame, start: number, end: number, now: Millis): DropReason {
     const ip = this.#ip6
-    const seg = this.#seg
-    let reason = parseIpv6(ip, frame.view, start, end)
+    const reason = parseIpv6(ip, frame.view, start, end)
     if (reason !== DropReason.NONE) return this.#drop(reason)
     if (ip.isFragment) return this.#drop(DropReason.IPV6_FRAGMENT)
-    if (ip.protocol !== IpProtocol.TCP) return DropReason.NONE
-    reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
-    if (reason !== DropReason.NONE) return this.#drop(reason)
-    seg.ecn = ip.ecn
-    seg.defaultMss = DEFAULT_MSS_IPV6
-    return this.#observeVerified(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, now)
+    return this.#observeDatagram(ip, frame, now)
   }
 
-  #observeDatagram(frame: Frame, now: Millis): DropReason {
-    const ip = this.#ip
-    const seg = this.#seg
+  // The whole datagram with the header `ip`.
+  #observeDatagram(ip: Ipv4Header | Ipv6Header, frame: Frame, now: Millis): DropReason {
     if (ip.protocol !== IpProtocol.TCP) return DropReason.NONE
-    const reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
+    const reason = parseSegment(this.#seg, frame, ip)
     if (reason !== DropReason.NONE) return this.#drop(reason)
-    seg.ecn = ip.ecn
-    return this.#observeVerified(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, now)
-  }
-
-  // The segment in #seg, which lies in `frame.bytes[start, end)`.
-  #observeVerified(
-    frame: Frame,
-    start: number,
-    end: number,
-    src: IpAddress,
-    dst: IpAddress,
-    now: Millis,
-  ): DropReason {
     const trusted = this.#options.trustChecksums
-    if (!trusted && !verifyTransport(frame, start, end, src, dst, IpProtocol.TCP)) {
+    const { payloadStart, payloadEnd, src, dst } = ip
+    if (!trusted && !verifyTransport(frame, payloadStart, payloadEnd, src, dst, IpProtocol.TCP)) {
       return this.#drop(DropReason.TCP_BAD_CHECKSUM)
     }
     this.#observeSegment(this.#seg, src, dst, now)

@@ -7,7 +7,6 @@
  * shadow, or the two streams differ for ever.
  */
 import {
-  DEFAULT_MSS_IPV6,
   type DropCounters,
   DropReason,
   type EthernetHeader,
@@ -20,7 +19,7 @@ import {
   Problem,
   parseIpv4,
   parseIpv6,
-  parseTcp,
+  parseSegment,
   Reassembler,
   Segment,
   verifyTransport,
@@ -92,9 +91,7 @@ export class Wiretap {
   ): boolean {
     const seg = this.#seg
     if (ip.protocol !== IpProtocol.TCP) return false
-    if (parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd) !== DropReason.NONE) return false
-    seg.ecn = ip.ecn
-    if (ip === this.#ip6) seg.defaultMss = DEFAULT_MSS_IPV6
+    if (parseSegment(seg, frame, ip) !== DropReason.NONE) return false
     const snooper = inbound
       ? this.#snoopers.find(ip.dst, seg.dstPort)
       : this.#snoopers.find(ip.src, seg.srcPort)

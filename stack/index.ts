@@ -90,11 +90,11 @@ export { Ipv6Header, Problem, parseIpv6 } from './wire/ipv6.js'
 export {
   ACK,
   CWR,
-  DEFAULT_MSS_IPV6,
   ECE,
   Ecn,
   FIN,
   PSH,
+  parseSegment,
   parseTcp,
   RST,
   Segment,

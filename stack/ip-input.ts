@@ -4,7 +4,6 @@
  * has come in vain, and sends nothing else.
  */
 import { type DropCounters, DropReason } from './base/counters.js'
-import type { Seq } from './base/seq.js'
 import type { Millis } from './base/time.js'
 import { Ip6Input } from './ip6-input.js'
 import { Reassembler } from './net/fragments.js'
@@ -16,7 +15,7 @@ import type { Nic } from './net/nic.js'
 import { isIpv6GroupMac } from './net/solicitation.js'
 import type { Udp } from './net/udp.js'
 import type { Tcp } from './tcp/tcp.js'
-import { verifyTransport } from './wire/checksum.js'
+import { TransportInput } from './transport-input.js'
 import { BROADCAST_MAC, type EthernetHeader, EtherType } from './wire/ethernet.js'
 import type { Frame } from './wire/frame.js'
 import {
@@ -28,29 +27,26 @@ import {
   UnreachableCode,
 } from './wire/icmpv4.js'
 import type { IpAddress } from './wire/ip-address.js'
-import { IPV4_HEADER_LENGTH, IpProtocol, Ipv4Header, isUnicast, parseIpv4 } from './wire/ipv4.js'
-import { parseTcp, Segment, TCP_HEADER_LENGTH } from './wire/tcp.js'
+import { IpProtocol, Ipv4Header, parseIpv4 } from './wire/ipv4.js'
 import { parseUdp, UdpHeader } from './wire/udp.js'
 
 export class IpInput {
-  readonly #tcp: Tcp
   readonly #udp: Udp
+  readonly #transport: TransportInput
   readonly #answers: IcmpAnswers
   readonly #fragments: Reassembler
   readonly #ip = new Ipv4Header()
   readonly #icmp = new IcmpMessage()
   readonly #quoted = new QuotedDatagram()
   readonly #datagram = new UdpHeader()
-  readonly #segment = new Segment()
-  readonly #quiet = new Set<number>()
   readonly #ip6: Ip6Input
 
   constructor(tcp: Tcp, udp: Udp, ipOut: IpOutput, drops: DropCounters) {
-    this.#tcp = tcp
+    this.#transport = new TransportInput(tcp, udp)
     this.#udp = udp
     this.#answers = new IcmpAnswers(ipOut, drops)
     this.#fragments = new Reassembler(drops)
-    this.#ip6 = new Ip6Input(tcp, udp, ipOut, this.#quiet, drops)
+    this.#ip6 = new Ip6Input(udp, this.#transport, ipOut, drops)
   }
 
   /** Takes the payload of the frame whose header is `ethernet`. Returns NONE or why it was dropped. */
@@ -95,28 +91,13 @@ export class IpInput {
   // The payload of the datagram in #ip; `ethernet` is the header of its last frame.
   #receivePayload(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
     const ip = this.#ip
-    if (ip.protocol === IpProtocol.TCP) return this.#receiveTcp(nic, frame, ethernet, now)
+    if (ip.protocol === IpProtocol.TCP) {
+      return this.#transport.receiveTcp(nic, frame, ip, ethernet, now)
+    }
     if (ip.protocol === IpProtocol.UDP) return this.#receiveUdp(nic, frame, ethernet, now)
     if (ip.protocol === IpProtocol.ICMP) return this.#receiveIcmp(nic, frame, now)
     this.#unreachable(nic, frame, ethernet, UnreachableCode.PROTOCOL, now)
     return DropReason.IPV4_UNKNOWN_PROTOCOL
-  }
-
-  #receiveTcp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    const ip = this.#ip
-    // RFC 9293 §3.9.2.3 (MUST-57): a segment to a group of hosts is dropped in silence.
-    if (!nic.takes(ethernet.dst) || !isUnicast(ip.dst)) return DropReason.TCP_NOT_UNICAST
-    const reason = parseTcp(this.#segment, frame, ip.payloadStart, ip.payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    this.#segment.ecn = ip.ecn
-    if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
-      return DropReason.TCP_BAD_CHECKSUM
-    }
-    this.#tcp.openings.linkMss = nic.linkMss(ip.dst)
-    // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
-    const quiet = ethernet.dst !== nic.mac || this.#quiet.has(ip.dst)
-    this.#tcp.receive(this.#segment, ip.dst, ip.src, now, quiet)
-    return DropReason.NONE
   }
 
   #receiveUdp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
@@ -145,28 +126,13 @@ export class IpInput {
     if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
     if (isFragmentationNeeded(icmp)) return this.#receivePathMtu(now)
     const error = icmp.type === IcmpType.DESTINATION_UNREACHABLE ? unreachableError(icmp.code) : ''
-    if (error === '') return DropReason.NONE
-    const { src, srcPort, dst, dstPort } = quoted
-    if (quoted.protocol === IpProtocol.TCP) {
-      const at = quoted.seq as Seq
-      const believed = this.#tcp.errors.handleUnreachable(src, srcPort, dst, dstPort, at, error)
-      return believed ? DropReason.NONE : DropReason.ICMP_REFUSED
-    } else if (quoted.protocol === IpProtocol.UDP) {
-      this.#udp.handleUnreachable(src, srcPort, dst, dstPort, error)
-    }
-    return DropReason.NONE
+    return this.#transport.handleUnreachable(quoted, error)
   }
 
-  // RFC 1191 §4: the datagram that #icmp quotes was longer than a link on its way. UDP leaves cutting to routers.
+  // RFC 1191 §4: the datagram that #icmp quotes was longer than a link on its way.
   #receivePathMtu(now: Millis): DropReason {
-    const { src, srcPort, dst, dstPort, seq, protocol, totalLength } = this.#quoted
-    if (protocol !== IpProtocol.TCP) return DropReason.NONE
-    const mtu = this.#icmp.nextHopMtu || plateauBelow(totalLength)
-    if (mtu < MIN_MTU || mtu >= totalLength) return DropReason.ICMP_REFUSED
-    const mss = mtu - IPV4_HEADER_LENGTH - TCP_HEADER_LENGTH
-    return this.#tcp.errors.handlePathMss(src, srcPort, dst, dstPort, seq as Seq, mss, now)
-      ? DropReason.NONE
-      : DropReason.ICMP_REFUSED
+    const mtu = this.#icmp.nextHopMtu || plateauBelow(this.#quoted.totalLength)
+    return this.#transport.handlePathMtu(this.#quoted, mtu, MIN_MTU, now)
   }
 
   // Tells the sender of the datagram in #ip that it has come in vain.
@@ -189,8 +155,7 @@ export class IpInput {
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */
   setQuiet(address: IpAddress, quiet: boolean): void {
-    if (quiet) this.#quiet.add(address)
-    else this.#quiet.delete(address)
+    this.#transport.setQuiet(address, quiet)
   }
 
   // RFC 1122 §3.3.2: told to the sender when the first fragment, by which it knows what was lost, has arrived.

@@ -4,15 +4,14 @@
  * It answers by ICMPv6 what has come in vain, and sends nothing else. Its counterpart for IPv4 is IpInput.
  */
 import { type DropCounters, DropReason } from './base/counters.js'
-import type { Seq } from './base/seq.js'
 import type { Millis } from './base/time.js'
 import { Reassembler } from './net/fragments.js'
+import { QuotedDatagram } from './net/icmp.js'
 import { Icmpv6Answers, MIN_IPV6_MTU } from './net/icmpv6-answers.js'
 import type { IpOutput } from './net/ip-output.js'
 import type { Nic } from './net/nic.js'
 import type { Udp } from './net/udp.js'
-import type { Tcp } from './tcp/tcp.js'
-import { verifyTransport } from './wire/checksum.js'
+import type { TransportInput } from './transport-input.js'
 import type { EthernetHeader } from './wire/ethernet.js'
 import type { Frame } from './wire/frame.js'
 import { IcmpMessage } from './wire/icmpv4.js'
@@ -26,7 +25,6 @@ import {
 import { ipv6AddressAt, isMulticast, isUnicast, isUnspecified } from './wire/ip-address.js'
 import { IpProtocol } from './wire/ipv4.js'
 import { IPV6_HEADER_LENGTH, Ipv6Header, Problem, parseIpv6 } from './wire/ipv6.js'
-import { DEFAULT_MSS_IPV6, parseTcp, Segment, TCP_HEADER_LENGTH } from './wire/tcp.js'
 import { parseUdp, UdpHeader } from './wire/udp.js'
 
 /** TIME_EXCEEDED: the rest of a packet did not come (RFC 4443 §3.3). */
@@ -35,26 +33,18 @@ const REASSEMBLY_CODE = 1
 const LEAST_QUOTE = IPV6_HEADER_LENGTH + 8
 
 export class Ip6Input {
-  readonly #tcp: Tcp
   readonly #udp: Udp
+  readonly #transport: TransportInput
   readonly #answers: Icmpv6Answers
   readonly #fragments: Reassembler
-  readonly #quiet: ReadonlySet<number>
   readonly #ip = new Ipv6Header()
   readonly #icmp = new IcmpMessage()
+  readonly #quoted = new QuotedDatagram()
   readonly #datagram = new UdpHeader()
-  readonly #segment = new Segment()
 
-  constructor(
-    tcp: Tcp,
-    udp: Udp,
-    ipOut: IpOutput,
-    quiet: ReadonlySet<number>,
-    drops: DropCounters,
-  ) {
-    this.#tcp = tcp
+  constructor(udp: Udp, transport: TransportInput, ipOut: IpOutput, drops: DropCounters) {
     this.#udp = udp
-    this.#quiet = quiet
+    this.#transport = transport
     this.#answers = new Icmpv6Answers(ipOut, drops)
     this.#fragments = new Reassembler(drops)
   }
@@ -105,7 +95,9 @@ export class Ip6Input {
   // `ethernet` is the header of the last frame of the packet in #ip.
   #receivePayload(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
     const ip = this.#ip
-    if (ip.protocol === IpProtocol.TCP) return this.#receiveTcp(nic, frame, ethernet, now)
+    if (ip.protocol === IpProtocol.TCP) {
+      return this.#transport.receiveTcp(nic, frame, ip, ethernet, now)
+    }
     if (ip.protocol === IpProtocol.UDP) return this.#receiveUdp(nic, frame, ethernet, now)
     if (ip.protocol === IpProtocol.ICMPV6) {
       return this.#receiveIcmp(nic, frame, ethernet, false, now)
@@ -116,23 +108,6 @@ export class Ip6Input {
     const at = ip.payloadStart === ip.headerStart + IPV6_HEADER_LENGTH ? 6 : IPV6_HEADER_LENGTH
     this.#answers.report(nic, ip, frame, ethernet.dst, type, Problem.NEXT_HEADER, at, now)
     return DropReason.IPV6_UNKNOWN_PROTOCOL
-  }
-
-  #receiveTcp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    const { dst, src, ecn, payloadStart, payloadEnd } = this.#ip
-    // RFC 9293 §3.9.2.3 (MUST-57): a segment to a group of hosts is dropped in silence.
-    if (!nic.takes(ethernet.dst) || isMulticast(dst)) return DropReason.TCP_NOT_UNICAST
-    const reason = parseTcp(this.#segment, frame, payloadStart, payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    this.#segment.ecn = ecn
-    this.#segment.defaultMss = DEFAULT_MSS_IPV6
-    if (!verifyTransport(frame, payloadStart, payloadEnd, src, dst, IpProtocol.TCP)) {
-      return DropReason.TCP_BAD_CHECKSUM
-    }
-    this.#tcp.openings.linkMss = nic.linkMss(dst)
-    const quiet = ethernet.dst !== nic.mac || this.#quiet.has(dst)
-    this.#tcp.receive(this.#segment, dst, src, now, quiet)
-    return DropReason.NONE
   }
 
   #receiveUdp(nic: Nic, frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
@@ -178,36 +153,17 @@ export class Ip6Input {
     return DropReason.NONE
   }
 
-  // What #icmp says about a packet of ours, which it quotes. We send no extension headers in front of TCP.
+  // What #icmp says about a packet of ours, which it quotes.
   #receiveError(view: DataView, now: Millis): DropReason {
-    const { type, code, rest, payloadStart: at, payloadEnd } = this.#icmp
-    if (payloadEnd - at < LEAST_QUOTE || view.getUint8(at) >> 4 !== 6) {
-      return DropReason.ICMP_MALFORMED
-    }
-    const protocol = view.getUint8(at + 6)
-    const src = ipv6AddressAt(view, at + 8)
-    const dst = ipv6AddressAt(view, at + 24)
-    const srcPort = view.getUint16(at + IPV6_HEADER_LENGTH)
-    const dstPort = view.getUint16(at + IPV6_HEADER_LENGTH + 2)
-    const seq = view.getInt32(at + IPV6_HEADER_LENGTH + 4) as Seq
-    const { errors } = this.#tcp
+    const { type, code, rest } = this.#icmp
+    const quoted = this.#quoted
+    if (!parseQuotedPacket(quoted, view, this.#icmp)) return DropReason.ICMP_MALFORMED
     if (type === Icmpv6Type.PACKET_TOO_BIG) {
-      if (protocol !== IpProtocol.TCP) return DropReason.NONE
-      // RFC 8201 §4: less than every link carries counts as that, and what fitted is no news.
+      // RFC 8201 §4: less than every link carries counts as that.
       const mtu = Math.max(rest >>> 0, MIN_IPV6_MTU)
-      if (mtu >= IPV6_HEADER_LENGTH + view.getUint16(at + 4)) return DropReason.ICMP_REFUSED
-      const mss = mtu - IPV6_HEADER_LENGTH - TCP_HEADER_LENGTH
-      const believed = errors.handlePathMss(src, srcPort, dst, dstPort, seq, mss, now)
-      return believed ? DropReason.NONE : DropReason.ICMP_REFUSED
+      return this.#transport.handlePathMtu(quoted, mtu, MIN_IPV6_MTU, now)
     }
-    const error = errorOf(type, code)
-    if (error === '') return DropReason.NONE
-    if (protocol === IpProtocol.TCP) {
-      const believed = errors.handleUnreachable(src, srcPort, dst, dstPort, seq, error)
-      return believed ? DropReason.NONE : DropReason.ICMP_REFUSED
-    }
-    if (protocol === IpProtocol.UDP) this.#udp.handleUnreachable(src, srcPort, dst, dstPort, error)
-    return DropReason.NONE
+    return this.#transport.handleUnreachable(quoted, errorOf(type, code))
   }
 
   /** Ends what has waited too long for the rest of its packet (RFC 8200 §4.5). */
@@ -226,6 +182,21 @@ export class Ip6Input {
   nextDeadline(): Millis {
     return this.#fragments.nextDeadline()
   }
+}
+
+// False when the message quotes too little to find the connection. We send no extension headers in front of TCP.
+function parseQuotedPacket(quoted: QuotedDatagram, view: DataView, message: IcmpMessage): boolean {
+  const { payloadStart: at, payloadEnd } = message
+  if (payloadEnd - at < LEAST_QUOTE || view.getUint8(at) >> 4 !== 6) return false
+  const payload = at + IPV6_HEADER_LENGTH
+  quoted.src = ipv6AddressAt(view, at + 8)
+  quoted.dst = ipv6AddressAt(view, at + 24)
+  quoted.protocol = view.getUint8(at + 6)
+  quoted.totalLength = IPV6_HEADER_LENGTH + view.getUint16(at + 4)
+  quoted.srcPort = view.getUint16(payload)
+  quoted.dstPort = view.getUint16(payload + 2)
+  quoted.seq = view.getInt32(payload + 4)
+  return true
 }
 
 // What an error says about a connection that is being opened, or to a UDP socket with one peer; empty: nothing.

@@ -16,6 +16,7 @@ import {
   TimeExceededCode,
   UnreachableCode,
 } from '../wire/icmpv4.js'
+import type { IpAddress } from '../wire/ip-address.js'
 import {
   IPV4_HEADER_LENGTH,
   IpProtocol,
@@ -120,8 +121,8 @@ export function emitReassemblyTimeExceeded(out: Frame, frame: Frame, ip: Ipv4Hea
 /** The head of the datagram that an ICMP error quotes: borrowed until the next call that fills it. */
 export class QuotedDatagram {
   /** The sender of the datagram, which should be ourselves. */
-  src: Ipv4Address = UNSPECIFIED
-  dst: Ipv4Address = UNSPECIFIED
+  src: IpAddress = UNSPECIFIED
+  dst: IpAddress = UNSPECIFIED
   protocol = 0
   /** As in its header, not as quoted. */
   totalLength = 0

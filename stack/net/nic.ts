@@ -43,14 +43,11 @@ import { type AddressState, askerFor, type NicAddress } from './nic-address.js'
 import { NO_ROUTE, RouteTable } from './route.js'
 import {
   ALL_NODES,
-  announcementMac,
-  answerMac,
   emitAnnouncement,
   emitAnswer,
   emitQuestion,
   etherTypeOf,
   groupMac,
-  questionMac,
   solicitationType,
 } from './solicitation.js'
 
@@ -222,8 +219,8 @@ export class Nic {
       this.drops.count(DropReason.LINK_QUEUE_FULL)
       return
     }
-    emitQuestion(frame, this.mac, source, target, true)
-    this.#seal(frame, targetMac, solicitationType(source), source)
+    const dst = emitQuestion(frame, this.mac, source, target, targetMac)
+    this.#seal(frame, dst, solicitationType(source), source)
   }
 
   /** Queues a frame of our own EtherType: link-level messages that come from no IP address. `payload` is copied. */
@@ -288,8 +285,8 @@ export class Nic {
     if (!ours || !asks) return DropReason.NONE
     const reply = this.#outbox.add()
     if (reply === null) return DropReason.LINK_QUEUE_FULL
-    emitAnswer(reply, this.mac, target, mac, sender)
-    this.#seal(reply, answerMac(target, sender, mac), solicitationType(target), target)
+    const dst = emitAnswer(reply, this.mac, target, mac, sender)
+    this.#seal(reply, dst, solicitationType(target), target)
     return DropReason.NONE
   }
 
@@ -379,8 +376,8 @@ export class Nic {
     for (let own = this.#announcements.poll(now); own !== UNSPECIFIED; ) {
       const frame = this.#outbox.add()
       if (frame === null) return
-      emitAnnouncement(frame, this.mac, own)
-      this.#seal(frame, announcementMac(own), solicitationType(own), own)
+      const dst = emitAnnouncement(frame, this.mac, own)
+      this.#seal(frame, dst, solicitationType(own), own)
       own = this.#announcements.poll(now)
     }
   }
@@ -389,9 +386,7 @@ export class Nic {
     const own = askerFor(this.#addresses.values(), targetIp)
     const frame = own === undefined ? null : this.#outbox.add()
     if (own === undefined || frame === null) return
-    const known = knownMac !== UNRESOLVED
-    emitQuestion(frame, this.mac, own.address, targetIp, known)
-    const dst = known ? knownMac : questionMac(targetIp)
+    const dst = emitQuestion(frame, this.mac, own.address, targetIp, knownMac)
     this.#seal(frame, dst, solicitationType(targetIp), own.address)
   }
 

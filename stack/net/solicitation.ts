@@ -3,8 +3,7 @@
  * Solicitation: what a host says to its neighbours about addresses, of either family: questions, answers, announcements. For IPv4
  * these are ARP packets (RFC 826, RFC 5227 §2.3), for IPv6 solicitations and advertisements (RFC 4861).
  *
- * All write into an empty frame, up to the header that follows Ethernet's; `etherTypeOf` and the functions that give an Ethernet
- * address tell the rest.
+ * All write into an empty frame, up to the header that follows Ethernet's, and tell where it goes; `solicitationType` tells the rest.
  */
 import { ArpOperation, emitArp } from '../wire/arp.js'
 import { BROADCAST_MAC, EtherType, type MacAddress } from '../wire/ethernet.js'
@@ -26,6 +25,7 @@ import {
 } from '../wire/ip-address.js'
 import { IpProtocol, type Ipv4Address } from '../wire/ipv4.js'
 import { emitIpv6 } from '../wire/ipv6.js'
+import { UNRESOLVED } from './neighbor.js'
 
 // RFC 1112 §6.4: the low 23 bits of the group go into this address; RFC 2464 §7: the low 32 into that one.
 const MULTICAST_MAC: MacAddress = 0x0100_5e00_0000
@@ -56,61 +56,57 @@ export function isIpv6GroupMac(mac: MacAddress): boolean {
   return mac >= MULTICAST_MAC_IPV6 && mac <= MULTICAST_MAC_IPV6 + 0xffff_ffff
 }
 
-/** Where a question for an address goes whose owner nobody knows. */
-export function questionMac(target: IpAddress): MacAddress {
-  return isIpv4(target) ? BROADCAST_MAC : groupMac(solicitedNode(target))
-}
-
-/** Asks for `target`, from `source`, which is at `mac`. An IPv6 neighbour that is `known` is asked alone. */
+/**
+ * Asks for `target`, from `source`, which is at `mac`. An IPv6 neighbour that was at `knownMac` is asked alone. Returns where the frame
+ * is to go.
+ */
 export function emitQuestion(
   frame: Frame,
   mac: MacAddress,
   source: IpAddress,
   target: IpAddress,
-  known: boolean,
-): void {
+  knownMac: MacAddress,
+): MacAddress {
+  const known = knownMac !== UNRESOLVED
   if (isIpv4(source)) {
     emitArp(frame, ArpOperation.REQUEST, mac, source, 0, target as Ipv4Address)
-    return
+    return known ? knownMac : BROADCAST_MAC
   }
   const dst = known ? target : solicitedNode(target)
   emitNeighborMessage(frame, Icmpv6Type.NEIGHBOR_SOLICITATION, 0, target, mac, source, dst)
   emitIpv6(frame, source, dst, IpProtocol.ICMPV6, 0, NEIGHBOR_HOP_LIMIT)
+  return known ? knownMac : groupMac(dst)
 }
 
-/** Tells `asker`, which is at `askerMac`, that `own` is at `mac`. */
+/** Tells `asker`, which is at `askerMac`, that `own` is at `mac`. Returns where the frame is to go. */
 export function emitAnswer(
   frame: Frame,
   mac: MacAddress,
   own: IpAddress,
   askerMac: MacAddress,
   asker: IpAddress,
-): void {
+): MacAddress {
   if (isIpv4(own)) {
     emitArp(frame, ArpOperation.REPLY, mac, own, askerMac, asker as Ipv4Address)
-    return
+    return askerMac
   }
   // RFC 4861 §7.2.4: who asks without an address of its own is told with all others.
-  if (isUnspecified(asker)) emitAnnouncement(frame, mac, own)
-  else advertise(frame, AdvertisementFlag.SOLICITED | AdvertisementFlag.OVERRIDE, own, mac, asker)
-}
-
-/** Where an answer goes to `asker`. */
-export function answerMac(own: IpAddress, asker: IpAddress, askerMac: MacAddress): MacAddress {
-  return !isIpv4(own) && isUnspecified(asker) ? announcementMac(own) : askerMac
+  if (isUnspecified(asker)) return emitAnnouncement(frame, mac, own)
+  advertise(frame, AdvertisementFlag.SOLICITED | AdvertisementFlag.OVERRIDE, own, mac, asker)
+  return askerMac
 }
 
 /**
  * Tells all that `own` is at `mac`. For IPv4 in the form of a request, because caches that were updated a moment ago ignore replies;
- * for IPv6 an unsolicited advertisement with the override flag (RFC 4861 §7.2.6).
+ * for IPv6 an unsolicited advertisement with the override flag (RFC 4861 §7.2.6). Returns where the frame is to go.
  */
-export function emitAnnouncement(frame: Frame, mac: MacAddress, own: IpAddress): void {
-  if (isIpv4(own)) emitArp(frame, ArpOperation.REQUEST, mac, own, 0, own)
-  else advertise(frame, AdvertisementFlag.OVERRIDE, own, mac, ALL_NODES)
-}
-
-export function announcementMac(own: IpAddress): MacAddress {
-  return isIpv4(own) ? BROADCAST_MAC : groupMac(ALL_NODES)
+export function emitAnnouncement(frame: Frame, mac: MacAddress, own: IpAddress): MacAddress {
+  if (isIpv4(own)) {
+    emitArp(frame, ArpOperation.REQUEST, mac, own, 0, own)
+    return BROADCAST_MAC
+  }
+  advertise(frame, AdvertisementFlag.OVERRIDE, own, mac, ALL_NODES)
+  return groupMac(ALL_NODES)
 }
 
 function advertise(

@@ -12,7 +12,8 @@ import { addressSum } from './ip-address.js'
 /** The largest range that `sumOf` takes: beyond it the sums of the halves no longer fit 32 bits. */
 export const MAX_CHECKSUM_LENGTH = 0x1_0000 + 64
 
-function folded(sum: number): number {
+/** A sum of 16-bit words with its carries added in: a partial sum. */
+export function folded(sum: number): number {
   const once = (sum & 0xffff) + (sum >>> 16)
   return (once & 0xffff) + (once >>> 16)
 }

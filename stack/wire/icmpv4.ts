@@ -44,6 +44,15 @@ export class IcmpMessage {
   payloadStart = 0
   payloadEnd = 0
 
+  /** Takes what lies in `view[start, end)`, at least a header. */
+  read(view: DataView, start: number, end: number): void {
+    this.type = view.getUint8(start)
+    this.code = view.getUint8(start + 1)
+    this.rest = view.getInt32(start + 4)
+    this.payloadStart = start + ICMP_HEADER_LENGTH
+    this.payloadEnd = end
+  }
+
   /** Identifier of an echo message. */
   get identifier(): number {
     return this.rest >>> 16
@@ -80,11 +89,7 @@ export function parseIcmpv4(
 ): DropReason {
   if (end - start < ICMP_HEADER_LENGTH) return DropReason.ICMP_MALFORMED
   if (!verifyChecksum(view, start, end)) return DropReason.ICMP_BAD_CHECKSUM
-  message.type = view.getUint8(start)
-  message.code = view.getUint8(start + 1)
-  message.rest = view.getInt32(start + 4)
-  message.payloadStart = start + ICMP_HEADER_LENGTH
-  message.payloadEnd = end
+  message.read(view, start, end)
   return DropReason.NONE
 }
 

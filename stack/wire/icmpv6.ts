@@ -68,12 +68,7 @@ export function parseIcmpv6(
   if (!verifyTransport(frame, start, end, src, dst, IpProtocol.ICMPV6)) {
     return DropReason.ICMP_BAD_CHECKSUM
   }
-  const { view } = frame
-  message.type = view.getUint8(start)
-  message.code = view.getUint8(start + 1)
-  message.rest = view.getInt32(start + 4)
-  message.payloadStart = start + ICMP_HEADER_LENGTH
-  message.payloadEnd = end
+  message.read(frame.view, start, end)
   return DropReason.NONE
 }
 

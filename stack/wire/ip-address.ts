@@ -9,6 +9,7 @@
  * it is held. Whoever keeps an address for longer than a queue lasts holds it (`holdAddress`).
  */
 import { StackError } from '../base/errors.js'
+import { folded } from './checksum.js'
 import {
   formatIpv4Address,
   type Ipv4Address,
@@ -149,26 +150,19 @@ function forget(n: number): void {
 }
 
 function homeOf(n: number): number {
-  const at = n * WORDS
-  const [a, b, c, d] = [words[at], words[at + 1], words[at + 2], words[at + 3]] as number[]
-  return hash(a as number, b as number, c as number, d as number) & (slots.length - 1)
+  const [a, b, c, d] = wordsOf(n)
+  return hash(a, b, c, d) & (slots.length - 1)
 }
 
 function halves(word: number): number {
   return (word >>> 16) + (word & 0xffff)
 }
 
-function folded(sum: number): number {
-  const once = (sum & 0xffff) + (sum >>> 16)
-  return (once & 0xffff) + (once >>> 16)
-}
-
 function rehash(): void {
   slots = new Int32Array(2 * slots.length)
   const mask = slots.length - 1
   for (let n = 0; n < count; n++) {
-    const [a, b, c, d] = wordsOf(n)
-    let slot = hash(a, b, c, d) & mask
+    let slot = homeOf(n)
     while (slots[slot] !== 0) slot = (slot + 1) & mask
     slots[slot] = n + 1
   }
@@ -220,21 +214,10 @@ export function isUnspecified(address: IpAddress): boolean {
   return isAt(address - FIRST_IPV6, 0, 0, 0, 0)
 }
 
-/** True for `::1`, and for 127.0.0.0/8. */
-export function isLoopback(address: IpAddress): boolean {
-  if (isIpv4(address)) return address >>> 24 === 127
-  return isAt(address - FIRST_IPV6, 0, 0, 0, 1)
-}
-
 /** True for an address of many hosts: 224.0.0.0/4 or ff00::/8. */
 export function isMulticast(address: IpAddress): boolean {
   if (isIpv4(address)) return isMulticast4(address)
   return address >= FIRST_IPV6 && wordAt(address, 0) >>> 24 === 0xff
-}
-
-/** True for an address of the link only: fe80::/10 (RFC 4291 §2.5.6). */
-export function isLinkLocal(address: IpAddress): boolean {
-  return !isIpv4(address) && address >= FIRST_IPV6 && wordAt(address, 0) >>> 22 === 0x3fa
 }
 
 /** True for an address that one host can have on a link. One of IPv4 in IPv6's clothes belongs on no wire. */

@@ -46,8 +46,6 @@ export class Ipv6Header {
   /** Next Header of the last extension header: the upper layer. */
   protocol = 0
   hopLimit = 0
-  /** Differentiated services code point (RFC 2474). */
-  dscp = 0
   /** Explicit congestion notification (RFC 3168). */
   ecn = 0
   /** True of a piece of a datagram; a fragment header in front of a whole one (RFC 6946) does not count. */
@@ -75,7 +73,6 @@ export function parseIpv6(ip: Ipv6Header, view: DataView, start: number, end: nu
   if (first >>> 28 !== 6) return DropReason.IPV6_BAD_VERSION
   const length = view.getUint16(start + 4)
   ip.headerStart = start
-  ip.dscp = (first >>> 22) & 0x3f
   ip.ecn = (first >>> 20) & 3
   ip.hopLimit = view.getUint8(start + 7)
   ip.isFragment = false

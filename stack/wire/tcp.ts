@@ -8,6 +8,7 @@
 import { DropReason } from '../base/counters.js'
 import { type Seq, ZERO } from '../base/seq.js'
 import type { Frame } from './frame.js'
+import { type IpAddress, isIpv4 } from './ip-address.js'
 
 export const FIN = 0x01
 export const SYN = 0x02
@@ -26,7 +27,7 @@ export const ABSENT = -1
 
 /** The MSS of a peer that sends no MSS option, over IPv4 and over IPv6 (RFC 9293 §3.7.1, MUST-15). */
 export const DEFAULT_MSS = 536
-export const DEFAULT_MSS_IPV6 = 1220
+const DEFAULT_MSS_IPV6 = 1220
 
 /** SACK blocks that fit a header: four, or three beside timestamps (RFC 2018 §3). */
 export const MAX_SACK_BLOCKS = 4
@@ -126,8 +127,8 @@ export class Segment {
 
 /**
  * Decodes the segment in `frame.bytes[start, end)` into `seg`. Returns NONE or the reason to drop it. Unknown options
- * are skipped (MUST-6); an option with an impossible length ends the options, as the rest cannot be read (MUST-7). The ECN
- * field, and over IPv6 the default MSS, are for the caller to fill in, who has the IP header.
+ * are skipped (MUST-6); an option with an impossible length ends the options, as the rest cannot be read (MUST-7). What the IP
+ * header says of the segment is for the caller to fill in: {@link parseSegment}.
  */
 export function parseTcp(seg: Segment, frame: Frame, start: number, end: number): DropReason {
   if (end - start < TCP_HEADER_LENGTH) return DropReason.TCP_TRUNCATED
@@ -153,6 +154,23 @@ export function parseTcp(seg: Segment, frame: Frame, start: number, end: number)
   seg.textStart = start + headerLength
   seg.textEnd = end
   return DropReason.NONE
+}
+
+/** The header of the datagram that a segment comes in, of either family. */
+export interface SegmentCarrier {
+  readonly src: IpAddress
+  readonly dst: IpAddress
+  readonly ecn: number
+  readonly payloadStart: number
+  readonly payloadEnd: number
+}
+
+/** Decodes the segment in the datagram `ip` of `frame`, with what its header says. Returns NONE or the reason to drop it. */
+export function parseSegment(seg: Segment, frame: Frame, ip: SegmentCarrier): DropReason {
+  const reason = parseTcp(seg, frame, ip.payloadStart, ip.payloadEnd)
+  seg.ecn = ip.ecn
+  if (!isIpv4(ip.dst)) seg.defaultMss = DEFAULT_MSS_IPV6
+  return reason
 }
 
 function parseOptions(seg: Segment, view: DataView, start: number, end: number): void {

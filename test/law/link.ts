@@ -4,7 +4,6 @@
  */
 import {
   type Connection,
-  DEFAULT_MSS_IPV6,
   Frame,
   type IpAddress,
   IpProtocol,
@@ -17,7 +16,7 @@ import {
   parseIpv4,
   parseIpv4Address,
   parseIpv6,
-  parseTcp,
+  parseSegment,
   Segment,
   Stack,
   TCB_FIELDS,
@@ -178,9 +177,7 @@ export class Link {
     if (ip === this.#ip6) parseIpv6(this.#ip6, view, payloadStart, payloadEnd)
     else parseIpv4(this.#ip, view, payloadStart, payloadEnd)
     if (etherType === EtherType.ARP || ip.protocol !== IpProtocol.TCP) return
-    parseTcp(this.#seg, frame, ip.payloadStart, ip.payloadEnd)
-    this.#seg.ecn = ip.ecn
-    if (ip === this.#ip6) this.#seg.defaultMss = DEFAULT_MSS_IPV6
+    parseSegment(this.#seg, frame, ip)
     this.watch(this.#seg, direction, this.now)
   }
 
