@@ -3,9 +3,11 @@
  */
 import {
   addressBits,
+  type Connection,
   type IpAddress,
   isUnicast,
   parseIpAddress,
+  type Stack,
   StackError,
 } from '../stack/index.js'
 
@@ -26,6 +28,16 @@ export interface Binding {
 /** True when the local endpoint belongs to the binding. */
 export function bindingCovers(binding: Binding, address: IpAddress, port: number): boolean {
   return binding.address === address && port >= binding.firstPort && port <= binding.lastPort
+}
+
+/** The connections that the stack holds in the binding, in no order. */
+export function connectionsOf(binding: Binding, stack: Stack): Connection[] {
+  const found: Connection[] = []
+  for (const connection of stack.tcp.demux.connections()) {
+    const address = connection.localAddress as IpAddress
+    if (bindingCovers(binding, address, connection.localPort)) found.push(connection)
+  }
+  return found
 }
 
 /** True when `other` describes the same address and ports. */

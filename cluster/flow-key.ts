@@ -1,7 +1,8 @@
 /**
  * FlowKey: which connection of which binding, as seen from the virtual address.
  */
-import { type IpAddress, ipAddressAt, putIpAddress } from '../stack/index.js'
+import { type Connection, type IpAddress, ipAddressAt, putIpAddress } from '../stack/index.js'
+import type { Binding } from './binding.js'
 
 /** One connection, named by its binding and its four-tuple. Local is the side of the virtual address. */
 export interface FlowKey {
@@ -10,6 +11,18 @@ export interface FlowKey {
   readonly localPort: number
   readonly remoteAddress: IpAddress
   readonly remotePort: number
+}
+
+/** The key of a connection that this node holds in `binding`. */
+export function flowKeyOf(binding: Binding, connection: Connection): FlowKey {
+  const { localPort, remoteAddress, remotePort } = connection
+  return {
+    binding: binding.id,
+    localAddress: binding.address,
+    localPort,
+    remoteAddress: remoteAddress as IpAddress,
+    remotePort,
+  }
 }
 
 /** Octets of an encoded key. */

@@ -7,7 +7,6 @@
  * Until it is through, the node lacks connections, and lets others go before it when the owner dies (P20).
  */
 import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
-import type { FlowKey } from './flow-key.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
 import type { SnapshotMessage } from './snapshot.js'
 import type { Snooper } from './snooper.js'
@@ -16,11 +15,11 @@ import type { Snooper } from './snooper.js'
 export const MAX_KEPT_OCTETS = 8 * 1024 * 1024
 /** A request that was not answered in full by then is made again. */
 export const ASK_AGAIN_MS: Millis = 500
+/** The same where the answer left connections out. */
+const LACKING_MS: Millis = 50
 /** How long checkpoints are waited for that lie behind what a snapshot could not bring. */
 const SETTLE_MS: Millis = 1000
 const SETTLE_INTERVAL_MS: Millis = 10
-/** The same where the answer left connections out. */
-const LACKING_MS: Millis = 50
 // What a segment costs besides its text.
 const SEGMENT_COST = 300
 
@@ -49,7 +48,7 @@ export class Joining {
   #settleAt: Millis = NEVER
   #settleBy: Millis = NEVER
   // The connection that is being told of.
-  #incoming: { readonly shadow: Shadow; readonly key: FlowKey } | null = null
+  #incoming: Shadow | null = null
 
   constructor(snooper: Snooper) {
     this.#snooper = snooper
@@ -138,12 +137,12 @@ export class Joining {
         moveClock(record.tcb, now - record.stamp)
         const shadow = Shadow.from(key, record.tcb, received, sent)
         shadow.opener = opener
-        this.#incoming = { shadow, key }
+        this.#incoming = shadow
         return false
       }
       case 'text': {
         const { side, offset, bytes } = message
-        this.#incoming?.shadow.buffers[side].put(offset, bytes, 0, bytes.length)
+        this.#incoming?.buffers[side].put(offset, bytes, 0, bytes.length)
         return false
       }
       case 'install':
@@ -166,11 +165,11 @@ export class Joining {
   }
 
   #install(now: Millis): void {
-    const incoming = this.#incoming
+    const shadow = this.#incoming
     this.#incoming = null
     // What came later than its end was not kept: the snapshot would be taken for more than it is.
-    if (incoming === null || this.#octets > MAX_KEPT_OCTETS) return
-    const { shadow, key } = incoming
+    if (shadow === null || this.#octets > MAX_KEPT_OCTETS) return
+    const { key } = shadow
     const { table } = this.#snooper
     const known = table.find(key.localPort, key.remoteAddress, key.remotePort)
     if (known !== undefined && known.verdict !== 'untracked') return

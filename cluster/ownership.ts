@@ -88,7 +88,7 @@ export class Ownership {
     )
     this.#succession = new Succession(options.id, set.binding, set.policy, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
-    this.snapshots = new SnapshotExchange(this, set.binding, world, (a) => context.act(a))
+    this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 

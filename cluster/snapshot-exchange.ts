@@ -26,11 +26,11 @@ export class SnapshotExchange {
   readonly #act: (action: Action) => void
   readonly #source: SnapshotSource
 
-  constructor(term: Term, binding: Binding, world: NodeWorld, act: (action: Action) => void) {
+  constructor(term: Term, world: NodeWorld, act: (action: Action) => void) {
     this.#term = term
     this.#world = world
     this.#act = act
-    this.#source = new SnapshotSource(world.stack, binding, world.authenticator)
+    this.#source = new SnapshotSource(world.stack, term.binding, world.authenticator)
   }
 
   /** A channel to `node` is there, over which it can be asked. */

@@ -4,14 +4,14 @@
  */
 import {
   type Connection,
-  type IpAddress,
   type Millis,
   type Stack,
   type StreamBuffer,
   TcpState,
 } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
-import { type Binding, bindingCovers, type NodeId } from './binding.js'
+import { type Binding, connectionsOf, type NodeId } from './binding.js'
+import { flowKeyOf } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
 import { SnapshotEncoder } from './snapshot.js'
 import { encodeTcbRecord } from './tcb-record.js'
@@ -74,15 +74,8 @@ export class SnapshotSource {
 
   // In the order in which they are taken from the end: of a proxy's pair the client's is told first, by which the other is known.
   #all(): Connection[] {
-    const found: Connection[] = []
-    const opened: Connection[] = []
-    for (const connection of this.#stack.tcp.demux.connections()) {
-      const address = connection.localAddress as IpAddress
-      if (!bindingCovers(this.#binding, address, connection.localPort)) continue
-      if (connection.opener) opened.push(connection)
-      else found.push(connection)
-    }
-    return [...opened, ...found]
+    const all = connectionsOf(this.#binding, this.#stack)
+    return all.sort((a, b) => Number(b.opener) - Number(a.opener))
   }
 
   *#tell(
@@ -99,13 +92,7 @@ export class SnapshotSource {
       session.skipped = true
       return
     }
-    const key = {
-      binding: this.#binding.id,
-      localAddress: this.#binding.address,
-      localPort: connection.localPort,
-      remoteAddress: connection.remoteAddress as IpAddress,
-      remotePort: connection.remotePort,
-    }
+    const key = flowKeyOf(this.#binding, connection)
     const { opener } = connection
     const record = encodeTcbRecord(tcb, 0, now)
     yield encoder.flow({ key, opener, record, received: received.start, sent: sent.start })

@@ -72,11 +72,11 @@ export class SnapshotEncoder {
   }
 
   request(fromStart: boolean): Uint8Array {
-    return this.#seal(this.#begin(Kind.REQUEST, fromStart, HEADER_LENGTH))
+    return this.#seal(this.#begin(Kind.REQUEST, fromStart ? FLAG : 0, HEADER_LENGTH))
   }
 
   flow({ key, opener, record, received, sent }: OutgoingFlow): Uint8Array {
-    const bytes = this.#begin(Kind.FLOW, opener, RECORD_AT + TCB_RECORD_LENGTH)
+    const bytes = this.#begin(Kind.FLOW, opener ? FLAG : 0, RECORD_AT + TCB_RECORD_LENGTH)
     const view = viewOf(bytes)
     bytes.set(encodeFlowKey(key), HEADER_LENGTH)
     view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH, received)
@@ -92,28 +92,27 @@ export class SnapshotEncoder {
     length: number,
     fill: (into: Uint8Array, at: number) => void,
   ): Uint8Array {
-    const bytes = this.#begin(Kind.TEXT, side === 'sent', TEXT_AT + length)
+    const bytes = this.#begin(Kind.TEXT, side === 'sent' ? FLAG : 0, TEXT_AT + length)
     viewOf(bytes).setFloat64(HEADER_LENGTH, offset)
     fill(bytes, TEXT_AT)
     return this.#seal(bytes)
   }
 
   install(): Uint8Array {
-    return this.#seal(this.#begin(Kind.INSTALL, false, HEADER_LENGTH))
+    return this.#seal(this.#begin(Kind.INSTALL, 0, HEADER_LENGTH))
   }
 
   page(more: boolean, lacks: boolean): Uint8Array {
-    const bytes = this.#begin(Kind.PAGE, more, HEADER_LENGTH)
-    if (lacks) viewOf(bytes).setUint8(5, (more ? FLAG : 0) | LACKS)
-    return this.#seal(bytes)
+    const flags = (more ? FLAG : 0) | (lacks ? LACKS : 0)
+    return this.#seal(this.#begin(Kind.PAGE, flags, HEADER_LENGTH))
   }
 
-  #begin(kind: number, flag: boolean, length: number): Uint8Array {
+  #begin(kind: number, flags: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length + this.#authenticator.tagLength)
     const view = viewOf(bytes)
     view.setUint32(0, MAGIC)
     view.setUint8(4, kind)
-    view.setUint8(5, flag ? FLAG : 0)
+    view.setUint8(5, flags)
     view.setUint16(6, this.#binding)
     view.setFloat64(8, this.#epoch)
     return bytes

@@ -138,9 +138,15 @@ export class Snooper {
       this.remove(known)
     }
     if (shadow.closed) return
+    this.admit(shadow, now)
+    this.pairs.note(shadow)
+  }
+
+  /** Watches a connection from its middle on. */
+  // allocates: once per connection
+  admit(shadow: Shadow, now: Millis): void {
     this.table.add(shadow, now)
     if (shadow.tcb.state === TcpState.TIME_WAIT) this.table.startWait(shadow, now)
-    this.pairs.note(shadow)
     this.touch(shadow)
   }
 

@@ -13,8 +13,9 @@ import {
   type Stack,
   TcpState,
 } from '../stack/index.js'
-import { type Binding, bindingCovers } from './binding.js'
+import { type Binding, connectionsOf } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
+import { flowKeyOf } from './flow-key.js'
 import { join } from './pairs.js'
 import { hasStray, Promotion, type PromotionCount, refusesAlone } from './promotion.js'
 import { Shadow } from './shadow.js'
@@ -91,31 +92,15 @@ export function clientsHeard(nic: Nic, snooper: Snooper): Map<IpAddress, MacAddr
 
 /** Demotion: every connection becomes a shadow again. The address has fallen silent before. */
 export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now: Millis): number {
-  const connections: Connection[] = []
-  for (const connection of stack.tcp.demux.connections()) {
-    if (bindingCovers(binding, connection.localAddress as IpAddress, connection.localPort)) {
-      connections.push(connection)
-    }
-  }
+  const connections = connectionsOf(binding, stack)
   const shadows = new Map<Connection, Shadow>()
   for (const connection of connections) {
-    const { localPort, remotePort } = connection
-    const remoteAddress = connection.remoteAddress as IpAddress
     const parts = stack.release(connection)
     if (parts.tcb.state === TcpState.CLOSED || !parts.tcb.synSent) continue
-    const key = {
-      binding: binding.id,
-      localAddress: binding.address,
-      localPort,
-      remoteAddress,
-      remotePort,
-    }
-    const shadow = new Shadow(key, parts)
+    const shadow = new Shadow(flowKeyOf(binding, connection), parts)
     shadow.opener = connection.opener
     shadows.set(connection, shadow)
-    snooper.table.add(shadow, now)
-    if (parts.tcb.state === TcpState.TIME_WAIT) snooper.table.startWait(shadow, now)
-    snooper.touch(shadow)
+    snooper.admit(shadow, now)
   }
   for (const [connection, shadow] of shadows) {
     joinAgain(connection, shadow, shadows)
