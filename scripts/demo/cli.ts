@@ -111,12 +111,9 @@ async function playPostgres(values: Values): Promise<number> {
     return report.ok ? 0 : 1
   } catch (error) {
     if (interrupt.signal.aborted) {
-      return 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals]
+      return exitCodeOf(interrupt.signal)
     }
-    const { code, message } = error as StackError
-    if (values.json && error instanceof StackError) {
-      process.stdout.write(`${JSON.stringify({ ok: false, error: { code, message } })}\n`)
-    }
+    if (values.json) tellFailure(error)
     throw error
   } finally {
     release()
@@ -144,18 +141,26 @@ async function play(values: Values, options: DemoOptions, scratch: string): Prom
     screen.hide()
     if (interrupt.signal.aborted) {
       screen.say(`interrupted (${interrupt.signal.reason}): clearing up`)
-      return 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals]
+      return exitCodeOf(interrupt.signal)
     }
-    const { code, message } = error as StackError
-    if (values.json && error instanceof StackError) {
-      process.stdout.write(`${JSON.stringify({ ok: false, error: { code, message } })}\n`)
-    }
+    if (values.json) tellFailure(error)
     throw error
   } finally {
     screen.hide()
     await world?.close()
     release()
   }
+}
+
+// As a shell has it for what a signal ended.
+function exitCodeOf(interrupted: AbortSignal): number {
+  return 128 + constants.signals[interrupted.reason as NodeJS.Signals]
+}
+
+function tellFailure(error: unknown): void {
+  if (!(error instanceof StackError)) return
+  const { code, message } = error
+  process.stdout.write(`${JSON.stringify({ ok: false, error: { code, message } })}\n`)
 }
 
 /** The lab on TAP devices; the hub in memory when it is asked for, or when there can be no TAP device here. */

@@ -69,7 +69,8 @@ export async function runPostgresDemo(options: PostgresOptions): Promise<Postgre
   if (why !== null) throw new StackError('ERR_DEMO_NO_SERVER', why)
   const { scratch, say, signal } = options
   say('building a bridge, four proxies, a client and a server in network namespaces')
-  const data = initDatabase(scratch)
+  const programs = findServer() ?? ''
+  const data = initDatabase(programs, scratch)
   const lab = await Lab.create({
     nodes: KILLS.length + 1,
     clients: 2,
@@ -82,7 +83,7 @@ export async function runPostgresDemo(options: PostgresOptions): Promise<Postgre
   const abort = (): void => play.abort()
   signal?.addEventListener('abort', abort)
   try {
-    server = startServer(lab, data)
+    server = startServer(lab, programs, data)
     await lab.startAll()
     await play.serverIsUp()
     signal?.throwIfAborted()
@@ -94,12 +95,12 @@ export async function runPostgresDemo(options: PostgresOptions): Promise<Postgre
   }
 }
 
-function initDatabase(scratch: string): string {
+function initDatabase(programs: string, scratch: string): string {
   const data = join(scratch, 'data')
   fs.mkdirSync(data)
   fs.chmodSync(scratch, 0o755)
   spawnSync('chown', [USER, data])
-  const initdb = join(findServer() ?? '', 'initdb')
+  const initdb = join(programs, 'initdb')
   const args = ['-u', USER, '--', initdb, '-D', data, '-A', 'trust', '--no-sync', '--locale=C']
   const made = spawnSync('runuser', args, { encoding: 'utf8', cwd: '/' })
   if (made.status !== 0) {
@@ -109,8 +110,8 @@ function initDatabase(scratch: string): string {
   return data
 }
 
-function startServer(lab: Lab, data: string): ChildProcess {
-  const program = join(findServer() ?? '', 'postgres')
+function startServer(lab: Lab, programs: string, data: string): ChildProcess {
+  const program = join(programs, 'postgres')
   const where = ['-h', SERVER, '-p', String(PORT), '-k', data]
   const server = lab.spawnInClient(['runuser', '-u', USER, '--', program, '-D', data, ...where], 1)
   server.stdout?.resume()
@@ -297,9 +298,11 @@ class Psql {
 
   /** Resolves when it has ended well. Throws ERR_DEMO_CLIENT. */
   async succeeded(): Promise<void> {
-    const code = await this.#closed
-    if (code === 0) return
-    throw new StackError('ERR_DEMO_CLIENT', `psql ended with ${code}: ${this.said.trim()}`)
+    if ((await this.#closed) !== 0) throw this.#failure()
+  }
+
+  #failure(): StackError {
+    return new StackError('ERR_DEMO_CLIENT', `psql ended with ${this.#code}: ${this.said.trim()}`)
   }
 
   /** Resolves when it has printed so much. Throws ERR_DEMO_CLIENT, ERR_DEMO_STUCK. */
@@ -307,12 +310,7 @@ class Psql {
     let last = this.octets
     let movedAt = performance.now()
     while (this.octets < octets) {
-      if (this.#code !== undefined) {
-        throw new StackError(
-          'ERR_DEMO_CLIENT',
-          `psql ended with ${this.#code}: ${this.said.trim()}`,
-        )
-      }
+      if (this.#code !== undefined) throw this.#failure()
       if (this.octets !== last) {
         last = this.octets
         movedAt = performance.now()

@@ -123,8 +123,35 @@ export class WireProgress {
       const speaker = this.#speaker(view.getInt32(start + 8))
       this.#arpFrames[speaker] = (this.#arpFrames[speaker] ?? 0) + 1
     }
-    if (etherType === ETHERTYPE_IPV4) this.#observeIpv4(bytes, view, start, end, now, gsoSize)
-    else if (etherType === ETHERTYPE_IPV6) this.#observeIpv6(bytes, view, start, end, now, gsoSize)
+    if (etherType !== ETHERTYPE_IPV4 && etherType !== ETHERTYPE_IPV6) return
+    // Nobody in a lab sends extension headers.
+    const v6 = etherType === ETHERTYPE_IPV6
+    const words = v6 ? 4 : 1
+    const ip = start + ETHERNET_HEADER
+    const src = ip + (v6 ? 8 : 12)
+    const dst = src + 4 * words
+    if (dst + 4 * words > end) return
+    const departs = this.#isVirtual(view, src, words)
+    if (departs) {
+      const speaker = this.#speaker(view.getInt32(start + 8))
+      this.#ipFrames[speaker] = (this.#ipFrames[speaker] ?? 0) + 1
+    } else if (!this.#isVirtual(view, dst, words)) return
+    const headerLength = v6 ? IPV6_HEADER : ((bytes[ip] ?? 0) & 15) * 4
+    const tcp = ip + headerLength
+    const protocol = bytes[ip + (v6 ? 6 : 9)]
+    if (protocol !== PROTOCOL_TCP || headerLength < 20 || tcp + 20 > end) return
+    const flags = bytes[tcp + 13] ?? 0
+    if ((flags & RST) !== 0) {
+      this.#resets++
+      return
+    }
+    const payload = v6 ? view.getUint16(ip + 4) : view.getUint16(ip + 2) - headerLength
+    const length = payload - ((bytes[tcp + 12] ?? 0) >> 4) * 4
+    this.#segment = gsoSize > 0 ? gsoSize : length
+    // Of IPv6 the last word tells the clients of a lab apart.
+    const client = view.getInt32((departs ? dst : src) + 4 * (words - 1))
+    if (departs) this.#depart(bytes, view, start, tcp, length, client, now)
+    else this.#arrive(bytes, view, tcp, length, client, now)
   }
 
   #isVirtual(view: DataView, at: number, words: number): boolean {
@@ -132,98 +159,6 @@ export class WireProgress {
       if (view.getInt32(at + 4 * i) !== this.#virtual[i]) return false
     }
     return this.#virtual.length === words
-  }
-
-  #observeIpv4(
-    bytes: Uint8Array,
-    view: DataView,
-    start: number,
-    end: number,
-    now: number,
-    gsoSize: number,
-  ): void {
-    const ip = start + ETHERNET_HEADER
-    const departs = this.#isVirtual(view, ip + 12, 1)
-    if (departs) this.#spoke(view, start)
-    else if (!this.#isVirtual(view, ip + 16, 1)) return
-    const headerLength = ((bytes[ip] ?? 0) & 15) * 4
-    if (bytes[ip + 9] !== PROTOCOL_TCP || headerLength < 20) return
-    const length = view.getUint16(ip + 2) - headerLength
-    const client = view.getInt32(ip + (departs ? 16 : 12))
-    this.#observeTcp(
-      bytes,
-      view,
-      start,
-      end,
-      ip + headerLength,
-      length,
-      client,
-      departs,
-      now,
-      gsoSize,
-    )
-  }
-
-  // Nobody in a lab sends extension headers.
-  #observeIpv6(
-    bytes: Uint8Array,
-    view: DataView,
-    start: number,
-    end: number,
-    now: number,
-    gsoSize: number,
-  ): void {
-    const ip = start + ETHERNET_HEADER
-    if (ip + IPV6_HEADER > end) return
-    const departs = this.#isVirtual(view, ip + 8, 4)
-    if (departs) this.#spoke(view, start)
-    else if (!this.#isVirtual(view, ip + 24, 4)) return
-    if (bytes[ip + 6] !== PROTOCOL_TCP) return
-    const length = view.getUint16(ip + 4)
-    // The last word tells the clients of a lab apart.
-    const client = view.getInt32(ip + (departs ? 36 : 20))
-    this.#observeTcp(
-      bytes,
-      view,
-      start,
-      end,
-      ip + IPV6_HEADER,
-      length,
-      client,
-      departs,
-      now,
-      gsoSize,
-    )
-  }
-
-  #spoke(view: DataView, start: number): void {
-    const speaker = this.#speaker(view.getInt32(start + 8))
-    this.#ipFrames[speaker] = (this.#ipFrames[speaker] ?? 0) + 1
-  }
-
-  // A segment of `length` octets that begins at `tcp`, to or from `client`.
-  #observeTcp(
-    bytes: Uint8Array,
-    view: DataView,
-    start: number,
-    end: number,
-    tcp: number,
-    segmentLength: number,
-    client: number,
-    departs: boolean,
-    now: number,
-    gsoSize: number,
-  ): void {
-    if (tcp + 20 > end) return
-    const flags = bytes[tcp + 13] ?? 0
-    if ((flags & RST) !== 0) {
-      this.#resets++
-      return
-    }
-    const length = segmentLength - ((bytes[tcp + 12] ?? 0) >> 4) * 4
-    this.#segment = gsoSize > 0 ? gsoSize : length
-    if (departs) this.#depart(bytes, view, start, tcp, length, client, now)
-    else this.#arrive(bytes, view, tcp, length, client, now)
   }
 
   /**

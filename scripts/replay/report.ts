@@ -4,7 +4,7 @@
 import type { TraceConnection, TraceEndpoint } from '../../cluster/trace-connection.js'
 import type { TraceOffers, TraceStream } from '../../cluster/trace-stream.js'
 import { TCP_STATE_NAMES } from '../../stack/tcp/state.js'
-import { formatIpAddress, isIpv4 } from '../../stack/wire/ip-address.js'
+import { formatEndpoint, formatIpAddress } from '../../stack/wire/ip-address.js'
 import type { Replayed, ReplayedConnection } from './replay.js'
 
 const ABSENT = -1
@@ -131,9 +131,8 @@ function stateName(connection: TraceConnection): string {
 }
 
 function endpoint({ address, port }: TraceEndpoint, separator: string): string {
-  const text = formatIpAddress(address)
-  // RFC 5952 §6: the colon of the port is none of the address's.
-  return isIpv4(address) || separator !== ':' ? `${text}${separator}${port}` : `[${text}]:${port}`
+  if (separator === ':') return formatEndpoint(address, port)
+  return `${formatIpAddress(address)}${separator}${port}`
 }
 
 function dropsOf(result: Replayed): Record<string, number> {
