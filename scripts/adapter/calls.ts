@@ -141,6 +141,8 @@ export class Calls {
       case 'error':
         return socket.error()
       case 'setsockopt':
+        // A name of the player's system instead of a number: an option that is not ours.
+        if (typeof args[3] === 'string') return { unsupported: `setsockopt ${args[2]} ${args[3]}` }
         return setSocketOption(socket, this.#settings, String(args[2]), readValue(args[3]))
       default:
         return { unsupported: `call ${fn}` }

@@ -43,6 +43,11 @@ export class StreamBuffer {
     return count === 0 ? this.contiguousEnd : (this.#ranges[2 * count - 1] as number)
   }
 
+  /** Octets from `start` on that are present without a hole. */
+  get readable(): number {
+    return this.contiguousEnd - this.start
+  }
+
   /** How many intervals lie behind the first hole. */
   get rangeCount(): number {
     return this.#rangeCount

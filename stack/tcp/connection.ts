@@ -73,9 +73,9 @@ export class Connection extends ConnectionSlots {
     this.#touched.push(this)
   }
 
-  /** Octets that can be read now. */
+  /** Octets that can be read now. What came with the SYN of a simultaneous open waits for the handshake. */
   get readable(): number {
-    return this.buffers.received.contiguousEnd - this.buffers.received.start
+    return this.tcb.state === TcpState.SYN_RECEIVED ? 0 : this.buffers.received.readable
   }
 
   /** Octets that can be written now as new data. */

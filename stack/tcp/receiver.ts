@@ -7,7 +7,7 @@
 import { add, type Seq } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
-import type { Segment } from '../wire/tcp.js'
+import { type Segment, SYN } from '../wire/tcp.js'
 import { Effect, type EffectSet } from './effects.js'
 import type { Buffers, Tcb } from './tcb.js'
 
@@ -47,29 +47,35 @@ export class Receiver {
     if ((effects & Effect.ACK_LATER) === 0) return
     // RFC 5681 §4.2: at least every second full-sized segment.
     this.#unacked += seg.textLength
+    const quick = this.#quickAcks > 0 && seg.textLength > 0
     // More than one is enough to tell, as options take their part of a segment.
-    if (this.#unacked > tcb.rcvMss || this.#quickAcks > 0) {
+    if (this.#unacked > tcb.rcvMss || quick) {
       this.ackNow = true
-      if (this.#quickAcks > 0) this.#quickAcks--
+      if (quick) this.#quickAcks--
     } else if (this.ackAt === NEVER) {
       this.ackAt = now + DELAYED_ACK_MS
     }
   }
 
   /**
-   * Before a segment is folded: notes what of its text has come before, to be reported once (D-SACK, RFC 2883 §4). Out of
-   * order that is said of whole segments only: parts come again when a sender cuts its segments anew.
+   * Before a segment is folded: notes the first piece of its text that has come before, to be reported once (D-SACK,
+   * RFC 2883 §4).
    */
   noteRepeated(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
-    if (seg.seq === tcb.rcvNxt || seg.textLength === 0 || !tcb.sackOk) return
+    if (seg.seq === tcb.rcvNxt && received.rangeCount === 0) return
+    if (seg.textLength === 0 || !tcb.sackOk || seg.has(SYN)) return
     const from = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
     const to = from + seg.textLength
     if (from < received.contiguousEnd) {
       this.#againFrom = from
       this.#againTo = Math.min(to, received.contiguousEnd)
-    } else if (received.has(from, to)) {
-      this.#againFrom = from
-      this.#againTo = to
+      return
+    }
+    for (let i = 0; i < received.rangeCount; i++) {
+      if (received.rangeRight(i) <= from) continue
+      this.#againFrom = Math.max(from, received.rangeLeft(i))
+      this.#againTo = Math.min(to, received.rangeRight(i))
+      return
     }
   }
 
@@ -98,6 +104,8 @@ export class Receiver {
    */
   rightEdge(tcb: Tcb, buffers: Buffers): Seq {
     const free = this.#free(tcb, buffers)
+    // Behind the peer's FIN no window is silly any more.
+    if (tcb.finReceived) return add(tcb.rcvNxt, Math.max(free, tcb.rcvWnd))
     const step = free - tcb.rcvWnd
     if (step < Math.min(this.limit / 2, tcb.rcvMss)) return tcb.rcvAdv
     return add(tcb.rcvNxt, free)
@@ -118,7 +126,7 @@ export class Receiver {
 
   /** True when the application has read so much that the peer should hear of the room. */
   wantsWindowUpdate(tcb: Tcb, buffers: Buffers): boolean {
-    if (this.rightEdge(tcb, buffers) === tcb.rcvAdv) return false
+    if (tcb.finReceived || this.rightEdge(tcb, buffers) === tcb.rcvAdv) return false
     // With an open window an update is worth a segment only when it doubles or nearly so; a closed one must be opened.
     const free = this.#free(tcb, buffers)
     return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2

@@ -30,7 +30,7 @@ export function segmentArrives(tcb: Tcb, buffers: Buffers, seg: Segment, now: Mi
     case TcpState.LISTEN:
       return arrivesInListen(tcb, seg, now)
     case TcpState.SYN_SENT:
-      return arrivesInSynSent(tcb, seg, now)
+      return arrivesInSynSent(tcb, buffers, seg, now)
     default:
       return arrivesOtherwise(tcb, buffers, seg, now)
   }
@@ -41,17 +41,18 @@ function arrivesInClosed(seg: Segment): EffectSet {
   return seg.has(RST) ? Effect.DROPPED : Effect.DROPPED | Effect.REPLY_RST
 }
 
-// §3.10.7.2: first RST, second ACK, third SYN. Text and FIN of a SYN are left for the peer to send again.
+// §3.10.7.2: first RST, second ACK, third SYN. Text and FIN of a SYN are left for the peer to send again: a stranger's
+// text is worth no memory before the handshake shows that he is there.
 function arrivesInListen(tcb: Tcb, seg: Segment, now: Millis): EffectSet {
   if (seg.has(RST)) return Effect.DROPPED
   if (seg.has(ACK)) return Effect.DROPPED | Effect.REPLY_RST
-  if (!seg.has(SYN) || seg.has(FIN)) return Effect.DROPPED
+  if (!seg.has(SYN)) return Effect.DROPPED
   takeSyn(tcb, seg, now)
   return Effect.ACK_NOW
 }
 
 // §3.10.7.3
-function arrivesInSynSent(tcb: Tcb, seg: Segment, now: Millis): EffectSet {
+function arrivesInSynSent(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis): EffectSet {
   // First: the ACK bit.
   const acks = seg.has(ACK)
   if (acks && (le(seg.ack, tcb.iss) || gt(seg.ack, tcb.sndNxt))) {
@@ -66,19 +67,27 @@ function arrivesInSynSent(tcb: Tcb, seg: Segment, now: Millis): EffectSet {
   // Third, security, is left out: RFC 9293 §A.1. Fourth: the SYN bit.
   if (!seg.has(SYN)) return Effect.DROPPED
   takeSyn(tcb, seg, now)
-  if (!acks) return Effect.SYN_AGAIN
+  if (!acks) {
+    // "If there are other controls or text in the segment, queue them for processing after the ESTABLISHED state has been
+    // reached." A FIN is left for the peer to send again.
+    putText(tcb, buffers, seg)
+    return Effect.SYN_AGAIN
+  }
   tcb.sndUna = seg.ack
   takeWindow(tcb, seg, 0)
   tcb.state = nextState(tcb.state, TcpEvent.SYN_ACKED)
-  return Effect.ESTABLISHED | Effect.ACKED | Effect.ACK_NOW
+  const effects = Effect.ESTABLISHED | Effect.ACKED | Effect.ACK_NOW
+  return effects | takeText(tcb, buffers, seg) | checkFin(tcb, buffers, seg)
 }
 
 // The peer's SYN: IRS, RCV.NXT and what it offers.
 function takeSyn(tcb: Tcb, seg: Segment, now: Millis): void {
+  // What our own SYN offered, when it was the first.
+  const offered = tcb.rcvWnd
   tcb.irs = seg.seq
   tcb.rcvNxt = add(seg.seq, 1)
   tcb.rcvNxtOffset = 0
-  tcb.rcvAdv = tcb.rcvNxt
+  tcb.rcvAdv = add(tcb.rcvNxt, offered)
   tcb.lastAckSent = tcb.rcvNxt
   // MUST-15: without the option the MSS is 536, or 1220. An MSS of 0 is no option worth the name.
   const told = seg.mss !== ABSENT && seg.mss !== 0
@@ -139,6 +148,9 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   if (tcb.ecnOk) takeCongestion(tcb, seg)
   // Sixth: urgent data is read in line, its pointer is not used (RFC 6093; MUST-31 by the socket face).
   effects |= takeText(tcb, buffers, seg)
+  if ((effects & Effect.ESTABLISHED) !== 0 && advance(tcb, buffers) > 0) {
+    effects |= Effect.TEXT | Effect.ACK_LATER
+  }
   effects |= checkFin(tcb, buffers, seg)
   return effects
 }
@@ -295,33 +307,52 @@ function checkFinAcked(tcb: Tcb): EffectSet {
 
 // Seventh: the text, cut to the window. It lands where it belongs whatever its order.
 function takeText(tcb: Tcb, buffers: Buffers, seg: Segment): EffectSet {
-  const length = seg.textEnd - seg.textStart
-  if (length === 0) return 0
+  if (seg.textEnd === seg.textStart) return 0
   const receives =
     tcb.state === TcpState.ESTABLISHED ||
     tcb.state === TcpState.FIN_WAIT_1 ||
     tcb.state === TcpState.FIN_WAIT_2
   // "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
   if (!receives) return Effect.ACK_NOW
+  const put = putText(tcb, buffers, seg)
+  if (put === 0) return Effect.ACK_NOW
+  if (put < 0) return Effect.DROPPED | Effect.ACK_NOW
+  const advanced = advance(tcb, buffers)
+  if (advanced <= 0) return Effect.ACK_NOW // RFC 5681 §4.2: out of order, so a duplicate ACK at once.
+  if (advanced > put || buffers.received.rangeCount > 0) return Effect.TEXT | Effect.ACK_NOW
+  return Effect.TEXT | Effect.ACK_LATER
+}
+
+// Keeps the text of `seg` that is within the window. Returns how many octets, -1 when there is no room for more pieces.
+function putText(tcb: Tcb, buffers: Buffers, seg: Segment): number {
+  const length = seg.textEnd - seg.textStart
   let from = seg.textStart
   let to = seg.textEnd
-  let at: Seq = seg.seq
+  let at: Seq = textSeq(seg)
+  const edge = diff(add(at, length), rightEdge(tcb))
   const old = diff(tcb.rcvNxt, at)
   if (old > 0) {
     from += Math.min(old, length)
     at = tcb.rcvNxt
   }
-  const beyond = diff(add(seg.seq, length), rightEdge(tcb))
-  if (beyond > 0) to -= beyond
-  if (from >= to) return Effect.ACK_NOW
+  if (edge > 0) to -= edge
+  if (from >= to) return 0
   const offset = tcb.rcvNxtOffset + diff(at, tcb.rcvNxt)
-  if (!buffers.received.put(offset, seg.text, from, to)) return Effect.DROPPED | Effect.ACK_NOW
+  return buffers.received.put(offset, seg.text, from, to) ? to - from : -1
+}
+
+// RCV.NXT goes on to the end of what is here without a hole. Returns by how much.
+function advance(tcb: Tcb, buffers: Buffers): number {
   const advanced = buffers.received.contiguousEnd - tcb.rcvNxtOffset
-  if (advanced <= 0) return Effect.ACK_NOW // RFC 5681 §4.2: out of order, so a duplicate ACK at once.
+  if (advanced <= 0) return 0
   tcb.rcvNxt = add(tcb.rcvNxt, advanced)
   tcb.rcvNxtOffset += advanced
-  if (advanced > to - from || buffers.received.rangeCount > 0) return Effect.TEXT | Effect.ACK_NOW
-  return Effect.TEXT | Effect.ACK_LATER
+  return advanced
+}
+
+// The first octet of text lies behind the SYN.
+function textSeq(seg: Segment): Seq {
+  return seg.has(SYN) ? add(seg.seq, 1) : seg.seq
 }
 
 // Text is taken up to the window's edge, and never beyond the peer's FIN.
@@ -333,7 +364,7 @@ function rightEdge(tcb: Tcb): Seq {
 function checkFin(tcb: Tcb, buffers: Buffers, seg: Segment): EffectSet {
   if (!isSynchronized(tcb.state)) return 0
   if (seg.has(FIN) && tcb.rcvFinSeen === 0) {
-    const fin = add(seg.seq, seg.textLength)
+    const fin = add(textSeq(seg), seg.textLength)
     // A FIN before text that is here already would end the stream in its middle: whoever sent it lies.
     const ends = buffers.received.end <= tcb.rcvNxtOffset + diff(fin, tcb.rcvNxt)
     if (ends && ge(fin, tcb.rcvNxt) && lt(fin, tcb.rcvAdv)) {

@@ -52,6 +52,8 @@ function departsSyn(tcb: Tcb, seg: Segment): void {
   tcb.sndNxt = add(seg.seq, 1)
   tcb.sndNxtOffset = 0
   tcb.sndWl2 = seg.seq
+  // Before the peer's SYN is here, RCV.NXT is not known and the edge counts from 0.
+  if (!seg.has(ACK)) tcb.rcvAdv = add(tcb.rcvNxt, seg.wnd)
   tcb.rcvMss = seg.mss === ABSENT ? seg.defaultMss : seg.mss
   tcb.rcvScale = shiftOf(seg)
   tcb.ownOffers = Offer.SYN

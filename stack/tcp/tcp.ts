@@ -9,7 +9,7 @@ import { Pile } from '../base/pile.js'
 import type { Seq } from '../base/seq.js'
 import type { Millis, Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import { ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
+import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
 import { type Connection, ConnectionEvent } from './connection.js'
 import { DEFAULT_HOP_LIMIT } from './connection-slots.js'
 import { Demux } from './demux.js'
@@ -98,7 +98,7 @@ export class Tcp {
       this.#replyRst(seg, local, remote)
       return
     }
-    if (!seg.has(SYN) || seg.has(FIN)) {
+    if (!seg.has(SYN)) {
       this.drops.count(DropReason.TCP_BAD_FLAGS)
       return
     }

@@ -79,13 +79,16 @@ function unreadDiffers(owner: Connection, joiner: Joiner, remotePort: number): b
   )
 }
 
-// Instants of the owner's clock are known but for the time that its word took.
+// Instants of the owner's clock are known but for the time that its word took. A segment that the owner took before its word, and
+// the joiner behind it, may count for TS.Recent only there: by then Last.ACK.sent has passed it (RFC 7323 §4.3).
 function differences(owner: Tcb, shadow: Tcb): string[] {
   const close = Math.abs(owner.tsRecentAt - shadow.tsRecentAt) < 1000
   const late = owner.tsOffset - shadow.tsOffset
+  const newer = (shadow.tsRecent - owner.tsRecent) | 0
   return differing(owner, shadow).filter(
     (text) =>
       !(close && text.startsWith('tsRecentAt')) &&
+      !(newer > 0 && newer < 1000 && text.startsWith('tsRecent:')) &&
       !(late >= 0 && late < 1000 && text.startsWith('tsOffset')),
   )
 }

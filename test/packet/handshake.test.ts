@@ -174,13 +174,11 @@ t.test(
     c.expects({ seq: ISS + 77, flags: RST })
     c.peerSends({ seq: IRS, ack: ISS + 78, flags: SYN | ACK })
     c.expects({ seq: ISS + 78, flags: RST })
-    c.peerSends(
-      { seq: IRS, flags: FIN },
-      { seq: IRS, flags: 0, text: 'x' },
-      { seq: IRS, flags: SYN | FIN },
-    )
-    c.expectsNothing('no SYN, or SYN with FIN')
+    c.peerSends({ seq: IRS, flags: FIN }, { seq: IRS, flags: 0, text: 'x' })
+    c.expectsNothing('no SYN')
     t.equal(c.stack.tcp.demux.size, 0)
+    c.peerSends({ seq: IRS, flags: SYN | FIN, text: 'abc' })
+    c.expects({ seq: ISS, ack: IRS + 1, flags: SYN | ACK })
     t.end()
   },
 )
@@ -296,6 +294,33 @@ t.test(
     t.end()
   },
 )
+
+t.test('T2: text and FIN of a SYN-ACK are taken at once (RFC 9293 §3.10.7.3)', (t) => {
+  const c = new Script(t)
+  c.connects()
+  c.ignores()
+  const flags = SYN | ACK | FIN
+  c.peerSends({ seq: IRS, ack: ISS + 1, flags, text: 'hello', mss: 1460 })
+  c.expects({ seq: ISS + 1, ack: IRS + 7, flags: ACK })
+  t.equal(c.state, 'CLOSE_WAIT')
+  t.equal(c.read(), 'hello')
+  t.end()
+})
+
+t.test('T2: text of the SYN of a simultaneous open waits for the handshake', (t) => {
+  const c = new Script(t)
+  c.connects()
+  c.ignores()
+  c.peerSends({ seq: IRS, flags: SYN, text: 'early', mss: 1460 })
+  c.expects({ seq: ISS, ack: IRS + 1, flags: SYN | ACK })
+  t.equal(c.read(), '', 'not established')
+  c.peerSends({ seq: IRS + 6, ack: ISS + 1, flags: ACK })
+  t.equal(c.state, 'ESTABLISHED')
+  t.equal(c.read(), 'early')
+  c.advance(50)
+  c.expects({ seq: ISS + 1, ack: IRS + 6, flags: ACK })
+  t.end()
+})
 
 t.test('T2: what is written before the open completes leaves after it', (t) => {
   const c = new Script(t)

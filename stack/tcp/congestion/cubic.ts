@@ -15,6 +15,11 @@ const C = 0.4
 const BETA = 0.7
 const ALPHA = (3 * (1 - BETA)) / (1 + BETA)
 
+// L, the segments that an ACK may add in slow start: RFC 3465 §2.3, and RFC 9406 §4.3 for the first one, as peers whose
+// network card joins segments acknowledge many at a time.
+const LIMIT = 2
+const FIRST_LIMIT = 8
+
 export class Cubic implements CongestionControl {
   cwnd: number
   ssthresh = NO_THRESHOLD
@@ -44,7 +49,8 @@ export class Cubic implements CongestionControl {
 
   handleAck(acked: number, now: Millis, srttMs: number): void {
     if (this.cwnd < this.ssthresh) {
-      this.cwnd += Math.min(acked, 2 * this.#mss)
+      const most = this.ssthresh === NO_THRESHOLD ? FIRST_LIMIT : LIMIT
+      this.cwnd += Math.min(acked, most * this.#mss)
       return
     }
     const rttMs = Math.max(srttMs, 0)

@@ -1,8 +1,8 @@
 // hot path: no allocation per frame
 /**
- * Proportional Rate Reduction (RFC 6937) with the slow start bound: in fast recovery as much is sent as the target window
- * makes of what was delivered, so that the pipe comes down to ssthresh evenly and is filled again when losses emptied it.
- * All sizes are in octets.
+ * Proportional Rate Reduction (RFC 9937, which took the place of RFC 6937): in fast recovery as much is sent as the target
+ * window makes of what was delivered, so that the pipe comes down to ssthresh evenly; when losses emptied it, it is filled
+ * again, by slow start only while ACKs bring good news. All sizes are in octets.
  */
 
 export class ProportionalRateReduction {
@@ -23,13 +23,17 @@ export class ProportionalRateReduction {
     this.#out += octets
   }
 
-  /** An ACK says that `delivered` more octets have arrived: the octets that may leave for it (sndcnt, §3). */
-  allowance(delivered: number, pipe: number, ssthresh: number, mss: number): number {
+  /**
+   * An ACK says that `delivered` more octets have arrived: the octets that may leave for it (sndcnt, §6). `safe`: SND.UNA has advanced
+   * and no other loss was found (SafeACK).
+   */
+  allowance(delivered: number, pipe: number, ssthresh: number, mss: number, safe: boolean): number {
     this.#delivered += delivered
     if (pipe > ssthresh) {
       return Math.max(Math.ceil((this.#delivered * ssthresh) / this.#flightSize) - this.#out, 0)
     }
-    const bound = Math.max(this.#delivered - this.#out, delivered) + mss
+    const conserved = Math.max(this.#delivered - this.#out, delivered)
+    const bound = safe ? conserved + mss : conserved
     return Math.max(Math.min(ssthresh - pipe, bound), 0)
   }
 }

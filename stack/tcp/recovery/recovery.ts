@@ -1,7 +1,7 @@
 // hot path: no allocation per frame
 /**
  * Recovery: what of the flight is lost, what is sent again and when, and what that does to the congestion window. With SACK
- * loss is found by RACK-TLP (RFC 8985) and RFC 6675, without by RFC 6582 (NewReno); fast recovery is paced by RFC 6937, and
+ * loss is found by RACK-TLP (RFC 8985) and RFC 6675, without by RFC 6582 (NewReno); fast recovery is paced by RFC 9937, and
  * after a time-out there is slow start by RFC 5681.
  *
  * It reads the Tcb and writes it never; all of its state is private to an owner and starts afresh at a take-over. Loss
@@ -125,11 +125,16 @@ export class Recovery {
     }
     if (this.#probeEnd >= 0) this.#judgeProbe(tcb, una, acked, this.#duplicates > duplicates, now)
     if (tcb.ecnOk && seg.has(ECE)) this.#takeCongestion(tcb, una, acked, now)
-    this.#detectLoss(tcb, una, now)
+    const lost = this.#detectLoss(tcb, una, now)
     if (this.mode !== SenderMode.RECOVERY) return
+    this.#pace(tcb, delivered, acked > 0 && !lost)
+  }
+
+  // In fast recovery the window is what is under way and what may leave for this ACK.
+  #pace(tcb: Tcb, delivered: number, safe: boolean): void {
     const pipe = this.pipe(tcb)
     const { ssthresh } = this.congestion
-    const allowance = this.#prr.allowance(delivered, pipe, ssthresh, this.#mss)
+    const allowance = this.#prr.allowance(delivered, pipe, ssthresh, this.#mss, safe)
     this.congestion.cwnd = pipe + allowance
   }
 
@@ -248,11 +253,12 @@ export class Recovery {
     this.congestion.handleAck(acked, now, this.#rtt.srttMs)
   }
 
-  #detectLoss(tcb: Tcb, una: number, now: Millis): void {
+  #detectLoss(tcb: Tcb, una: number, now: Millis): boolean {
     this.wakeAt = NEVER
-    if (tcb.flightSize === 0) return
+    if (tcb.flightSize === 0) return false
     const lost = tcb.sackOk ? this.#detectBySack(una, now) : this.#detectByDupAcks(una)
     if (lost && this.mode === SenderMode.OPEN) this.#enterRecovery(tcb, now)
+    return lost
   }
 
   #detectBySack(una: number, now: Millis): boolean {
@@ -284,7 +290,10 @@ export class Recovery {
 
   /** The time of `wakeAt` has come: what has not arrived by now is lost. */
   wake(tcb: Tcb, now: Millis): void {
+    const before = this.mode
     this.#detectLoss(tcb, tcb.sndUnaOffset, now)
+    // Nothing was delivered, so recovery begins with its one retransmission.
+    if (before !== this.mode && this.mode === SenderMode.RECOVERY) this.#pace(tcb, 0, false)
   }
 
   /** True when a tail loss probe is of use: nothing is known to be lost, and none is in flight (RFC 8985 §7.2). */
