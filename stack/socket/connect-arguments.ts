@@ -1,7 +1,7 @@
 /**
  * The many ways to call `connect` and `listen`, brought into one form as Node does it.
  */
-import type { BlockList } from 'node:net'
+import kernel, { type BlockList } from 'node:net'
 import { invalidArgument, invalidValue, missingTarget, validPort } from './argument-errors.js'
 
 /** One of the addresses that a look-up of all gives. */
@@ -68,9 +68,16 @@ interface Normal {
   readonly listener: Listener | undefined
 }
 
-/** `(options[, listener])`, `(port[, host][, ...][, listener])` or `(path[, listener])`; or an array that holds them. */
+type Normalizer = (args: readonly unknown[]) => readonly unknown[]
+
+/** Node's own `net._normalizeArgs`: an array of options and listener, of a kind that `connect` takes for its arguments. */
+export const normalizeArgs = (kernel as unknown as { _normalizeArgs: Normalizer })._normalizeArgs
+const NORMALIZED = Object.getOwnPropertySymbols(normalizeArgs([]))[0] as symbol
+
+/** `(options[, listener])`, `(port[, host][, ...][, listener])` or `(path[, listener])`; or what `normalizeArgs` made of them. */
 function normalize(given: readonly unknown[]): Normal {
-  const args = Array.isArray(given[0]) ? (given[0] as unknown[]) : given
+  const [list] = given
+  const args = Array.isArray(list) && NORMALIZED in list ? list : given
   const [first, second] = args
   const last = args.at(-1)
   const listener = typeof last === 'function' ? (last as Listener) : undefined

@@ -34,6 +34,8 @@ export interface Dialer {
   readonly connecting: boolean
   emit(event: string, ...args: unknown[]): boolean
   destroy(error: Error): unknown
+  /** What is dialed is known, or is not any more: what keeps the process alive may have changed. */
+  keepAwake(): void
   /** A SYN is about to leave; the dialer hears of this connection and reports its failure to `Dial.failed`. */
   take(connection: Connection): void
   /** Gives up what it took last. */
@@ -45,6 +47,8 @@ export interface Dialer {
 export class Dial {
   /** `address:port` of each attempt, when there can be several. */
   attempted: string[] | undefined = undefined
+  /** True while a look-up of the application's own has not answered. */
+  waits = false
   readonly #dialer: Dialer
   readonly #host: StackHost
   readonly #options: ConnectOptions
@@ -90,10 +94,14 @@ export class Dial {
     if (lookup !== undefined && lookup !== null) {
       // Not every look-up knows of `all`.
       const onFound = (error: Error | null, found: unknown, foundFamily?: number) => {
+        this.waits = false
+        this.#dialer.keepAwake()
         if (all && (error || Array.isArray(found))) this.#foundAll(error, found as FoundAddress[])
         else this.#found(error, found as string, foundFamily)
       }
+      this.waits = true
       lookup(name, all ? { ...terms, all } : terms, onFound)
+      this.#dialer.keepAwake()
       return
     }
     const address = this.#host.names?.resolve(name)
@@ -105,8 +113,9 @@ export class Dial {
   }
 
   #lookupTerms(): LookupOptions {
-    const { family, hints = 0 } = this.#options
-    if ((hints & ~ALL_HINTS) !== 0) throw invalidValue('hints', hints)
+    const { family, hints = 0, lookup } = this.#options
+    // A look-up of the application's own may know of others.
+    if (!lookup && (hints & ~ALL_HINTS) !== 0) throw invalidValue('hints', hints)
     return { family, hints: family !== 4 && family !== 6 && hints === 0 ? ADDRCONFIG : hints }
   }
 

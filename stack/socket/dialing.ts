@@ -72,6 +72,7 @@ export abstract class DialingSocket extends Endpoint {
       take: (connection: Connection) => this.adopt(connection),
       abandon: () => this.#abandon(),
       refresh: () => this.refresh(),
+      keepAwake: () => this.keepAwake(),
     }
   }
 

@@ -14,7 +14,10 @@ export type Front = EventEmitter
 export function listenInKernel(front: Front, options: object, where: ListenOptions): Server {
   const server = createServer(options)
   for (const event of ['connection', 'listening', 'error', 'close', 'drop']) {
-    server.on(event, (...args: unknown[]) => front.emit(event, ...args))
+    server.on(event, (...args: unknown[]) => {
+      if (event === 'connection') (args[0] as { server: unknown }).server = front
+      front.emit(event, ...args)
+    })
   }
   // A port that is named, and be it undefined, would come first.
   const { port: _none, ...rest } = where

@@ -16,7 +16,8 @@ import kernel, {
 } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../tcp/connection.js'
-import { type ConnectOptions, connectArguments } from './connect-arguments.js'
+import { type ConnectOptions, connectArguments, normalizeArgs } from './connect-arguments.js'
+import { isHandled, isHandledSocket, makeHandled } from './handled-socket.js'
 import type { StackHost } from './host.js'
 import { type Loopback, newLoopback } from './loopback.js'
 import {
@@ -62,14 +63,11 @@ export interface ServerConstructor {
 }
 
 // Taken once: a program may put this module in the place of Node's, and what is the kernel's must stay with it.
-const KernelSocket = kernel.Socket
 const KernelServer = kernel.Server
 const connectKernel = kernel.connect
 
 // What has nothing to do with a network is Node's own.
 const INDEPENDENT = {
-  BlockList,
-  SocketAddress,
   isIP,
   isIPv4,
   isIPv6,
@@ -77,14 +75,16 @@ const INDEPENDENT = {
   setDefaultAutoSelectFamily,
   getDefaultAutoSelectFamilyAttemptTimeout,
   setDefaultAutoSelectFamilyAttemptTimeout,
-  _normalizeArgs: (kernel as unknown as { _normalizeArgs: (args: unknown[]) => unknown })
-    ._normalizeArgs,
+  _normalizeArgs: normalizeArgs,
   _setSimultaneousAccepts: (kernel as unknown as { _setSimultaneousAccepts: () => void })
     ._setSimultaneousAccepts,
 } as const
 
+// Not to be enumerated: with Node they are getters, and a program that assigns all of this to Node's own would fail there.
+const CLASSES = { BlockList, SocketAddress } as const
+
 /** What `node:net` exports, bound to one network. */
-export interface Net extends Readonly<typeof INDEPENDENT> {
+export interface Net extends Readonly<typeof INDEPENDENT>, Readonly<typeof CLASSES> {
   readonly Socket: SocketConstructor
   readonly Stream: SocketConstructor
   readonly Server: ServerConstructor
@@ -145,10 +145,10 @@ function bind(ends: () => Ends): Net {
     if (options.path) return Reflect.apply(connectKernel, undefined, args) as unknown as BaseSocket
     const socket = new Socket(options)
     if (options.timeout) socket.setTimeout(options.timeout)
-    return socket.connect(...args)
+    return socket.connect(normalizeArgs(args))
   }
 
-  return {
+  return withClasses({
     Socket,
     Stream: Socket,
     Server,
@@ -156,7 +156,14 @@ function bind(ends: () => Ends): Net {
     connect,
     createConnection: connect,
     ...INDEPENDENT,
+  })
+}
+
+function withClasses<T extends object>(exported: T): T & Readonly<typeof CLASSES> {
+  for (const [name, value] of Object.entries(CLASSES)) {
+    Object.defineProperty(exported, name, { value, writable: true, configurable: true })
   }
+  return exported as T & Readonly<typeof CLASSES>
 }
 
 function socketConstructor(client: () => StackHost): SocketConstructor {
@@ -166,7 +173,7 @@ function socketConstructor(client: () => StackHost): SocketConstructor {
     }
   }
   function Socket(this: unknown, options?: SocketOptions, accepted?: Accepted): unknown {
-    if (isKernels(options)) return kernelSocket(this, options, new.target)
+    if (isHandled(options)) return makeHandled(options, this, new.target, NetSocket, makeSocket)
     if (new.target !== undefined) {
       return Reflect.construct(NetSocket, [options, accepted], new.target as never)
     }
@@ -174,22 +181,14 @@ function socketConstructor(client: () => StackHost): SocketConstructor {
     new NetSocket(options, undefined, this as unknown as Duplex)
     return undefined
   }
-  return dressed(Socket, NetSocket)
-}
-
-// A socket for a file that is open already, or for a handle of Node's: those are the kernel's.
-function isKernels(options: unknown): options is object {
-  if (typeof options !== 'object' || options === null) return typeof options === 'number'
-  const { fd, handle } = options as { fd?: unknown; handle?: unknown }
-  return (fd !== undefined && fd !== null) || Boolean(handle)
-}
-
-function kernelSocket(target: unknown, options: object, newTarget: unknown): unknown {
-  if (newTarget === undefined && target instanceof KernelSocket) {
-    Reflect.apply(KernelSocket as never, target, [options])
-    return undefined
-  }
-  return new KernelSocket(options)
+  const makeSocket = () => new NetSocket()
+  const dressedSocket = dressed<SocketConstructor>(Socket, NetSocket)
+  Object.defineProperty(Socket, Symbol.hasInstance, {
+    value: (value: unknown) =>
+      Reflect.apply(Function.prototype[Symbol.hasInstance], Socket, [value]) ||
+      isHandledSocket(value),
+  })
+  return dressedSocket
 }
 
 function serverConstructor(server: () => StackHost, makeSocket: SocketMaker): ServerConstructor {
@@ -234,7 +233,10 @@ export const _normalizeArgs: Net['_normalizeArgs'] = net._normalizeArgs
 export type Socket = BaseSocket
 export type Server = BaseServer
 
-const everything: Net & { readonly createNet: typeof createNet } = { ...net, createNet }
+const everything: Net & { readonly createNet: typeof createNet } = withClasses({
+  ...net,
+  createNet,
+})
 export default everything
 // What `require` gives: an object that can be changed, as that of `node:net` can.
 export { everything as 'module.exports' }

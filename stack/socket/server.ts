@@ -68,6 +68,8 @@ export class Server extends EmitterOrigin {
   keepAlive: boolean
   keepAliveInitialDelay: number
   highWaterMark: number
+  /** Node's own code knows a server by this: family, address and port as they were asked for. */
+  _connectionKey: string | undefined = undefined
   readonly #host: () => StackHost
   readonly #makeSocket: SocketMaker
   readonly #options: ServerOptions
@@ -145,6 +147,7 @@ export class Server extends EmitterOrigin {
     this.#at = resolveListen(host, name, options.ipv6Only === true) ?? null
     if (this.#at === null) return lookupError(name)
     const { address, shown } = this.#at
+    this._connectionKey = `${familyOf(shown) === 'IPv6' ? 6 : 4}:${shown}:${port}`
     if (address !== UNSPECIFIED && !host.stack.nics.some((nic) => nic.addressOf(address))) {
       return listenError('EADDRNOTAVAIL', shown, port)
     }

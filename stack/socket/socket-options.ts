@@ -13,6 +13,8 @@ export interface SocketOptions {
   readonly keepAlive?: boolean | undefined
   readonly keepAliveInitialDelay?: number | undefined
   readonly highWaterMark?: number | undefined
+  readonly readableHighWaterMark?: number | undefined
+  readonly writableHighWaterMark?: number | undefined
   readonly readable?: boolean | undefined
   readonly writable?: boolean | undefined
   readonly signal?: AbortSignal | undefined
@@ -22,12 +24,15 @@ export interface SocketOptions {
 
 /** What the stream below a socket is made with. */
 export function streamOptions(options: SocketOptions): DuplexOptions {
-  const { highWaterMark, readable, writable } = options
+  const { highWaterMark, readableHighWaterMark, writableHighWaterMark, readable, writable } =
+    options
   return {
     allowHalfOpen: Boolean(options.allowHalfOpen),
     emitClose: false,
     autoDestroy: true,
     ...(highWaterMark === undefined ? {} : { highWaterMark }),
+    ...(readableHighWaterMark === undefined ? {} : { readableHighWaterMark }),
+    ...(writableHighWaterMark === undefined ? {} : { writableHighWaterMark }),
     ...(readable === undefined ? {} : { readable }),
     ...(writable === undefined ? {} : { writable }),
   }

@@ -98,8 +98,10 @@ export class Socket extends DialingSocket {
   // A socket keeps the process alive while it opens, listens for input or has output to give, and not otherwise.
   protected override keepAwake(): void {
     const { connection, connecting, destroyed } = this
+    // Whoever looks a name up for it keeps the process alive himself, or has his reasons.
+    const opens = connecting && this.dial?.waits !== true
     const reads = this.#wantsRead && !this.#inputEnded && connection !== null
-    this.active = !destroyed && (connecting || reads || this.#outgoing.active)
+    this.active = !destroyed && (opens || reads || this.#outgoing.active)
   }
 
   /** Called by the event loop with bits of ConnectionEvent. */
@@ -364,12 +366,15 @@ export class Socket extends DialingSocket {
   }
 
   /** Octets written, those that wait in the stream too. */
-  get bytesWritten(): number {
+  get bytesWritten(): number | undefined {
+    // The prototype is asked, too.
+    if (!(#outgoing in this)) return undefined
     return this.#outgoing.total + this.writableLength - this.#outgoing.taken
   }
 
   get bufferSize(): number | undefined {
-    return this.connection === null || this.destroyed ? undefined : this.writableLength
+    const exists = this.connection !== null || this.connecting
+    return exists && !this.destroyed ? this.writableLength : undefined
   }
 
   /** What the application left in its last checkpoint on another node; null for a connection that began here. */
