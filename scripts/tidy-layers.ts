@@ -60,7 +60,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   'cluster/io': {
     folders: ['cluster', 'stack/io', 'stack/native'],
     files: ['stack/index.ts'],
-    packages: ['node:', 'ws', 'lmdb', 'prom-client'],
+    packages: ['node:', 'ws', 'lmdb', 'prom-client', 'jsonc-parser'],
   },
   apps: { folders: [], files: DOORS, packages: ['node:', 'understudy'] },
 }

@@ -18,8 +18,10 @@ export {
   checkNodeConfig,
   type FenceMode,
   type NodeConfig,
+  placeInConfig,
   readNodeConfig,
 } from './node-config.js'
+export { NODE_CONFIG_SCHEMA } from './node-config-schema.js'
 export type { BindingStatus, ConnectionStatus, NodeStatus, TakeoverStatus } from './node-status.js'
 export { openNode } from './open-node.js'
 export { fetchView } from './operator-client.js'

@@ -1,5 +1,6 @@
 /**
- * The configuration of a node: a JSON file, checked field by field, so that an error names the file, the field and the fix.
+ * The configuration of a node: a JSON file, checked field by field, so that an error names the file, the line, the field, its value
+ * and the fix.
  */
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -8,6 +9,7 @@ import { type Binding, parseBinding } from '../binding.js'
 import { BindingTable } from '../binding-table.js'
 import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
 import { MAX_BINDINGS } from '../peers.js'
+import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
 
 /** How a peer on this host is silenced before its address is taken. */
@@ -67,7 +69,7 @@ type Fields = Readonly<Record<string, unknown>>
 type Fail = (field: string, what: string) => never
 
 /** Every field there is: a slip in a name must not pass for a default. */
-const FIELDS = {
+export const FIELDS = {
   '': [
     'id',
     'cluster',
@@ -96,19 +98,27 @@ const FIELDS = {
 
 /** Reads and checks a configuration file; paths in it are relative to it. Throws ERR_CONFIG. */
 export function readNodeConfig(file: string): NodeConfig {
+  const source = readSource(file)
+  const place = (field: string) => `${file}:${source.lineOf(field)}`
+  return check(source.value, place, dirname(resolve(file)))
+}
+
+/** Where `field` stands: `FILE:LINE`. Throws ERR_CONFIG as `readNodeConfig` does. */
+export function placeInConfig(file: string, field: string): string {
+  return `${file}:${readSource(file).lineOf(field)}`
+}
+
+function readSource(file: string): JsonSource {
   let text: string
   try {
     text = fs.readFileSync(file, 'utf8')
   } catch (error) {
-    throw new StackError('ERR_CONFIG', `${file}: cannot be read (${(error as Error).message})`)
+    throw new StackError(
+      'ERR_CONFIG',
+      `${file}: cannot be read (${(error as Error).message}); name a file that this user may read`,
+    )
   }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new StackError('ERR_CONFIG', `${file}: is not JSON (${(error as Error).message})`)
-  }
-  return checkNodeConfig(value, file, dirname(resolve(file)))
+  return new JsonSource(text, file)
 }
 
 /**
@@ -116,39 +126,52 @@ export function readNodeConfig(file: string): NodeConfig {
  * Throws ERR_CONFIG with source, field, value and what to write instead.
  */
 export function checkNodeConfig(value: unknown, source: string, folder: string): NodeConfig {
+  return check(value, () => source, folder)
+}
+
+// `place` says where a field stands.
+function check(value: unknown, place: (field: string) => string, folder: string): NodeConfig {
   const fail: Fail = (field, what) => {
-    throw new StackError('ERR_CONFIG', `${source}: ${field === '' ? '' : `${field}: `}${what}`)
+    const named = field === '' ? '' : `${field}: `
+    throw new StackError('ERR_CONFIG', `${place(field)}: ${named}${what}`)
   }
   const fields = section(value, '', fail)
   const control = section(fields.control ?? {}, 'control', fail)
   const path = (field: string, example: string): string =>
     resolve(folder, text(fields, field, example, fail))
+  const host = String(control.host ?? '127.0.0.1')
+  read(() => parseIpAddress(host, 'control.host'), 'control.host', fail)
+  return {
+    id: integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail),
+    cluster: text(fields, 'cluster', 'main', fail),
+    keyFile: path('keyFile', 'cluster.key'),
+    tap: text(fields, 'tap', 'us0', fail),
+    mac:
+      fields.mac === undefined
+        ? null
+        : read(() => parseMacAddress(String(fields.mac), 'mac'), 'mac', fail),
+    offload: flag(fields, 'offload', true, fail),
+    bindings: checkBindings(fields, fail),
+    controlHost: host,
+    storeDir: path('storeDir', 'mirror'),
+    sharedDir: path('sharedDir', 'shared'),
+    app: checkApp(fields.app, folder, fail),
+    fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
+    hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
+    record: fields.record === undefined ? null : path('record', 'node1.pcapng'),
+    operator: checkOperator(fields.operator, folder, fail),
+    timing: checkTiming(fields.timing ?? {}, fail),
+  }
+}
+
+// What another module reads: its error names the field already, or is about `field`.
+function read<T>(parse: () => T, field: string, fail: Fail): T {
   try {
-    const host = control.host ?? '127.0.0.1'
-    parseIpAddress(String(host), 'control.host')
-    return {
-      id: integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail),
-      cluster: text(fields, 'cluster', 'main', fail),
-      keyFile: path('keyFile', 'cluster.key'),
-      tap: text(fields, 'tap', 'us0', fail),
-      mac: fields.mac === undefined ? null : parseMacAddress(String(fields.mac), 'mac'),
-      offload: flag(fields, 'offload', true, fail),
-      bindings: checkBindings(fields, fail),
-      controlHost: String(host),
-      storeDir: path('storeDir', 'mirror'),
-      sharedDir: path('sharedDir', 'shared'),
-      app: checkApp(fields.app, folder, fail),
-      fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
-      hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
-      record: fields.record === undefined ? null : path('record', 'node1.pcapng'),
-      operator: checkOperator(fields.operator, folder, fail),
-      timing: checkTiming(fields.timing ?? {}, fail),
-    }
+    return parse()
   } catch (error) {
-    if (error instanceof StackError && error.code !== 'ERR_CONFIG') {
-      throw new StackError('ERR_CONFIG', `${source}: ${error.message}`, { cause: error })
-    }
-    throw error
+    if (!(error instanceof StackError) || error.code === 'ERR_CONFIG') throw error
+    const [, named = field, what = error.message] = /^([\w.]+): (.*)$/s.exec(error.message) ?? []
+    return fail(field.startsWith(named) ? field : named, what)
   }
 }
 
@@ -168,7 +191,7 @@ function checkBindings(fields: Fields, fail: Fail): Binding[] {
     if (bindings.findIndex(({ id }) => id === binding.id) !== i) {
       fail(`bindings[${i}].id`, `${binding.id} is another binding's id; give each its own`)
     }
-    table.add(binding, binding)
+    read(() => table.add(binding, binding), `bindings[${i}]`, fail)
   }
   return bindings
 }
@@ -186,7 +209,7 @@ function checkBinding(value: unknown, id: number, at: string, fail: Fail): Bindi
     fields.id === undefined
       ? id
       : integer(fields, 'id', 1, 65_535, 'the same number on each node,', failHere, 'binding.')
-  return parseBinding(own, address, String(ports))
+  return read(() => parseBinding(own, address, String(ports)), where, failHere)
 }
 
 function show(value: unknown): string {

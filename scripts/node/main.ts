@@ -4,14 +4,30 @@
  */
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
-import { type NodeReport, openNode, readNodeConfig } from '../../cluster/io/index.js'
+import {
+  NODE_CONFIG_SCHEMA,
+  type NodeConfig,
+  type NodeReport,
+  type NodeRuntime,
+  openNode,
+  readNodeConfig,
+} from '../../cluster/io/index.js'
 import { StackError } from '../../stack/index.js'
+import { blame } from './blame.js'
 
-const HELP = `Usage: understudy node --config FILE
+const HELP = `Usage: understudy node --config FILE [--check]
+       understudy node --schema
 
 Runs one node of a cluster: it attaches to a TAP device, listens to its peers, and owns the virtual address when it is
 its turn. Events are printed as JSON lines. SIGTERM makes it leave in good order;
 SIGUSR2 makes it give what it owns, with all connections, to the next node, and stay.
+
+  --config FILE   the configuration, JSON
+  --check         say whether the configuration is right, and run nothing
+  --schema        print the JSON Schema of configurations, for editors
+
+  understudy node --config /etc/understudy/node.json --check
+  understudy node --config /etc/understudy/node.json
 
 Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
 
@@ -21,9 +37,11 @@ function say(
   process.stdout.write(`${JSON.stringify({ ...event, at: Date.now() })}\n`)
 }
 
-function parse(): { config?: string | undefined; help?: boolean | undefined } {
+function parse() {
   const options = {
     config: { type: 'string' },
+    check: { type: 'boolean' },
+    schema: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   } as const
   try {
@@ -34,20 +52,38 @@ function parse(): { config?: string | undefined; help?: boolean | undefined } {
   }
 }
 
+// Errors of what the file says name its line.
+async function start(file: string, config: NodeConfig): Promise<NodeRuntime> {
+  try {
+    const runtime = await openNode(config)
+    runtime.on('report', say)
+    if (config.app !== null) {
+      const onError = (error: Error) => say({ event: 'app-error', message: error.message })
+      await startApp(config.app, runtime, onError)
+    }
+    return runtime
+  } catch (error) {
+    throw blame(error, file, config)
+  }
+}
+
 async function main(): Promise<void> {
-  const { config: file, help } = parse()
+  const { config: file, check, schema, help } = parse()
+  if (schema === true) {
+    process.stdout.write(`${JSON.stringify(NODE_CONFIG_SCHEMA, null, 2)}\n`)
+    return
+  }
   if (help === true || file === undefined) {
     process[help === true ? 'stdout' : 'stderr'].write(`${HELP}\n`)
     process.exitCode = help === true ? 0 : 2
     return
   }
   const config = readNodeConfig(file)
-  const runtime = await openNode(config)
-  runtime.on('report', say)
-  if (config.app !== null) {
-    const onError = (error: Error) => say({ event: 'app-error', message: error.message })
-    await startApp(config.app, runtime, onError)
+  if (check === true) {
+    process.stdout.write(`${file}: right\n`)
+    return
   }
+  const runtime = await start(file, config)
   say({ event: 'ready', id: config.id, pid: process.pid })
   const leave = (): void => {
     runtime.close().then(() => process.exit(0), fail)

@@ -6,7 +6,8 @@ import t from 'tap'
 import { hubFault, type LinkInfo, requireHub } from '../../../../cluster/io/hub-check.js'
 import { nextIncarnation } from '../../../../cluster/io/incarnation.js'
 import { LmdbMirrorStore } from '../../../../cluster/io/lmdb-mirror-store.js'
-import { checkNodeConfig, readNodeConfig } from '../../../../cluster/io/node-config.js'
+import { checkNodeConfig, FIELDS, readNodeConfig } from '../../../../cluster/io/node-config.js'
+import { NODE_CONFIG_SCHEMA } from '../../../../cluster/io/node-config-schema.js'
 import { DEFAULT_TIMING } from '../../../../cluster/node.js'
 
 const RIGHT = {
@@ -87,7 +88,7 @@ t.test('each field that is wrong is named with its value and what to write', asy
           { address: '10.0.0.1/24', ports: '1-99' },
         ],
       },
-      /bindings: the ports 1-99 and 80-80 of one address overlap/,
+      /bindings\[1\]: the ports 1-99 and 80-80 of one address overlap/,
     ],
     [
       {
@@ -127,13 +128,154 @@ t.test('each field that is wrong is named with its value and what to write', asy
   t.throws(() => check([]), { message: 'node.json: must be an object, not []' })
 })
 
+// A wrong value of every field there is, and a part of what the error says to do.
+const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
+  id: [0, /must be an integer, different on each node, from 1 to/],
+  cluster: [7, /must be a text, as "main"/],
+  keyFile: [[], /must be a text, as "cluster.key"/],
+  tap: ['', /must be a text, as "us0"/],
+  mac: ['02:00', /write six pairs of hexadecimal digits/],
+  offload: ['yes', /must be true or false/],
+  binding: ['10.77.0.100', /must be an object/],
+  'binding.id': [0, /must be the same number on each node, from 1 to 65535/],
+  'binding.address': ['10.77.0.100/99', /needs a prefix from 1 to 32, as 10.77.0.100\/24/],
+  'binding.ports': ['90-80', /write 80 or 1-65535/],
+  bindings: [{}, /must be a list of 1 to 64 bindings/],
+  control: ['127.0.0.1', /must be an object/],
+  'control.host': ['localhost', /write four numbers|as 10/],
+  storeDir: [1, /must be a text, as "mirror"/],
+  sharedDir: [false, /must be a text, as "shared"/],
+  app: ['http', /must be an object/],
+  'app.name': [80, /must be a text, as "http"/],
+  'app.port': ['80', /must be a port from 1 to 65535/],
+  'app.root': [{}, /must be a text, as "www"/],
+  'app.to': [5432, /must be a text, as "10.77.0.50:5432"/],
+  'app.maxConnections': [0, /must be an integer from 1 to/],
+  'app.connectMs': [1.5, /must be an integer from 1 to/],
+  'app.idleMs': [-1, /must be an integer from 0 to/],
+  fence: ['bridge', /must be one of port, kill, none/],
+  hub: ['on', /must be one of checked, unchecked/],
+  record: [true, /must be a text, as "node1.pcapng"/],
+  operator: [9090, /must be an object/],
+  'operator.host': [1, /must be a text, as "127.0.0.1"/],
+  'operator.port': [65_536, /must be a port, or 0 for any free one, from 0 to 65535/],
+  'operator.socket': [`/run/${'x'.repeat(120)}`, /is longer than the 107 octets/],
+  timing: [[], /must be an object/],
+  ...Object.fromEntries(
+    Object.keys(DEFAULT_TIMING).map((name) => [
+      `timing.${name}`,
+      ['soon', /must be milliseconds from 1 to 3600000/],
+    ]),
+  ),
+}
+
+function wrongFile(field: string, value: unknown): object {
+  const right: Record<string, unknown> = structuredClone({
+    ...RIGHT,
+    binding: { ...RIGHT.binding },
+  })
+  const [outer = '', inner] = field.split('.')
+  if (outer === 'bindings') right.binding = undefined
+  if (inner === undefined) return { ...right, [outer]: value }
+  const required = { app: { name: 'http', port: 80 }, operator: {}, control: {}, timing: {} }
+  const around = outer === 'operator' && inner === 'host' ? { port: 0 } : {}
+  const section = right[outer] ?? required[outer as keyof typeof required]
+  return { ...right, [outer]: { ...(section as object), ...around, [inner]: value } }
+}
+
+t.test(
+  'O4: a wrong value of each field is an error with file, line, field, value and fix',
+  async (t) => {
+    const known = Object.entries(FIELDS).flatMap(([section, names]) =>
+      names.map((name: string) => (section === '' ? name : `${section}.${name}`)),
+    )
+    t.same(
+      known.filter((field) => WRONG[field] === undefined),
+      [],
+      'each field is tried',
+    )
+    const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-config-'))
+    t.teardown(() => fs.rmSync(folder, { recursive: true }))
+    const file = join(folder, 'node.json')
+    for (const [field, [value, fix]] of Object.entries(WRONG)) {
+      const text = JSON.stringify(wrongFile(field, value), null, 2)
+      fs.writeFileSync(file, text)
+      const name = `"${field.split('.').at(-1)}":`
+      const from = field.includes('.') ? text.indexOf(`"${field.split('.')[0]}":`) : 0
+      const line = text.slice(0, text.indexOf(name, from)).split('\n').length
+      let said = ''
+      try {
+        readNodeConfig(file)
+      } catch (error) {
+        said = (error as Error).message
+      }
+      t.equal(
+        said.startsWith(`${file}:${line}: ${field}: `),
+        true,
+        `${field}, line ${line}: ${said}`,
+      )
+      t.match(said, fix)
+      const shown = typeof value === 'string' ? value : JSON.stringify(value)
+      t.equal(said.includes(shown), true, `${field}: ${shown} in ${said}`)
+    }
+  },
+)
+
+t.test(
+  'O4: a field that does not exist, is missing or is there twice has its line, too',
+  async (t) => {
+    const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-config-'))
+    t.teardown(() => fs.rmSync(folder, { recursive: true }))
+    const file = join(folder, 'node.json')
+    const fails = (text: string, message: RegExp) => {
+      fs.writeFileSync(file, text)
+      t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message })
+    }
+    const text = JSON.stringify(RIGHT, null, 2)
+    fails(text.replace('"tap"', '"Tap"'), /node.json:5: Tap: there is no such field; there are id/)
+    fails(
+      text.replace('"tap": "us0",', ''),
+      /node.json:1: tap: must be a text, as "us0", not nothing/,
+    )
+    fails(text.replace('"tap": "us0"', '"id": 2'), /node.json:5: id: is given twice; take one out/)
+    fails(
+      text.replace('"us0",', '"us0"'),
+      /node.json:6: is not JSON: a comma is missing before this/,
+    )
+    fails(`${text}}`, /node.json:11: is not JSON: nothing may follow the closing }/)
+    fails(`// a node\n${text}`, /node.json:1: is not JSON: JSON has no comments/)
+    fails('', /node.json:1: is not JSON: a value is missing here/)
+    const bindings = [
+      { address: '10.0.0.1/24', ports: 80 },
+      { address: '10.0.0.1/24', ports: '0-9' },
+    ]
+    fails(
+      JSON.stringify({ ...RIGHT, binding: undefined, bindings }, null, 2),
+      /node.json:15: bindings\[1\].ports: '0-9' is no range of ports; write 80 or 1-65535/,
+    )
+  },
+)
+
+t.test('O4: the schema has the fields that are read, and no others', async (t) => {
+  const { properties } = NODE_CONFIG_SCHEMA as unknown as { properties: Record<string, object> }
+  t.same(Object.keys(properties), FIELDS[''])
+  for (const [section, names] of Object.entries(FIELDS)) {
+    if (section === '') continue
+    const found = properties[section] as { properties: object; additionalProperties: boolean }
+    t.same(Object.keys(found.properties), names, section)
+    t.equal(found.additionalProperties, false)
+    for (const field of Object.values(found.properties)) t.match(field, { description: String })
+  }
+})
+
 t.test('a file that cannot be read or is no JSON is named', async (t) => {
   const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-config-'))
   t.teardown(() => fs.rmSync(folder, { recursive: true }))
   const file = join(folder, 'node.json')
   t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message: /node.json: cannot be read/ })
-  fs.writeFileSync(file, '{ "id": 1,')
-  t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message: /node.json: is not JSON/ })
+  fs.writeFileSync(file, '{\n "id": 1,')
+  const message = /node.json:2: is not JSON: a field name in double quotes is expected here/
+  t.throws(() => readNodeConfig(file), { code: 'ERR_CONFIG', message })
   fs.writeFileSync(file, JSON.stringify(RIGHT))
   t.equal(readNodeConfig(file).keyFile, join(folder, 'key'))
 })

@@ -1,0 +1,156 @@
+/**
+ * The JSON Schema (2020-12) of a node's configuration, for editors and for those who generate configurations: `understudy node
+ * --schema` prints it. What binds is `readNodeConfig`, which also checks what a schema cannot say.
+ */
+import { DEFAULT_TIMING } from '../node.js'
+import { MAX_BINDINGS } from '../peers.js'
+
+const TIMING_MEANS: Readonly<Record<keyof typeof DEFAULT_TIMING, string>> = {
+  bootMs: 'How long a node listens after its start before it may claim a binding.',
+  renewMs: 'Between two renewals of a declaration.',
+  leaseMs: 'A node that was stopped for so long has lost its lease. At most silenceMs.',
+  turnLeaseMs: 'The same for a stuck event loop. At most stuckMs.',
+  silenceMs: 'After so long without a sign of life a peer is suspected.',
+  stuckMs: 'A peer whose event loop is stuck for so long is given up.',
+  patienceMs: 'How long the next in line waits for the one before it.',
+}
+
+const port = (description: string, minimum = 1) => ({
+  type: 'integer',
+  minimum,
+  maximum: 65_535,
+  description,
+})
+const text = (description: string, example: string) => ({
+  type: 'string',
+  minLength: 1,
+  description,
+  examples: [example],
+})
+const milliseconds = (description: string, minimum: number) => ({
+  type: 'integer',
+  minimum,
+  maximum: 2 ** 31 - 1,
+  description,
+})
+const section = (description: string, properties: object, required: readonly string[] = []) => ({
+  type: 'object',
+  description,
+  properties,
+  required,
+  additionalProperties: false,
+})
+
+const BINDING = section(
+  'A virtual address and the ports that move with it.',
+  {
+    id: {
+      type: 'integer',
+      minimum: 1,
+      maximum: 65_535,
+      description: 'Names the binding; the same on each node. Default: its place in the list.',
+    },
+    address: text('The address with the length of its prefix.', '10.77.0.100/24'),
+    ports: {
+      type: ['string', 'integer'],
+      description: 'One port, or a range.',
+      default: '1-65535',
+      examples: [80, '8000-8099'],
+    },
+  },
+  ['address'],
+)
+
+const APP = section(
+  'The application that the node runs.',
+  {
+    name: text('http, echo, kv or proxy.', 'http'),
+    port: port('Where it listens, on the virtual address.'),
+    root: text('http: the folder that is served.', 'www'),
+    to: text('proxy: where clients are led.', '10.77.0.50:5432'),
+    maxConnections: { type: 'integer', minimum: 1, description: 'proxy: clients at once.' },
+    connectMs: milliseconds('proxy: how long the server may take to answer.', 1),
+    idleMs: milliseconds('proxy: how long nothing may go by; 0: for ever.', 0),
+  },
+  ['name', 'port'],
+)
+
+const OPERATOR = section('Where the page, the status and the metrics are served.', {
+  host: { ...text('An address of this host.', '127.0.0.1'), default: '127.0.0.1' },
+  port: port('0: any free one.', 0),
+  socket: text('Instead of host and port: the path of a Unix socket.', 'operator.sock'),
+})
+
+const TIMING = section(
+  'In milliseconds.',
+  Object.fromEntries(
+    Object.entries(DEFAULT_TIMING).map(([name, value]) => [
+      name,
+      {
+        type: 'number',
+        exclusiveMinimum: 0,
+        maximum: 3_600_000,
+        default: value,
+        description: TIMING_MEANS[name as keyof typeof TIMING_MEANS],
+      },
+    ]),
+  ),
+)
+
+/** The schema: an object that can be printed as JSON. */
+export const NODE_CONFIG_SCHEMA = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'Configuration of a node of Understudy',
+  ...section(
+    'Paths are relative to the file.',
+    {
+      id: {
+        type: 'integer',
+        minimum: 1,
+        maximum: 0xffff_ffff,
+        description: 'Cluster-node id, different on each node. The smallest that is up owns.',
+      },
+      cluster: text('Name of the cluster: keeps several on one link apart.', 'main'),
+      keyFile: text('File with the key that all nodes share.', 'cluster.key'),
+      tap: text('TAP device to attach to.', 'us0'),
+      mac: text(
+        'Ethernet address of the stack. Default: from that of the device.',
+        '02:00:00:00:00:0a',
+      ),
+      offload: {
+        type: 'boolean',
+        default: true,
+        description: 'The device completes checksums and cuts super-frames.',
+      },
+      binding: BINDING,
+      bindings: { type: 'array', minItems: 1, maxItems: MAX_BINDINGS, items: BINDING },
+      control: section('The control channel between nodes.', {
+        host: {
+          ...text('An address of this host that peers reach.', '192.0.2.1'),
+          default: '127.0.0.1',
+        },
+      }),
+      storeDir: text("Folder of this node's mirror.", 'mirror'),
+      sharedDir: text('Folder of the checkpoints, which all nodes share.', 'shared'),
+      app: APP,
+      fence: {
+        enum: ['port', 'kill', 'none'],
+        default: 'port',
+        description: 'How a peer on this host is silenced before its address is taken.',
+      },
+      hub: {
+        enum: ['checked', 'unchecked'],
+        default: 'checked',
+        description: 'Whether the node makes sure that the bridge of its TAP works as a hub.',
+      },
+      record: text(
+        'File to which all that the link carries is written, in pcapng.',
+        'node1.pcapng',
+      ),
+      operator: OPERATOR,
+      timing: TIMING,
+    },
+    ['id', 'cluster', 'keyFile', 'tap', 'storeDir', 'sharedDir'],
+  ),
+  oneOf: [{ required: ['binding'] }, { required: ['bindings'] }],
+} as const
