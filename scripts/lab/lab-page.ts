@@ -1,5 +1,6 @@
 /**
- * The live page of a lab (O3): what all its nodes tell, side by side, and buttons to kill, stop, continue and start them.
+ * The live page of a lab (O3): what all its nodes tell, side by side, and buttons to kill, stop, continue and start them,
+ * and to make the owner hand over.
  */
 
 import {
@@ -10,11 +11,12 @@ import {
 } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/base/errors.js'
 import type { Lab } from './lab.js'
+import { switchOver } from './switchover.js'
 
 /** A node that does not answer by then is stopped or dead; the page shows what is known without it. */
 const PATIENCE_MS = 100
 
-const VERBS = ['kill', 'stop', 'cont', 'start']
+const VERBS = ['kill', 'stop', 'cont', 'start', 'switchover']
 
 /** Serves the page on a free port of the host's loopback interface, or on `port`. */
 export async function openLabPage(lab: Lab, port = 0): Promise<OperatorServer> {
@@ -50,5 +52,6 @@ async function obey(lab: Lab, verb: string, node: number): Promise<void> {
   if (verb === 'kill') await lab.kill(node)
   else if (verb === 'stop') lab.stop(node)
   else if (verb === 'cont') lab.continue(node)
+  else if (verb === 'switchover') await switchOver(lab, node)
   else await lab.start(node)
 }

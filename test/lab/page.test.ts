@@ -17,6 +17,9 @@ const noBrowser =
 const why = (await whyNoLab()) || noBrowser
 const SIZE = 64 * 2 ** 20
 
+// Where to leave pictures of the page, for people to look at.
+const SHOTS = process.env.UNDERSTUDY_SHOTS ?? ''
+
 t.test('O3: the page kills an owner and tells how its peer took over', { skip: why }, async (t) => {
   const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-page-test-'))
   t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
@@ -74,6 +77,29 @@ t.test('O3: the page kills an owner and tells how its peer took over', { skip: w
   t.ok(await page.getByRole('button', { name: 'Start node 1' }).isEnabled())
   t.equal(await ended, 0, 'curl does not notice')
   t.ok(fs.readFileSync(copy).equals(file))
+
+  await page.getByRole('button', { name: 'Hand over node 2' }).click()
+  await cards.nth(2).filter({ hasText: 'owner' }).waitFor()
+  t.match(lab.events.findLast(({ event }) => event === 'takeover') ?? {}, { from: 2, to: 3 })
+
+  // Nothing is wider than the window, in either scheme, and each scheme has a ground of its own.
+  const grounds = new Set<string>()
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    for (const width of [360, 1280]) {
+      await page.setViewportSize({ width, height: 800 })
+      // A text, as there is no `document` here to write a function about.
+      const [inner, ground] = (await page.evaluate(
+        '[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]',
+      )) as [number, string]
+      t.ok(inner <= width, `${colorScheme}, ${width} wide: ${inner}`)
+      grounds.add(ground)
+      if (SHOTS !== '') {
+        await page.screenshot({ path: join(SHOTS, `${colorScheme}-${width}.png`), fullPage: true })
+      }
+    }
+  }
+  t.equal(grounds.size, 2)
   t.same(faults, [], 'no error in the browser')
 })
 
