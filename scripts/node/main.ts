@@ -7,10 +7,11 @@ import { startApp } from '../../apps/index.js'
 import {
   NODE_CONFIG_SCHEMA,
   type NodeConfig,
-  type NodeReport,
   type NodeRuntime,
   openNode,
   readNodeConfig,
+  say,
+  serveAsProgram,
 } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/index.js'
 import { blame } from './blame.js'
@@ -30,12 +31,6 @@ SIGUSR2 makes it give what it owns, with all connections, to the next node, and 
   understudy node --config /etc/understudy/node.json
 
 Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
-
-function say(
-  event: NodeReport | { readonly event: string; readonly [field: string]: unknown },
-): void {
-  process.stdout.write(`${JSON.stringify({ ...event, at: Date.now() })}\n`)
-}
 
 function parse() {
   const options = {
@@ -84,20 +79,7 @@ async function main(): Promise<void> {
     return
   }
   const runtime = await start(file, config)
-  say({ event: 'ready', id: config.id, pid: process.pid })
-  const leave = (): void => {
-    runtime.close().then(() => process.exit(0), fail)
-  }
-  process.on('SIGUSR2', () => {
-    try {
-      runtime.switchover()
-    } catch (error) {
-      const { code, message } = error as StackError
-      say({ event: 'switchover-failed', code: code ?? null, message })
-    }
-  })
-  process.once('SIGTERM', leave)
-  process.once('SIGINT', leave)
+  serveAsProgram(runtime, config.id, fail)
 }
 
 /** Says what went wrong, once as an event and once for people, and ends: a peer takes over. */
