@@ -9,14 +9,19 @@ import { UsageError } from './lab/usage-error.js'
 
 const HELP = `Usage: understudy COMMAND [options]
 
-  lab      build nodes, a bridge and a client to put any program on: understudy lab --help
-  demo     a download and an upload by curl that outlive their servers: understudy demo --help
-  node     run one node: understudy node --config FILE
-  status   what a node says of itself: understudy status --help
-  replay   what a pcap or pcapng trace says of each connection: understudy replay --help
-  adapter  a stack under a clock of its own, for players of packet scripts: understudy adapter --help
+  lab         build nodes, a bridge and a client to put any program on
+  demo        a download and an upload by curl that outlive their servers
+  node        run one node
+  status      what a node says of itself
+  switchover  make a node hand over what it owns, with all connections
+  explain     why and how a node took over, in prose
+  record      run one node, and write what its link carries to a file
+  replay      what a pcap or pcapng trace says of each connection
+  bench       the stack beside the kernel's
+  adapter     a stack under a clock of its own, for players of packet scripts
+  completion  a script by which a shell completes all this
 
-Exit codes: 0 done, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
+Each has --help with examples. Exit codes: 0 done, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
 
 async function run(args: readonly string[]): Promise<number | undefined> {
   const [command, ...rest] = args
@@ -30,7 +35,23 @@ async function run(args: readonly string[]): Promise<number | undefined> {
       return demoCommand(rest)
     }
     case 'node':
-      return runNode(rest)
+    case 'record':
+      process.env.UNDERSTUDY_COMMAND = command
+      return runProgram('./node/main.js', rest)
+    case 'bench':
+      return runProgram('./bench/main.js', rest)
+    case 'switchover': {
+      const { switchoverCommand } = await import('./node/switchover.js')
+      return switchoverCommand(rest)
+    }
+    case 'explain': {
+      const { explainCommand } = await import('./node/explain-cli.js')
+      return explainCommand(rest)
+    }
+    case 'completion': {
+      const { completionCommand } = await import('./completion.js')
+      return completionCommand(rest, HELP, await helps())
+    }
     case 'status': {
       const { statusCommand } = await import('./node/status.js')
       return statusCommand(rest)
@@ -54,10 +75,26 @@ async function run(args: readonly string[]): Promise<number | undefined> {
   }
 }
 
-/** The node program reads its own arguments and ends by itself. */
-async function runNode(args: readonly string[]): Promise<undefined> {
+/** A program that reads its own arguments and ends by itself. */
+async function runProgram(module: string, args: readonly string[]): Promise<undefined> {
   process.argv.splice(2, process.argv.length - 2, ...args)
-  await import(new URL('./node/main.js', import.meta.url).href)
+  await import(new URL(module, import.meta.url).href)
+}
+
+async function helps(): Promise<Record<string, string>> {
+  const { NODE_HELP, RECORD_HELP } = await import('./node/help.js')
+  return {
+    node: NODE_HELP,
+    record: RECORD_HELP,
+    demo: (await import('./demo/cli.js')).HELP,
+    status: (await import('./node/status.js')).HELP,
+    switchover: (await import('./node/switchover.js')).HELP,
+    explain: (await import('./node/explain-cli.js')).HELP,
+    replay: (await import('./replay/cli.js')).HELP,
+    adapter: (await import('./adapter/main.js')).HELP,
+    bench: (await import('./bench/help.js')).HELP,
+    completion: 'bash',
+  }
 }
 
 try {

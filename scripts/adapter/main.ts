@@ -7,7 +7,7 @@ import { StackError } from '../../stack/index.js'
 import { UsageError } from '../lab/usage-error.js'
 import { Calls, type Request } from './calls.js'
 
-const HELP = `Usage: understudy adapter
+export const HELP = `Usage: understudy adapter
 
 A stack with one interface, on a link in memory and a clock that stands still, driven by JSON lines on stdin:
 

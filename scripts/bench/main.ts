@@ -7,19 +7,9 @@ import { parseArgs } from 'node:util'
 import { StackError } from '../../stack/base/errors.js'
 import { reapDeadLabs } from '../lab/teardown.js'
 import { UsageError } from '../lab/usage-error.js'
+import { HELP } from './help.js'
 import { MEASURES, type Pace, type Result, SLOW } from './measures.js'
 import { World } from './world.js'
-
-const HELP = `Usage: npm run bench [-- OPTIONS] [NAME...]
-
-Measures the stack on a TAP, with the device's offload and without, beside the kernel's TCP over the same bridge.
-NAME: ${MEASURES.flatMap((measure) => measure.names).join(', ')}; all of them when there is none.
-
-  --quick    fewer and shorter rounds, without the measures of 100,000 connections
-  --runs N   rounds of each measure (default 5)
-  --json     one line of JSON on standard output; the table goes to standard error
-
-Exit codes: 0 done, 1 failed, 2 wrong usage.`
 
 const OPTIONS = {
   quick: { type: 'boolean', default: false },

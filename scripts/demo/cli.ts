@@ -17,7 +17,7 @@ import { Screen } from './screen.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
 
-const HELP = `Usage: npm run demo [-- OPTIONS], or understudy demo [OPTIONS]
+export const HELP = `Usage: npm run demo [-- OPTIONS], or understudy demo [OPTIONS]
 
 A curl downloads a file from one of three nodes while two owners of the address in turn are killed, then uploads one
 the same way. Its connection survives each time.

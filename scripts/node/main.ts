@@ -2,6 +2,7 @@
  * The program `understudy node --config FILE`: one node with its application. It prints what happens as JSON lines on standard
  * output, and leaves in good order on SIGTERM and SIGINT. On SIGUSR2 it hands over what it owns (P24).
  */
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
 import {
@@ -15,28 +16,14 @@ import {
 } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/index.js'
 import { blame } from './blame.js'
-
-const HELP = `Usage: understudy node --config FILE [--check]
-       understudy node --schema
-
-Runs one node of a cluster: it attaches to a TAP device, listens to its peers, and owns the virtual address when it is
-its turn. Events are printed as JSON lines. SIGTERM makes it leave in good order;
-SIGUSR2 makes it give what it owns, with all connections, to the next node, and stay.
-
-  --config FILE   the configuration, JSON
-  --check         say whether the configuration is right, and run nothing
-  --schema        print the JSON Schema of configurations, for editors
-
-  understudy node --config /etc/understudy/node.json --check
-  understudy node --config /etc/understudy/node.json
-
-Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
+import { NODE_HELP, RECORD_HELP } from './help.js'
 
 function parse() {
   const options = {
     config: { type: 'string' },
     check: { type: 'boolean' },
     schema: { type: 'boolean' },
+    out: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   } as const
   try {
@@ -63,17 +50,19 @@ async function start(file: string, config: NodeConfig): Promise<NodeRuntime> {
 }
 
 async function main(): Promise<void> {
-  const { config: file, check, schema, help } = parse()
+  const { config: file, check, schema, out, help } = parse()
+  const records = process.env.UNDERSTUDY_COMMAND === 'record'
   if (schema === true) {
     process.stdout.write(`${JSON.stringify(NODE_CONFIG_SCHEMA, null, 2)}\n`)
     return
   }
-  if (help === true || file === undefined) {
-    process[help === true ? 'stdout' : 'stderr'].write(`${HELP}\n`)
+  if (help === true || file === undefined || records !== (out !== undefined)) {
+    process[help === true ? 'stdout' : 'stderr'].write(`${records ? RECORD_HELP : NODE_HELP}\n`)
     process.exitCode = help === true ? 0 : 2
     return
   }
-  const config = readNodeConfig(file)
+  const written = readNodeConfig(file)
+  const config = out === undefined ? written : { ...written, record: resolve(out) }
   if (check === true) {
     process.stdout.write(`${file}: right\n`)
     return

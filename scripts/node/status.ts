@@ -13,7 +13,7 @@ import {
 import { StackError } from '../../stack/base/errors.js'
 import { UsageError } from '../lab/usage-error.js'
 
-const HELP = `Usage: understudy status --config FILE | --at HOST:PORT | --at SOCKET [--json]
+export const HELP = `Usage: understudy status --config FILE | --at HOST:PORT | --at SOCKET [--json]
 
 Asks a running node what it owns, shadows and has decided. Its configuration must have a section "operator", as
   "operator": { "port": 9477 }   or   "operator": { "socket": "/run/understudy/node1.sock" }
@@ -34,7 +34,7 @@ export async function statusCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  const view = await fetchView(addressOf(values.config, values.at))
+  const view = await fetchView(addressOf('status', values.config, values.at))
   const text =
     values.json === true
       ? JSON.stringify(view)
@@ -57,9 +57,14 @@ function parse(args: readonly string[]) {
   }
 }
 
-function addressOf(config: string | undefined, at: string | undefined): OperatorAddress {
+/** Where a node answers, by its configuration or as given. Throws UsageError for `command`, and ERR_CONFIG. */
+export function addressOf(
+  command: string,
+  config: string | undefined,
+  at: string | undefined,
+): OperatorAddress {
   if ((config === undefined) === (at === undefined)) {
-    throw new UsageError('status: say which node, by --config FILE or --at WHERE')
+    throw new UsageError(`${command}: say which node, by --config FILE or --at WHERE`)
   }
   if (at !== undefined) {
     const [, host, port] = /^(.*):(\d+)$/.exec(at) ?? []

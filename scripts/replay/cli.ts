@@ -9,7 +9,7 @@ import { type ReplayOptions, replay } from './replay.js'
 import { replayJson, replayText } from './report.js'
 import { segmentLine } from './segment-line.js'
 
-const HELP = `Usage: understudy replay [options] FILE...
+export const HELP = `Usage: understudy replay [options] FILE...
 
 Reads captures (pcap or pcapng, also compressed by gzip) as a peer would hear them, with no address of its own, and tells
 of each connection: its options, its state, what was sent again, what is missing, and whether a peer that had heard just

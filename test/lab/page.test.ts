@@ -103,20 +103,40 @@ t.test('O3: the page kills an owner and tells how its peer took over', { skip: w
   t.same(faults, [], 'no error in the browser')
 })
 
-t.test('O3: `understudy status` asks a node of a lab', { skip: await whyNoLab() }, async (t) => {
-  const lab = await Lab.create({ nodes: 2, app: 'echo' })
-  t.teardown(() => lab.close())
-  await lab.startAll()
-  const program = new URL('../../scripts/understudy.js', import.meta.url).pathname
-  const status = (...args: string[]) =>
-    spawnSync(process.execPath, [program, 'status', ...args], { encoding: 'utf8' })
-  const config = join(lab.record.folder, 'node1.json')
-  t.match(status('--config', config), {
-    status: 0,
-    stdout: /node 1 of cluster lab-.*owner, term 1/s,
-  })
-  const json = JSON.parse(status('--at', lab.operatorSocket(2), '--json').stdout)
-  t.match(json.nodes, [{ id: 2, bindings: [{ state: 'standby', owner: 1 }] }])
-  t.match(status('--at', '127.0.0.1:1'), { status: 1, stderr: /ERR_OPERATOR_UNREACHABLE/ })
-  t.match(status(), { status: 2, stderr: /say which node/ })
-})
+t.test(
+  'O3: `understudy status`, `switchover` and `explain` ask a node of a lab',
+  { skip: await whyNoLab() },
+  async (t) => {
+    const lab = await Lab.create({ nodes: 2, app: 'echo' })
+    t.teardown(() => lab.close())
+    await lab.startAll()
+    const program = new URL('../../scripts/understudy.js', import.meta.url).pathname
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+    const status = (...args: string[]) => run('status', ...args)
+    const config = join(lab.record.folder, 'node1.json')
+    t.match(status('--config', config), {
+      status: 0,
+      stdout: /node 1 of cluster lab-.*owner, term 1/s,
+    })
+    const json = JSON.parse(status('--at', lab.operatorSocket(2), '--json').stdout)
+    t.match(json.nodes, [{ id: 2, bindings: [{ state: 'standby', owner: 1 }] }])
+    t.match(status('--at', '127.0.0.1:1'), { status: 1, stderr: /ERR_OPERATOR_UNREACHABLE/ })
+    t.match(status(), { status: 2, stderr: /say which node/ })
+    const moved = { from: 1, moved: [{ binding: 1, to: 2, connections: 0 }] }
+    const handed = run('switchover', '--config', config, '--json')
+    t.match(handed, { status: 0 }, handed.stderr)
+    t.same(JSON.parse(handed.stdout), moved)
+    t.match(run('switchover', '--config', config), {
+      status: 1,
+      stderr: /owns nothing.*ERR_SWITCHOVER/,
+    })
+    t.match(run('explain', '--at', lab.operatorSocket(2)), {
+      status: 0,
+      stdout:
+        /node 2 took binding 1 over from node 1, in term 2.*handed the address over on command/s,
+    })
+    t.match(run('explain', lab.status()[1]?.log ?? ''), { status: 0 })
+    t.match(run('explain', '/no/such/log'), { status: 1, stderr: /ERR_LOG_FILE/ })
+  },
+)

@@ -1,0 +1,113 @@
+/**
+ * The command line of `understudy switchover`: makes a running node of this host hand over what it owns (P24), and waits until it has.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { fetchView, type NodeStatus, type OperatorAddress } from '../../cluster/io/index.js'
+import { StackError } from '../../stack/base/errors.js'
+import { UsageError } from '../lab/usage-error.js'
+import { addressOf } from './status.js'
+
+export const HELP = `Usage: understudy switchover --config FILE | --at HOST:PORT | --at SOCKET [--json]
+
+Makes a node of this host give what it owns, with all connections, to the next node, and stay as a peer. Clients notice nothing: so
+a host is drained, or a program is exchanged under load. When the next node lacks something of a connection, nothing happens.
+
+  --config FILE   the configuration that the node was started with
+  --at WHERE      its address: host and port, or the path of a Unix socket
+  --json          print one line of JSON
+
+  understudy switchover --config /etc/understudy/node.json
+
+Exit codes: 0 done, 1 it owns nothing or goes on (one line on stderr with a code and what to do), 2 wrong usage.`
+
+const LIMIT_MS = 5_000
+const LOOK_MS = 50
+
+/** Runs `understudy switchover ARGS` and resolves with the exit code. Throws UsageError or StackError. */
+export async function switchoverCommand(args: readonly string[]): Promise<number> {
+  const values = parse(args)
+  if (values.help === true) {
+    process.stdout.write(`${HELP}\n`)
+    return 0
+  }
+  const address = addressOf('switchover', values.config, values.at)
+  const before = await statusAt(address)
+  const owned = before.bindings.filter(({ owner }) => owner === before.id)
+  if (owned.length === 0) {
+    throw new StackError(
+      'ERR_SWITCHOVER',
+      `node ${before.id} owns nothing: ask the owner, which understudy status names`,
+    )
+  }
+  signal(before)
+  const after = await handedOver(address, before)
+  const moved = owned.map(({ id, connections }) => ({
+    binding: id,
+    to: after.bindings.find((binding) => binding.id === id)?.owner ?? null,
+    connections,
+  }))
+  const text =
+    values.json === true
+      ? JSON.stringify({ from: before.id, moved })
+      : moved
+          .map(
+            ({ binding, to, connections }) =>
+              `binding ${binding}: node ${before.id} -> node ${to}, ${connections} connections`,
+          )
+          .join('\n')
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+async function statusAt(address: OperatorAddress): Promise<NodeStatus> {
+  const [node] = (await fetchView(address)).nodes
+  if (node === undefined) throw new StackError('ERR_SWITCHOVER', 'no node answers there')
+  return node
+}
+
+function signal({ id, pid }: NodeStatus): void {
+  try {
+    process.kill(pid, 'SIGUSR2')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new StackError(
+      'ERR_SWITCHOVER',
+      `process ${pid} of node ${id} cannot be told (${code}): run this on its host, as its user or as root`,
+    )
+  }
+}
+
+async function handedOver(address: OperatorAddress, before: NodeStatus): Promise<NodeStatus> {
+  const giveUpAt = Date.now() + LIMIT_MS
+  for (;;) {
+    const now = await statusAt(address)
+    if (now.bindings.every(({ owner }) => owner !== before.id && owner !== null)) return now
+    const refused = now.decisions.some(
+      ({ at, report }) => at >= before.at && report.event === 'handover-refused',
+    )
+    if (refused || Date.now() > giveUpAt) {
+      const reason = refused
+        ? 'the next node lacks something of a connection: try again later'
+        : 'no other node is up'
+      throw new StackError('ERR_SWITCHOVER', `node ${before.id} goes on: ${reason}`)
+    }
+    await delay(LOOK_MS)
+  }
+}
+
+function parse(args: readonly string[]) {
+  const options = {
+    config: { type: 'string' },
+    at: { type: 'string' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  } as const
+  try {
+    return parseArgs({ args: [...args], options }).values
+  } catch (error) {
+    throw new UsageError(
+      `switchover: ${(error as Error).message} (see understudy switchover --help)`,
+    )
+  }
+}
