@@ -14,6 +14,8 @@ const HELP = `Usage: understudy COMMAND [options]
   node        run one node
   status      what a node says of itself
   switchover  make a node hand over what it owns, with all connections
+  drain       make a node hand over, and leave
+  proxy       run one node that leads clients to any server
   explain     why and how a node took over, in prose
   record      run one node, and write what its link carries to a file
   replay      what a pcap or pcapng trace says of each connection
@@ -36,6 +38,7 @@ async function run(args: readonly string[]): Promise<number | undefined> {
     }
     case 'node':
     case 'record':
+    case 'proxy':
       process.env.UNDERSTUDY_COMMAND = command
       return runProgram('./node/main.js', rest)
     case 'bench':
@@ -43,6 +46,10 @@ async function run(args: readonly string[]): Promise<number | undefined> {
     case 'switchover': {
       const { switchoverCommand } = await import('./node/switchover.js')
       return switchoverCommand(rest)
+    }
+    case 'drain': {
+      const { drainCommand } = await import('./node/switchover.js')
+      return drainCommand(rest)
     }
     case 'explain': {
       const { explainCommand } = await import('./node/explain-cli.js')
@@ -82,13 +89,16 @@ async function runProgram(module: string, args: readonly string[]): Promise<unde
 }
 
 async function helps(): Promise<Record<string, string>> {
-  const { NODE_HELP, RECORD_HELP } = await import('./node/help.js')
+  const { NODE_HELP, PROXY_HELP, RECORD_HELP } = await import('./node/help.js')
+  const { DRAIN_HELP, HELP: SWITCHOVER_HELP } = await import('./node/switchover.js')
   return {
     node: NODE_HELP,
     record: RECORD_HELP,
+    proxy: PROXY_HELP,
+    drain: DRAIN_HELP,
     demo: (await import('./demo/cli.js')).HELP,
     status: (await import('./node/status.js')).HELP,
-    switchover: (await import('./node/switchover.js')).HELP,
+    switchover: SWITCHOVER_HELP,
     explain: (await import('./node/explain-cli.js')).HELP,
     replay: (await import('./replay/cli.js')).HELP,
     adapter: (await import('./adapter/main.js')).HELP,

@@ -1,4 +1,4 @@
-/** What `understudy node --help` and `understudy record --help` print. */
+/** What `understudy node --help` and those of its kin print. */
 
 export const NODE_HELP = `Usage: understudy node --config FILE [--check]
        understudy node --schema
@@ -28,4 +28,18 @@ The same is had by "record" in the configuration, and by \`understudy lab up --r
   understudy record --config /etc/understudy/node.json --out node1.pcapng
   tshark -r node1.pcapng -Y frame.comment -T fields -e frame.time -e frame.comment
 
+Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`
+
+export const PROXY_HELP = `Usage: understudy proxy --config FILE --listen ADDRESS:PORT --to HOST:PORT
+
+Runs a node as \`understudy node\` does, whose application leads clients of ADDRESS:PORT to a server that knows nothing of it. When the
+node dies a peer goes on with both connections of each client, from the wire alone. Start it on each node of the cluster.
+
+  --config FILE          the configuration, JSON; its binding holds ADDRESS, and "app" is not needed
+  --listen ADDRESS:PORT  a virtual address of the node, and the port for clients
+  --to HOST:PORT         the server, on the nodes' link
+
+  understudy proxy --config /etc/understudy/node.json --listen 10.77.0.100:5432 --to 10.77.0.50:5432
+
+Limits and time-outs are set by "app" in the configuration: maxConnections, connectMs, idleMs.
 Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`

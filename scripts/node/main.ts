@@ -2,7 +2,6 @@
  * The program `understudy node --config FILE`: one node with its application. It prints what happens as JSON lines on standard
  * output, and leaves in good order on SIGTERM and SIGINT. On SIGUSR2 it hands over what it owns (P24).
  */
-import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
 import {
@@ -15,8 +14,11 @@ import {
   serveAsProgram,
 } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/index.js'
+import { UsageError } from '../lab/usage-error.js'
 import { blame } from './blame.js'
-import { NODE_HELP, RECORD_HELP } from './help.js'
+import { VARIANT_HELP, variantOf, varied } from './variants.js'
+
+const VARIANT = variantOf(process.env)
 
 function parse() {
   const options = {
@@ -24,12 +26,14 @@ function parse() {
     check: { type: 'boolean' },
     schema: { type: 'boolean' },
     out: { type: 'string' },
+    listen: { type: 'string' },
+    to: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   } as const
   try {
     return parseArgs({ options }).values
   } catch (error) {
-    process.stderr.write(`understudy node: ${(error as Error).message}\n`)
+    process.stderr.write(`understudy ${VARIANT}: ${(error as Error).message}\n`)
     return {}
   }
 }
@@ -50,19 +54,17 @@ async function start(file: string, config: NodeConfig): Promise<NodeRuntime> {
 }
 
 async function main(): Promise<void> {
-  const { config: file, check, schema, out, help } = parse()
-  const records = process.env.UNDERSTUDY_COMMAND === 'record'
+  const { config: file, check, schema, help, ...others } = parse()
   if (schema === true) {
     process.stdout.write(`${JSON.stringify(NODE_CONFIG_SCHEMA, null, 2)}\n`)
     return
   }
-  if (help === true || file === undefined || records !== (out !== undefined)) {
-    process[help === true ? 'stdout' : 'stderr'].write(`${records ? RECORD_HELP : NODE_HELP}\n`)
+  if (help === true || file === undefined) {
+    process[help === true ? 'stdout' : 'stderr'].write(`${VARIANT_HELP[VARIANT]}\n`)
     process.exitCode = help === true ? 0 : 2
     return
   }
-  const written = readNodeConfig(file)
-  const config = out === undefined ? written : { ...written, record: resolve(out) }
+  const config = varied(VARIANT, readNodeConfig(file), others)
   if (check === true) {
     process.stdout.write(`${file}: right\n`)
     return
@@ -73,10 +75,16 @@ async function main(): Promise<void> {
 
 /** Says what went wrong, once as an event and once for people, and ends: a peer takes over. */
 function fail(error: unknown): void {
+  if (error instanceof UsageError) {
+    process.stderr.write(`understudy ${error.message}\n`)
+    process.exit(2)
+  }
   const { message, code, stack } = error as StackError
   say({ event: 'error', code: code ?? null, message })
   const known = error instanceof StackError || code !== undefined
-  process.stderr.write(known ? `understudy node: ${message} (${code})\n` : `${stack ?? message}\n`)
+  process.stderr.write(
+    known ? `understudy ${VARIANT}: ${message} (${code})\n` : `${stack ?? message}\n`,
+  )
   process.exit(1)
 }
 

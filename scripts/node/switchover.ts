@@ -1,5 +1,6 @@
 /**
- * The command line of `understudy switchover`: makes a running node of this host hand over what it owns (P24), and waits until it has.
+ * The command lines of `understudy switchover` and `understudy drain`: make a running node of this host hand over what it owns (P24),
+ * wait until it has, and let it end.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -21,18 +22,85 @@ a host is drained, or a program is exchanged under load. When the next node lack
 
 Exit codes: 0 done, 1 it owns nothing or goes on (one line on stderr with a code and what to do), 2 wrong usage.`
 
+export const DRAIN_HELP = `Usage: understudy drain --config FILE | --at HOST:PORT | --at SOCKET [--json]
+
+Makes a node of this host hand over what it owns, as \`understudy switchover\` does, and then leave in good order. A node that owns nothing
+just leaves. Options and exit codes are those of switchover.
+
+  understudy drain --config /etc/understudy/node.json`
+
 const LIMIT_MS = 5_000
 const LOOK_MS = 50
 
 /** Runs `understudy switchover ARGS` and resolves with the exit code. Throws UsageError or StackError. */
 export async function switchoverCommand(args: readonly string[]): Promise<number> {
-  const values = parse(args)
+  const values = parse('switchover', args)
   if (values.help === true) {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
   const address = addressOf('switchover', values.config, values.at)
   const before = await statusAt(address)
+  const moved = await handOver(address, before)
+  const text =
+    values.json === true ? JSON.stringify({ from: before.id, moved }) : portrait(before.id, moved)
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+/** Runs `understudy drain ARGS` and resolves with the exit code. Throws UsageError or StackError. */
+export async function drainCommand(args: readonly string[]): Promise<number> {
+  const values = parse('drain', args)
+  if (values.help === true) {
+    process.stdout.write(`${DRAIN_HELP}\n`)
+    return 0
+  }
+  const address = addressOf('drain', values.config, values.at)
+  const before = await statusAt(address)
+  const owns = before.bindings.some(({ owner }) => owner === before.id)
+  const moved = owns ? await handOver(address, before) : []
+  signal(before, 'SIGTERM')
+  await ended(before)
+  const text =
+    values.json === true
+      ? JSON.stringify({ from: before.id, moved, ended: true })
+      : [portrait(before.id, moved), `node ${before.id} has left`].filter(Boolean).join('\n')
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+interface Moved {
+  readonly binding: number
+  readonly to: number | null
+  readonly connections: number
+}
+
+function portrait(from: number, moved: readonly Moved[]): string {
+  return moved
+    .map(
+      ({ binding, to, connections }) =>
+        `binding ${binding}: node ${from} -> node ${to}, ${connections} connections`,
+    )
+    .join('\n')
+}
+
+async function ended({ id, pid }: NodeStatus): Promise<void> {
+  const giveUpAt = Date.now() + LIMIT_MS
+  while (Date.now() < giveUpAt) {
+    try {
+      process.kill(pid, 0)
+    } catch {
+      return
+    }
+    await delay(LOOK_MS)
+  }
+  throw new StackError(
+    'ERR_DRAIN',
+    `node ${id} has handed over and does not end: kill process ${pid}`,
+  )
+}
+
+async function handOver(address: OperatorAddress, before: NodeStatus): Promise<Moved[]> {
   const owned = before.bindings.filter(({ owner }) => owner === before.id)
   if (owned.length === 0) {
     throw new StackError(
@@ -40,24 +108,13 @@ export async function switchoverCommand(args: readonly string[]): Promise<number
       `node ${before.id} owns nothing: ask the owner, which understudy status names`,
     )
   }
-  signal(before)
+  signal(before, 'SIGUSR2')
   const after = await handedOver(address, before)
-  const moved = owned.map(({ id, connections }) => ({
+  return owned.map(({ id, connections }) => ({
     binding: id,
     to: after.bindings.find((binding) => binding.id === id)?.owner ?? null,
     connections,
   }))
-  const text =
-    values.json === true
-      ? JSON.stringify({ from: before.id, moved })
-      : moved
-          .map(
-            ({ binding, to, connections }) =>
-              `binding ${binding}: node ${before.id} -> node ${to}, ${connections} connections`,
-          )
-          .join('\n')
-  process.stdout.write(`${text}\n`)
-  return 0
 }
 
 async function statusAt(address: OperatorAddress): Promise<NodeStatus> {
@@ -66,9 +123,9 @@ async function statusAt(address: OperatorAddress): Promise<NodeStatus> {
   return node
 }
 
-function signal({ id, pid }: NodeStatus): void {
+function signal({ id, pid }: NodeStatus, name: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGUSR2')
+    process.kill(pid, name)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw new StackError(
@@ -96,7 +153,7 @@ async function handedOver(address: OperatorAddress, before: NodeStatus): Promise
   }
 }
 
-function parse(args: readonly string[]) {
+function parse(command: string, args: readonly string[]) {
   const options = {
     config: { type: 'string' },
     at: { type: 'string' },
@@ -107,7 +164,7 @@ function parse(args: readonly string[]) {
     return parseArgs({ args: [...args], options }).values
   } catch (error) {
     throw new UsageError(
-      `switchover: ${(error as Error).message} (see understudy switchover --help)`,
+      `${command}: ${(error as Error).message} (see understudy ${command} --help)`,
     )
   }
 }

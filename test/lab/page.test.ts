@@ -137,6 +137,13 @@ t.test(
         /node 2 took binding 1 over from node 1, in term 2.*handed the address over on command/s,
     })
     t.match(run('explain', lab.status()[1]?.log ?? ''), { status: 0 })
+    const drained = run('drain', '--at', lab.operatorSocket(2), '--json')
+    t.match(drained, { status: 0 }, drained.stderr)
+    t.same(JSON.parse(drained.stdout), {
+      from: 2,
+      moved: [{ binding: 1, to: 1, connections: 0 }],
+      ended: true,
+    })
     t.match(run('explain', '/no/such/log'), { status: 1, stderr: /ERR_LOG_FILE/ })
   },
 )

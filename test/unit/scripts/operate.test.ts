@@ -3,9 +3,11 @@ import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import t from 'tap'
 import { nodeMetrics } from '../../../cluster/io/metrics.js'
+import { checkNodeConfig } from '../../../cluster/io/node-config.js'
 import { DecisionLog, type NodeStatus } from '../../../cluster/io/node-status.js'
 import { bashCompletion, optionsIn } from '../../../scripts/completion.js'
 import { explainTakeovers, readStory } from '../../../scripts/node/explain.js'
+import { type Variant, type VariantOptions, varied } from '../../../scripts/node/variants.js'
 
 const TAKEOVER = {
   event: 'takeover',
@@ -80,6 +82,26 @@ t.test('O4: completion knows the commands and the options that the help names', 
   t.equal(ask('node', '--c'), '--check --config')
   t.equal(ask('lab', 'sw'), 'switchover')
   t.match(ask('lab', 'up', '--n'), '--no-offload --nodes')
+  t.end()
+})
+
+t.test('A7, O4: record and proxy are nodes with one thing changed', (t) => {
+  const names = { cluster: 'x', keyFile: 'key', tap: 't', storeDir: 's', sharedDir: 'c' }
+  const binding = { address: '10.0.0.100/24', ports: '5000-5999' }
+  const app = { name: 'proxy', port: 1, idleMs: 7 }
+  const config = checkNodeConfig({ id: 1, ...names, binding, app }, 'test', '/')
+  t.equal(varied('node', config, {}), config)
+  t.match(varied('record', config, { out: '/a.pcapng' }), { record: '/a.pcapng' })
+  const proxy = varied('proxy', config, { listen: '10.0.0.100:5432', to: 'db:5432' })
+  t.same(proxy.app, { name: 'proxy', port: 5432, to: 'db:5432', idleMs: 7 })
+  const fails = (variant: Variant, options: VariantOptions, message: RegExp) =>
+    t.throws(() => varied(variant, config, options), { message })
+  fails('record', {}, /record: needs --out FILE/)
+  fails('proxy', { to: 'db:1' }, /proxy: needs --listen ADDRESS:PORT and --to HOST:PORT/)
+  fails('proxy', { listen: '10.0.0.100:80', to: 'db:1' }, /in no binding of the configuration/)
+  fails('proxy', { listen: '10.0.0.101:5000', to: 'db:1' }, /in no binding of the configuration/)
+  fails('proxy', { listen: ':80', to: 'db:1' }, /:80' is no address|is in no binding|--listen/)
+  fails('node', { to: 'db:1' }, /node: has no such option/)
   t.end()
 })
 
