@@ -2,6 +2,7 @@
  * The command lines of `understudy switchover` and `understudy drain`: make a running node of this host hand over what it owns (P24),
  * wait until it has, and let it end.
  */
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { fetchView, type NodeStatus, type OperatorAddress } from '../../cluster/io/index.js'
@@ -87,17 +88,22 @@ function portrait(from: number, moved: readonly Moved[]): string {
 async function ended({ id, pid }: NodeStatus): Promise<void> {
   const giveUpAt = Date.now() + LIMIT_MS
   while (Date.now() < giveUpAt) {
-    try {
-      process.kill(pid, 0)
-    } catch {
-      return
-    }
+    if (isGone(pid)) return
     await delay(LOOK_MS)
   }
   throw new StackError(
     'ERR_DRAIN',
     `node ${id} has handed over and does not end: kill process ${pid}`,
   )
+}
+
+// Who is dead and not yet waited for by its parent is gone, too.
+function isGone(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch {
+    return true
+  }
 }
 
 async function handOver(address: OperatorAddress, before: NodeStatus): Promise<Moved[]> {
