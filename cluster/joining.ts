@@ -76,6 +76,7 @@ export class Joining {
     )
     this.#settleAt = now + SETTLE_INTERVAL_MS
     if (this.#unsettled.length > 0 && now < this.#settleBy) return false
+    this.#snooper.forgetDistrusted()
     this.end()
     return true
   }
@@ -98,6 +99,14 @@ export class Joining {
     this.#settleAt = NEVER
     this.#incoming = null
     this.#forgetKept()
+  }
+
+  /** All is to be asked for, from the start. */
+  begin(): void {
+    this.end()
+    this.complete = false
+    this.installed = 0
+    this.restart()
   }
 
   /** Another owner, which is to be asked at once. */

@@ -49,6 +49,8 @@ export class Mirror {
       shadow.dirty = false
       if (shadow.verdict !== 'untracked' && !shadow.closed) {
         this.#writeShadow(shadow, snooper, now)
+      } else if (shadow.distrusted) {
+        this.#store.removeFlow(shadow.key)
       }
     }
     snooper.dirty.length = 0

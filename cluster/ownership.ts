@@ -227,7 +227,9 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#fencing = false
     this.#transfer.end()
-    this.snooper.joining.restart()
+    // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
+    if (before === 'owner') this.snooper.distrust()
+    else this.snooper.joining.restart()
     this.epoch = d.epoch
     this.owner = owner
     this.state = 'standby'

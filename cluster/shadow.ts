@@ -82,6 +82,8 @@ export class Shadow {
   pairNumber: Seq | null = null
   /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
   peerAck: Seq = ZERO
+  /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
+  distrusted = false
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
@@ -201,6 +203,15 @@ export class Shadow {
       if (gt(seg.ack, this.tcb.sndNxt)) departedUnseen(this.tcb, seg.ack)
       segmentArrives(this.tcb, this.buffers, seg, now)
     }
+    this.#held = []
+  }
+
+  /** What is known here is not to be gone on from: others may have said more since, unheard. */
+  distrust(): void {
+    if (this.#tracked) this.peerAck = this.tcb.sndNxt
+    this.#tracked = false
+    this.distrusted = true
+    // allocates: once per cut
     this.#held = []
   }
 

@@ -150,6 +150,25 @@ export class Snooper {
     this.touch(shadow)
   }
 
+  /**
+   * This node has missed what was said for a while, without a way to tell of whom: nothing that it knows is to be taken over. It asks
+   * for all anew; what the owner does not name then is over.
+   */
+  // allocates: once per cut
+  distrust(): void {
+    for (const shadow of this.table.shadows()) {
+      shadow.distrust()
+      this.touch(shadow)
+    }
+    this.joining.begin()
+  }
+
+  /** The owner has named every connection that there is: what is still distrusted has ended unheard. */
+  // allocates: once per snapshot
+  forgetDistrusted(): void {
+    for (const shadow of [...this.table.shadows()]) if (shadow.distrusted) this.remove(shadow)
+  }
+
   /** Marks a shadow for the mirror. */
   touch(shadow: Shadow): void {
     if (shadow.dirty) return

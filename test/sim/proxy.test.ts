@@ -3,6 +3,7 @@
  * single frame of an exchange, with bytes under way in both directions of both connections.
  */
 import t from 'tap'
+import { PROXY_REGRESSION_SEEDS } from './regression-seeds.js'
 import { type RunResult, type Setting, simulate } from './scenario.js'
 import { cutAt, record, SWEPT } from './sweep.js'
 import { addCounts, newTotals } from './totals.js'
@@ -49,6 +50,13 @@ t.test('A7 D4: the next owner is cut off too, a few frames behind the first', (t
     }
   }
   t.same(bad, [])
+  t.end()
+})
+
+t.test('A7 P27: seeds that once broke a law with proxies do not any more', (t) => {
+  for (const [seed, what] of PROXY_REGRESSION_SEEDS) {
+    t.same(simulate(seed, false, true).violations, [], `seed ${seed}: ${what}`)
+  }
   t.end()
 })
 

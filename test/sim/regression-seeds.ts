@@ -29,4 +29,12 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
   [3780, 'a peer waited for ever for an answer to the FIN that only a dead owner had heard'],
   [3934, 'a node that started again did not wait for the lease of a stalled owner'],
+  [1277, 'an owner that was cut off and outclaimed lost what it knew of without a count'],
+]
+
+/** The same of {@link simulate} with proxies. */
+export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [438, 'an owner that was cut off and outclaimed went on from what it had known before'],
+  [513, 'the same, with the next owner gone before it had said a word'],
+  [750, 'what it had known of went uncounted'],
 ]
