@@ -44,11 +44,11 @@ t.test(
       stderr: /^understudy node: .*nowhere.json: cannot be read.*\(ERR_CONFIG\)\n$/,
     })
     const slip = run('--config', configured({ keyfile: 'key' }))
-    t.match(slip, { status: 1, stderr: /node.json: keyfile: there is no such field.*ERR_CONFIG/ })
+    t.match(slip, { status: 1, stderr: /node.json:1: keyfile: there is no such field.*ERR_CONFIG/ })
     t.match(JSON.parse(slip.stdout), { event: 'error', code: 'ERR_CONFIG' })
     t.match(run('--config', configured({})), {
       status: 1,
-      stderr: /no cluster key at .*openssl rand.*ERR_KEY_MISSING/,
+      stderr: /node.json:1: keyFile: there is no cluster key at .*openssl rand.*ERR_KEY_MISSING/,
     })
     fs.writeFileSync(join(scratch, 'key'), 'abc', { mode: 0o600 })
     t.match(run('--config', configured({})), { status: 1, stderr: /ERR_KEY_FORMAT/ })

@@ -1,0 +1,201 @@
+/**
+ * What a node owes its peers beside ownership: an answer to whoever asks, an identity that is not its network card, and silence while it
+ * only listens.
+ */
+import t from 'tap'
+import { clusterHash, decodeDeclaration } from '../../../cluster/declaration.js'
+import {
+  ClusterNode,
+  DEFAULT_TIMING,
+  type Ownership,
+  type OwnershipDeclaration,
+  parseBinding,
+  smallestId,
+} from '../../../cluster/index.js'
+import {
+  MemoryCheckpointStorage,
+  MemoryCheckpointStore,
+  MemoryMirrorStore,
+} from '../../../cluster/memory-store.js'
+import { EtherType, Frame, NEVER, parseIpv4Address, Stack } from '../../../stack/index.js'
+import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
+import { ACK, encodeEthernet, encodeIp, encodeTcp, FIN, PROTOCOL, SYN } from '../../packet/codec.js'
+
+const TRUSTING = { tagLength: 4, sign: () => {}, verify: () => true }
+const VIRTUAL = '10.0.0.100'
+
+class Party {
+  readonly stack = new Stack({ rng: { u32: () => 1 }, secret: new Int32Array(4) })
+  readonly node: ClusterNode
+  readonly own: Ownership
+  readonly #ethernet = new EthernetHeader()
+
+  constructor(id: number, mac: number, incarnation = 1000) {
+    const nic = this.stack.addNic({ mac, mtu: 1500 })
+    this.node = new ClusterNode(
+      {
+        id,
+        incarnation,
+        cluster: 'test',
+        sets: [{ binding: parseBinding(1, `${VIRTUAL}/24`), policy: smallestId }],
+        controlAddress: 0,
+        controlPort: id,
+        heartbeatPort: id,
+        fence: { host: 1, pid: id, startTime: 1, port: `p${id}` },
+        application: '',
+        timing: DEFAULT_TIMING,
+      },
+      {
+        stack: this.stack,
+        nic,
+        mirrorStore: new MemoryMirrorStore(),
+        checkpoints: new MemoryCheckpointStore(new MemoryCheckpointStorage()),
+        authenticator: TRUSTING,
+      },
+    )
+    this.own = this.node.ownerships[0] as Ownership
+  }
+
+  /** Frames that leave the stack now. */
+  frames(now: number): Buffer[] {
+    while (this.node.pollAction() !== null);
+    const sent: Buffer[] = []
+    for (let f = this.stack.pollTransmit(now); f !== null; f = this.stack.pollTransmit(now)) {
+      sent.push(Buffer.from(f.bytes.subarray(f.start, f.end)))
+    }
+    return sent
+  }
+
+  hears(bytes: Buffer, now: number): void {
+    const frame = new Frame(2048)
+    frame.bytes.set(bytes, frame.start)
+    frame.end = frame.start + bytes.length
+    parseEthernet(this.#ethernet, frame)
+    this.node.onFrame(frame, this.#ethernet, now)
+    this.node.handleTimeout(now)
+  }
+}
+
+function declarationOf(frame: Buffer): OwnershipDeclaration | null {
+  if (frame.readUInt16BE(12) !== EtherType.EXPERIMENTAL) return null
+  const decoded = decodeDeclaration(frame.subarray(14), clusterHash('test'), TRUSTING)
+  return typeof decoded === 'object' && decoded !== null ? (decoded as OwnershipDeclaration) : null
+}
+
+/** Both hear each other's frames until `until`. */
+function talk(parties: readonly Party[], from: number, until: number): void {
+  for (let now = from; now < until; now += 10) {
+    for (const party of parties) {
+      party.node.handleTimeout(now)
+      for (const frame of party.frames(now)) {
+        for (const other of parties) if (other !== party) other.hears(frame, now)
+      }
+      for (const other of parties) {
+        if (other !== party) party.node.handleHeartbeat(other.node.options.id, now, now)
+      }
+    }
+  }
+}
+
+t.test('P3, P4: who boots asks, and every node that is up answers whoever asks', (t) => {
+  const owner = new Party(1, 0x0200_0000_0001)
+  const peer = new Party(2, 0x0200_0000_0002)
+  owner.node.start(1000)
+  peer.node.start(1000)
+  talk([owner, peer], 1000, 2000)
+  const late = new Party(3, 0x0200_0000_0003)
+  late.node.start(2000)
+  const [asks = Buffer.alloc(14)] = late.frames(2000)
+  t.match(declarationOf(asks), { node: 3, solicit: true, binding: 1, firstPort: 1 })
+  t.equal(
+    asks.subarray(0, 6).toString('hex'),
+    'ffffffffffff',
+    'by broadcast, without a list of peers',
+  )
+  for (const party of [owner, peer]) {
+    party.frames(2000)
+    party.hears(asks, 2000)
+    const [answer] = party.frames(2000).map(declarationOf)
+    t.match(answer, { node: party.node.options.id, owner: 1, solicit: false }, 'an answer at once')
+    // The same again, from somebody who is known by now.
+    party.hears(asks, 2000)
+  }
+  t.end()
+})
+
+t.test('P6: ownership is tied to the node, not to its network card', (t) => {
+  const peer = new Party(2, 0x0200_0000_0002)
+  const owner = new Party(1, 0x0200_0000_0001)
+  peer.node.start(1000)
+  owner.node.start(1000)
+  talk([owner, peer], 1000, 2000)
+  t.equal(peer.own.owner, 1)
+  // The card is exchanged before anybody has missed the owner: the node is the same, and so is its place in the line.
+  const again = new Party(1, 0x0200_0000_0077, 2000)
+  again.node.start(2000)
+  talk([again, peer], 2000, 2700)
+  t.same([peer.own.state, again.own.state].sort(), ['owner', 'standby'])
+  t.equal(peer.own.owner, again.own.owner)
+  t.same(
+    [...peer.node.peers.macsOf(1)].includes(0x0200_0000_0077),
+    true,
+    'its new card is known as its',
+  )
+  t.end()
+})
+
+t.test('P19, P5, P11: who shadows a connection sends nothing and sets no timer for it', (t) => {
+  const owner = new Party(1, 0x0200_0000_0001)
+  const peer = new Party(2, 0x0200_0000_0002)
+  owner.node.start(1000)
+  peer.node.start(1000)
+  talk([owner, peer], 1000, 2000)
+  peer.frames(2000)
+  const before = peer.stack.nextDeadline()
+  const CLIENT = parseIpv4Address('10.0.0.9')
+  const OWNER = parseIpv4Address(VIRTUAL)
+  const says = (inbound: boolean, seq: number, ack: number, flags: number, text = ''): void => {
+    const [src, dst] = inbound ? [CLIENT, OWNER] : [OWNER, CLIENT]
+    const [srcPort, dstPort] = inbound ? [40_000, 80] : [80, 40_000]
+    const tcp = encodeTcp(
+      { srcPort, dstPort, seq, ack, flags, wnd: 9000, text: Buffer.from(text) },
+      src,
+      dst,
+    )
+    peer.hears(
+      Buffer.from(encodeEthernet(9, 1, 0x0800, encodeIp(src, dst, PROTOCOL.TCP, tcp))),
+      2000,
+    )
+  }
+  says(true, 100, 0, SYN)
+  says(false, 500, 101, SYN | ACK)
+  says(true, 101, 501, ACK)
+  says(true, 101, 501, ACK, 'question')
+  says(false, 501, 109, ACK, 'answer')
+  const shadow = peer.own.snooper.table.find(80, CLIENT, 40_000)
+  t.match(shadow, { verdict: 'ready', tcb: { rcvNxtOffset: 8, sndNxtOffset: 6 } })
+  t.equal(peer.stack.tcp.demux.size, 0, 'no connection of its own')
+  t.equal(
+    peer.stack.nextDeadline(),
+    before,
+    'no retransmission, no delayed acknowledgement, no keep-alive',
+  )
+  // The set-up has a time limit, which finds that the connection is open; beyond it there is none.
+  peer.own.snooper.handleTimeout(peer.own.snooper.nextDeadline())
+  t.equal(peer.own.snooper.nextDeadline(), NEVER, 'an open connection waits for nothing')
+  t.equal(peer.own.snooper.table.size, 1)
+  t.same(
+    peer.frames(2000).filter((frame) => declarationOf(frame) === null),
+    [],
+    'not a word',
+  )
+  says(true, 109, 507, ACK | FIN)
+  says(false, 507, 110, ACK | FIN)
+  says(true, 110, 508, ACK)
+  t.equal(peer.own.snooper.table.size, 0, 'it ends with the last word')
+  t.same(
+    peer.frames(2000).filter((frame) => declarationOf(frame) === null),
+    [],
+  )
+  t.end()
+})
