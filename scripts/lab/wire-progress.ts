@@ -43,6 +43,7 @@ export interface WireTotals {
   readonly down: number
   /** Octets of text of the clients that the virtual address acknowledged. */
   readonly up: number
+  /** Connections that clients have opened: a SYN that is sent again counts once. */
   readonly syns: number
   readonly resets: number
 }
@@ -71,6 +72,8 @@ export class WireProgress {
   #down = 0
   #up = 0
   #syns = 0
+  // SEG.SEQ of each flow's SYN until the client says more: the same one again, as on a busy host, opens nothing.
+  readonly #openings = new Map<number, number>()
   #resets = 0
   // Octets of text per segment of the frame at hand.
   #segment = 0
@@ -245,10 +248,13 @@ export class WireProgress {
   ): void {
     const key = flowKey(client, view.getUint16(tcp))
     const opens = ((bytes[tcp + 13] ?? 0) & (SYN | ACK)) === SYN
-    if (opens) {
+    if (opens && this.#openings.get(key) !== view.getUint32(tcp + 4)) {
+      this.#openings.set(key, view.getUint32(tcp + 4))
       this.#syns++
       this.#flows.delete(key)
       this.#note(now, 0, OPENED)
+    } else if (!opens) {
+      this.#openings.delete(key)
     }
     const flow = this.#flow(key)
     const before = flow.serversTurn

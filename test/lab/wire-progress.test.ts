@@ -123,6 +123,7 @@ t.test(
   async (t) => {
     const wire = new Wire()
     wire.hear(1, { from: CLIENT, to: VIRTUAL, flags: SYN })
+    wire.hear(1, { from: CLIENT, to: VIRTUAL, flags: SYN })
     wire.hear(2, { from: VIRTUAL, to: CLIENT, flags: SYN | ACK })
     wire.hear(3, { from: CLIENT, to: VIRTUAL, flags: RST })
     wire.hear(4, { from: VIRTUAL, to: CLIENT, flags: RST | ACK })
@@ -130,7 +131,7 @@ t.test(
     const arp = new Uint8Array(60)
     wire.progress.observe(arp, new DataView(arp.buffer), 0, 60, 6)
     wire.progress.observe(arp, new DataView(arp.buffer), 0, 20, 7)
-    t.match(wire.progress.totals(), { frames: 7, syns: 1, resets: 2, down: 0, up: 0 })
+    t.match(wire.progress.totals(), { frames: 8, syns: 1, resets: 2, down: 0, up: 0 })
   },
 )
 
@@ -227,6 +228,7 @@ t.test('what one connection left behind is no silence of the next', async (t) =>
   const wire = new Wire()
   wire.opens(100, { client: 2, server: 7 })
   wire.sends(101, 1, 10, FIRST)
+  wire.grants(101, 11, 1_000)
   wire.opens(600, { client: 2, server: 7 })
   wire.sends(602, 1, 10, FIRST)
   wire.sends(640, 11, 10, SECOND)
