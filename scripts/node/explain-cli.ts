@@ -2,12 +2,11 @@
  * The command line of `understudy explain`.
  */
 import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { fetchView } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/base/errors.js'
 import { UsageError } from '../lab/usage-error.js'
+import { addressOf, parseAsking } from './asking.js'
 import { explainTakeovers, readStory, type Told } from './explain.js'
-import { addressOf } from './status.js'
 
 export const HELP = `Usage: understudy explain --config FILE | --at HOST:PORT | --at SOCKET | LOG  [--json]
 
@@ -30,12 +29,12 @@ interface Source {
 
 /** Runs `understudy explain ARGS` and resolves with the exit code. Throws UsageError or StackError. */
 export async function explainCommand(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parse(args)
+  const values = parseAsking('explain', args, true)
   if (values.help === true) {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  const sources = await sourcesOf(values.config, values.at, positionals)
+  const sources = await sourcesOf(values.config, values.at, values.others)
   if (values.json === true) {
     process.stdout.write(`${JSON.stringify(sources)}\n`)
     return 0
@@ -69,19 +68,5 @@ function readLog(path: string): string {
       'ERR_LOG_FILE',
       `cannot read '${path}': ${code}; name the file with what a node printed`,
     )
-  }
-}
-
-function parse(args: readonly string[]) {
-  const options = {
-    config: { type: 'string' },
-    at: { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  } as const
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true })
-  } catch (error) {
-    throw new UsageError(`explain: ${(error as Error).message} (see understudy explain --help)`)
   }
 }

@@ -1,17 +1,13 @@
 /**
  * The command line of `understudy status`: asks a running node for its status and prints it.
  */
-import { parseArgs } from 'node:util'
 import {
   type BindingStatus,
   fetchView,
   type NodeStatus,
-  type OperatorAddress,
-  readNodeConfig,
   type TakeoverStatus,
 } from '../../cluster/io/index.js'
-import { StackError } from '../../stack/base/errors.js'
-import { UsageError } from '../lab/usage-error.js'
+import { addressOf, parseAsking } from './asking.js'
 
 export const HELP = `Usage: understudy status --config FILE | --at HOST:PORT | --at SOCKET [--json]
 
@@ -29,7 +25,7 @@ Exit codes: 0 done, 1 no answer (one line on stderr with a code and what to do),
 
 /** Runs `understudy status ARGS` and resolves with the exit code. Throws UsageError or StackError. */
 export async function statusCommand(args: readonly string[]): Promise<number> {
-  const values = parse(args)
+  const values = parseAsking('status', args)
   if (values.help === true) {
     process.stdout.write(`${HELP}\n`)
     return 0
@@ -41,43 +37,6 @@ export async function statusCommand(args: readonly string[]): Promise<number> {
       : view.nodes.map((node) => statusText(node).join('\n')).join('\n\n')
   process.stdout.write(`${text}\n`)
   return 0
-}
-
-function parse(args: readonly string[]) {
-  const options = {
-    config: { type: 'string' },
-    at: { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  } as const
-  try {
-    return parseArgs({ args: [...args], options }).values
-  } catch (error) {
-    throw new UsageError(`status: ${(error as Error).message} (see understudy status --help)`)
-  }
-}
-
-/** Where a node answers, by its configuration or as given. Throws UsageError for `command`, and ERR_CONFIG. */
-export function addressOf(
-  command: string,
-  config: string | undefined,
-  at: string | undefined,
-): OperatorAddress {
-  if ((config === undefined) === (at === undefined)) {
-    throw new UsageError(`${command}: say which node, by --config FILE or --at WHERE`)
-  }
-  if (at !== undefined) {
-    const [, host, port] = /^(.*):(\d+)$/.exec(at) ?? []
-    return host === undefined ? { socket: at } : { host, port: Number(port) }
-  }
-  const { operator } = readNodeConfig(config ?? '')
-  if (operator === null) {
-    throw new StackError(
-      'ERR_CONFIG',
-      `${config}: operator: is missing, so the node serves no status; write "operator": { "port": 9477 } and start it again`,
-    )
-  }
-  return operator
 }
 
 /** One node's status, a line for each thing. */

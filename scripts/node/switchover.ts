@@ -2,13 +2,11 @@
  * The command lines of `understudy switchover` and `understudy drain`: make a running node of this host hand over what it owns (P24),
  * wait until it has, and let it end.
  */
-import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { fetchView, type NodeStatus, type OperatorAddress } from '../../cluster/io/index.js'
 import { StackError } from '../../stack/base/errors.js'
-import { UsageError } from '../lab/usage-error.js'
-import { addressOf } from './status.js'
+import { identify, isRunning, type ProcessIdentity } from '../lab/process-table.js'
+import { addressOf, parseAsking } from './asking.js'
 
 export const HELP = `Usage: understudy switchover --config FILE | --at HOST:PORT | --at SOCKET [--json]
 
@@ -35,7 +33,7 @@ const LOOK_MS = 50
 
 /** Runs `understudy switchover ARGS` and resolves with the exit code. Throws UsageError or StackError. */
 export async function switchoverCommand(args: readonly string[]): Promise<number> {
-  const values = parse('switchover', args)
+  const values = parseAsking('switchover', args)
   if (values.help === true) {
     process.stdout.write(`${HELP}\n`)
     return 0
@@ -51,7 +49,7 @@ export async function switchoverCommand(args: readonly string[]): Promise<number
 
 /** Runs `understudy drain ARGS` and resolves with the exit code. Throws UsageError or StackError. */
 export async function drainCommand(args: readonly string[]): Promise<number> {
-  const values = parse('drain', args)
+  const values = parseAsking('drain', args)
   if (values.help === true) {
     process.stdout.write(`${DRAIN_HELP}\n`)
     return 0
@@ -60,8 +58,9 @@ export async function drainCommand(args: readonly string[]): Promise<number> {
   const before = await statusAt(address)
   const owns = before.bindings.some(({ owner }) => owner === before.id)
   const moved = owns ? await handOver(address, before) : []
+  const identity = identify(before.pid)
   signal(before, 'SIGTERM')
-  await ended(before)
+  await ended(before.id, identity)
   const text =
     values.json === true
       ? JSON.stringify({ from: before.id, moved, ended: true })
@@ -85,25 +84,16 @@ function portrait(from: number, moved: readonly Moved[]): string {
     .join('\n')
 }
 
-async function ended({ id, pid }: NodeStatus): Promise<void> {
+async function ended(id: number, identity: ProcessIdentity | undefined): Promise<void> {
   const giveUpAt = Date.now() + LIMIT_MS
   while (Date.now() < giveUpAt) {
-    if (isGone(pid)) return
+    if (!isRunning(identity)) return
     await delay(LOOK_MS)
   }
   throw new StackError(
     'ERR_DRAIN',
-    `node ${id} has handed over and does not end: kill process ${pid}`,
+    `node ${id} has handed over and does not end: kill process ${identity?.pid}`,
   )
-}
-
-// Who is dead and not yet waited for by its parent is gone, too.
-function isGone(pid: number): boolean {
-  try {
-    return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch {
-    return true
-  }
 }
 
 async function handOver(address: OperatorAddress, before: NodeStatus): Promise<Moved[]> {
@@ -156,21 +146,5 @@ async function handedOver(address: OperatorAddress, before: NodeStatus): Promise
       throw new StackError('ERR_SWITCHOVER', `node ${before.id} goes on: ${reason}`)
     }
     await delay(LOOK_MS)
-  }
-}
-
-function parse(command: string, args: readonly string[]) {
-  const options = {
-    config: { type: 'string' },
-    at: { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  } as const
-  try {
-    return parseArgs({ args: [...args], options }).values
-  } catch (error) {
-    throw new UsageError(
-      `${command}: ${(error as Error).message} (see understudy ${command} --help)`,
-    )
   }
 }

@@ -113,8 +113,7 @@ export class Receiver {
 
   // Octets there is room for, as far as the window field can say it.
   #free(tcb: Tcb, buffers: Buffers): number {
-    const held = buffers.received.contiguousEnd - buffers.received.start
-    return Math.min(this.limit - held, 0xffff << tcb.rcvScale)
+    return Math.min(this.limit - buffers.received.readable, 0xffff << tcb.rcvScale)
   }
 
   /** The window field for the edge that `rightEdge` gives. `shift` is 0 for a SYN. */

@@ -162,9 +162,7 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
 export function arrivedUnseen(tcb: Tcb, buffers: Buffers, to: number): void {
   if (to <= buffers.received.contiguousEnd) return
   buffers.received.trim(to)
-  const unseen = buffers.received.contiguousEnd - tcb.rcvNxtOffset
-  tcb.rcvNxt = add(tcb.rcvNxt, unseen)
-  tcb.rcvNxtOffset += unseen
+  advance(tcb, buffers)
   if (tcb.rcvFinSeen !== 0 && tcb.rcvNxt === tcb.rcvFin) takeFin(tcb)
 }
 

@@ -4,56 +4,26 @@
  */
 import t from 'tap'
 import { clusterHash, decodeDeclaration } from '../../../cluster/declaration.js'
-import {
-  ClusterNode,
-  DEFAULT_TIMING,
-  type Ownership,
-  type OwnershipDeclaration,
-  parseBinding,
-  smallestId,
-} from '../../../cluster/index.js'
-import {
-  MemoryCheckpointStorage,
-  MemoryCheckpointStore,
-  MemoryMirrorStore,
-} from '../../../cluster/memory-store.js'
-import { EtherType, Frame, NEVER, parseIpv4Address, Stack } from '../../../stack/index.js'
+import type { ClusterNode, Ownership, OwnershipDeclaration } from '../../../cluster/index.js'
+import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
+import { EtherType, Frame, NEVER, parseIpv4Address, type Stack } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
 import { ACK, encodeEthernet, encodeIp, encodeTcp, FIN, PROTOCOL, SYN } from '../../packet/codec.js'
+import { ONE, party, TRUSTING } from './party.js'
 
-const TRUSTING = { tagLength: 4, sign: () => {}, verify: () => true }
 const VIRTUAL = '10.0.0.100'
 
-class Party {
-  readonly stack = new Stack({ rng: { u32: () => 1 }, secret: new Int32Array(4) })
+class Member {
+  readonly stack: Stack
   readonly node: ClusterNode
   readonly own: Ownership
   readonly #ethernet = new EthernetHeader()
 
   constructor(id: number, mac: number, incarnation = 1000) {
-    const nic = this.stack.addNic({ mac, mtu: 1500 })
-    this.node = new ClusterNode(
-      {
-        id,
-        incarnation,
-        cluster: 'test',
-        sets: [{ binding: parseBinding(1, `${VIRTUAL}/24`), policy: smallestId }],
-        controlAddress: 0,
-        controlPort: id,
-        heartbeatPort: id,
-        fence: { host: 1, pid: id, startTime: 1, port: `p${id}` },
-        application: '',
-        timing: DEFAULT_TIMING,
-      },
-      {
-        stack: this.stack,
-        nic,
-        mirrorStore: new MemoryMirrorStore(),
-        checkpoints: new MemoryCheckpointStore(new MemoryCheckpointStorage()),
-        authenticator: TRUSTING,
-      },
-    )
-    this.own = this.node.ownerships[0] as Ownership
+    const made = party(id, new MemoryCheckpointStorage(), ONE, mac, incarnation)
+    this.stack = made.stack
+    this.node = made.node
+    this.own = made.own
   }
 
   /** Frames that leave the stack now. */
@@ -83,27 +53,27 @@ function declarationOf(frame: Buffer): OwnershipDeclaration | null {
 }
 
 /** Both hear each other's frames until `until`. */
-function talk(parties: readonly Party[], from: number, until: number): void {
+function talk(members: readonly Member[], from: number, until: number): void {
   for (let now = from; now < until; now += 10) {
-    for (const party of parties) {
-      party.node.handleTimeout(now)
-      for (const frame of party.frames(now)) {
-        for (const other of parties) if (other !== party) other.hears(frame, now)
+    for (const member of members) {
+      member.node.handleTimeout(now)
+      for (const frame of member.frames(now)) {
+        for (const other of members) if (other !== member) other.hears(frame, now)
       }
-      for (const other of parties) {
-        if (other !== party) party.node.handleHeartbeat(other.node.options.id, now, now)
+      for (const other of members) {
+        if (other !== member) member.node.handleHeartbeat(other.node.options.id, now, now)
       }
     }
   }
 }
 
 t.test('P3, P4: who boots asks, and every node that is up answers whoever asks', (t) => {
-  const owner = new Party(1, 0x0200_0000_0001)
-  const peer = new Party(2, 0x0200_0000_0002)
+  const owner = new Member(1, 0x0200_0000_0001)
+  const peer = new Member(2, 0x0200_0000_0002)
   owner.node.start(1000)
   peer.node.start(1000)
   talk([owner, peer], 1000, 2000)
-  const late = new Party(3, 0x0200_0000_0003)
+  const late = new Member(3, 0x0200_0000_0003)
   late.node.start(2000)
   const [asks = Buffer.alloc(14)] = late.frames(2000)
   t.match(declarationOf(asks), { node: 3, solicit: true, binding: 1, firstPort: 1 })
@@ -112,26 +82,26 @@ t.test('P3, P4: who boots asks, and every node that is up answers whoever asks',
     'ffffffffffff',
     'by broadcast, without a list of peers',
   )
-  for (const party of [owner, peer]) {
-    party.frames(2000)
-    party.hears(asks, 2000)
-    const [answer] = party.frames(2000).map(declarationOf)
-    t.match(answer, { node: party.node.options.id, owner: 1, solicit: false }, 'an answer at once')
+  for (const member of [owner, peer]) {
+    member.frames(2000)
+    member.hears(asks, 2000)
+    const [answer] = member.frames(2000).map(declarationOf)
+    t.match(answer, { node: member.node.options.id, owner: 1, solicit: false }, 'an answer at once')
     // The same again, from somebody who is known by now.
-    party.hears(asks, 2000)
+    member.hears(asks, 2000)
   }
   t.end()
 })
 
 t.test('P6: ownership is tied to the node, not to its network card', (t) => {
-  const peer = new Party(2, 0x0200_0000_0002)
-  const owner = new Party(1, 0x0200_0000_0001)
+  const peer = new Member(2, 0x0200_0000_0002)
+  const owner = new Member(1, 0x0200_0000_0001)
   peer.node.start(1000)
   owner.node.start(1000)
   talk([owner, peer], 1000, 2000)
   t.equal(peer.own.owner, 1)
   // The card is exchanged before anybody has missed the owner: the node is the same, and so is its place in the line.
-  const again = new Party(1, 0x0200_0000_0077, 2000)
+  const again = new Member(1, 0x0200_0000_0077, 2000)
   again.node.start(2000)
   talk([again, peer], 2000, 2700)
   t.same([peer.own.state, again.own.state].sort(), ['owner', 'standby'])
@@ -145,8 +115,8 @@ t.test('P6: ownership is tied to the node, not to its network card', (t) => {
 })
 
 t.test('P19, P5, P11: who shadows a connection sends nothing and sets no timer for it', (t) => {
-  const owner = new Party(1, 0x0200_0000_0001)
-  const peer = new Party(2, 0x0200_0000_0002)
+  const owner = new Member(1, 0x0200_0000_0001)
+  const peer = new Member(2, 0x0200_0000_0002)
   owner.node.start(1000)
   peer.node.start(1000)
   talk([owner, peer], 1000, 2000)

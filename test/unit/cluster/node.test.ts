@@ -3,68 +3,16 @@
  */
 import t from 'tap'
 import {
-  type Action,
-  ClusterNode,
-  DEFAULT_TIMING,
   type FailoverPolicy,
-  type Ownership,
   type PermanencySet,
   parseBinding,
   smallestId,
 } from '../../../cluster/index.js'
-import {
-  MemoryCheckpointStorage,
-  MemoryCheckpointStore,
-  MemoryMirrorStore,
-} from '../../../cluster/memory-store.js'
-import { DropReason, type Nic, Stack } from '../../../stack/index.js'
+import { MemoryCheckpointStorage, MemoryCheckpointStore } from '../../../cluster/memory-store.js'
+import { DropReason } from '../../../stack/index.js'
+import { ONE, type Party, party } from './party.js'
 
-const TRUSTING = { tagLength: 4, sign: () => {}, verify: () => true }
 const STEP = 10
-
-interface Party {
-  readonly node: ClusterNode
-  /** Its part in the one binding. */
-  readonly own: Ownership
-  readonly stack: Stack
-  readonly nic: Nic
-  /** Declarations that wait to be carried. */
-  readonly sent: Uint8Array[]
-  /** What the node asked for beyond declarations. */
-  readonly asked: Action[]
-}
-
-const ONE: readonly PermanencySet[] = [
-  { binding: parseBinding(1, '10.0.0.100/24'), policy: smallestId },
-]
-
-function party(id: number, storage: MemoryCheckpointStorage, sets = ONE): Party {
-  const stack = new Stack({ rng: { u32: () => 1 }, secret: new Int32Array(4) })
-  const nic = stack.addNic({ mac: 0x02_00_00_00_00_00 + id, mtu: 1500 })
-  const node = new ClusterNode(
-    {
-      id,
-      incarnation: 1000,
-      cluster: 'test',
-      sets,
-      controlAddress: 0,
-      controlPort: id,
-      heartbeatPort: id,
-      fence: { host: 1, pid: id, startTime: 1, port: `p${id}` },
-      application: '',
-      timing: DEFAULT_TIMING,
-    },
-    {
-      stack,
-      nic,
-      mirrorStore: new MemoryMirrorStore(),
-      checkpoints: new MemoryCheckpointStore(storage),
-      authenticator: TRUSTING,
-    },
-  )
-  const own = node.ownerships[0] as Ownership
-  return { node, own, stack, nic, sent: [], asked: [] }
-}
 
 function collect({ node, sent, asked }: Party): void {
   for (let a = node.pollAction(); a !== null; a = node.pollAction()) {
