@@ -9,11 +9,12 @@ function push(left: boolean, mustExist = false): Command {
   return {
     arity: -3,
     run({ keyspace }, [key = '', ...values]) {
-      const list = keyspace.get(key, Kind.LIST)
-      if (list === undefined && mustExist) return integer(0)
-      let { from = 0, to = 0 } = list ?? {}
-      for (const value of values) keyspace.putElement(key, place(left ? --from : to++), value)
-      keyspace.put(key, Kind.LIST, { expiresAt: list?.expiresAt ?? 0, from, to })
+      const known = keyspace.get(key, Kind.LIST)
+      if (known === undefined && mustExist) return integer(0)
+      const list = known ?? keyspace.begin(Kind.LIST)
+      let { from, to } = list
+      for (const value of values) keyspace.putElement(list, place(left ? --from : to++), value)
+      keyspace.put(key, Kind.LIST, { ...list, from, to })
       return integer(to - from)
     },
   }
@@ -31,8 +32,8 @@ function pop(left: boolean): Command {
       let { from, to } = list
       while (values.length < count && from < to) {
         const name = place(left ? from++ : --to)
-        values.push(bulk(keyspace.element(key, name) ?? ''))
-        keyspace.removeElement(key, name)
+        values.push(bulk(keyspace.element(list, name) ?? ''))
+        keyspace.removeElement(list, name)
       }
       resize(keyspace, key, list, from, to)
       return countText === undefined ? (values[0] as string) : array(values)
@@ -43,7 +44,7 @@ function pop(left: boolean): Command {
 // A key without elements is none.
 function resize(keyspace: Keyspace, key: string, before: Entry, from: number, to: number): void {
   if (from >= to) keyspace.remove(key, before)
-  else keyspace.put(key, before.kind, { expiresAt: before.expiresAt, from, to })
+  else keyspace.put(key, before.kind, { ...before, from, to })
 }
 
 function slice(keyspace: Keyspace, key: string, start: number, stop: number): string[] {
@@ -51,7 +52,7 @@ function slice(keyspace: Keyspace, key: string, start: number, stop: number): st
   if (list === undefined) return []
   const [from, to] = range(start, stop, list.to - list.from)
   const values: string[] = []
-  for (let i = from; i < to; i++) values.push(keyspace.element(key, place(list.from + i)) ?? '')
+  for (let i = from; i < to; i++) values.push(keyspace.element(list, place(list.from + i)) ?? '')
   return values
 }
 
@@ -85,8 +86,9 @@ const LISTS: Commands = {
     arity: 3,
     run({ keyspace, dialect }, [key = '', index]) {
       const list = keyspace.get(key, Kind.LIST)
-      const at = list === undefined ? undefined : placeAt(list, index)
-      return dialect.bulkOrNil(at === undefined ? undefined : keyspace.element(key, at))
+      if (list === undefined) return dialect.nil
+      const at = placeAt(list, index)
+      return dialect.bulkOrNil(at === undefined ? undefined : keyspace.element(list, at))
     },
   },
   LSET: {
@@ -96,7 +98,7 @@ const LISTS: Commands = {
       if (list === undefined) throw new CommandError('ERR no such key')
       const at = placeAt(list, index)
       if (at === undefined) throw new CommandError('ERR index out of range')
-      keyspace.putElement(key, at, value)
+      keyspace.putElement(list, at, value)
       resize(keyspace, key, list, list.from, list.to)
       return OK
     },
@@ -108,7 +110,7 @@ const LISTS: Commands = {
       if (list === undefined) return OK
       const [from, to] = range(wholeNumber(start), wholeNumber(stop), list.to - list.from)
       for (let i = list.from; i < list.to; i++) {
-        if (i < list.from + from || i >= list.from + to) keyspace.removeElement(key, place(i))
+        if (i < list.from + from || i >= list.from + to) keyspace.removeElement(list, place(i))
       }
       resize(keyspace, key, list, list.from + from, list.from + to)
       return OK
@@ -123,13 +125,13 @@ function insert(
   kind: Kind,
   elements: Iterable<readonly [string, string]>,
 ): number {
-  const before = keyspace.get(key, kind)
+  const before = keyspace.get(key, kind) ?? keyspace.begin(kind)
   let added = 0
   for (const [name, value] of elements) {
-    if (keyspace.element(key, name) === undefined) added++
-    keyspace.putElement(key, name, value)
+    if (keyspace.element(before, name) === undefined) added++
+    keyspace.putElement(before, name, value)
   }
-  keyspace.put(key, kind, { expiresAt: before?.expiresAt ?? 0, to: (before?.to ?? 0) + added })
+  keyspace.put(key, kind, { ...before, to: before.to + added })
   return added
 }
 
@@ -139,7 +141,7 @@ function removeNamed(kind: Kind): Command {
     run({ keyspace }, [key = '', ...names]) {
       const before = keyspace.get(key, kind)
       if (before === undefined) return integer(0)
-      const removed = names.filter((name) => keyspace.removeElement(key, name)).length
+      const removed = names.filter((name) => keyspace.removeElement(before, name)).length
       if (removed > 0) resize(keyspace, key, before, 0, before.to - removed)
       return integer(removed)
     },
@@ -154,14 +156,18 @@ function has(kind: Kind): Command {
   return {
     arity: 3,
     run: ({ keyspace }, [key = '', name = '']) =>
-      integer(
-        keyspace.get(key, kind) !== undefined && keyspace.element(key, name) !== undefined ? 1 : 0,
-      ),
+      integer(elementOf(keyspace, key, kind, name) === undefined ? 0 : 1),
   }
 }
 
+function elementOf(keyspace: Keyspace, key: string, kind: Kind, name: string): string | undefined {
+  const known = keyspace.get(key, kind)
+  return known === undefined ? undefined : keyspace.element(known, name)
+}
+
 function all(keyspace: Keyspace, key: string, kind: Kind): [string, string][] {
-  return keyspace.get(key, kind) === undefined ? [] : keyspace.elements(key)
+  const known = keyspace.get(key, kind)
+  return known === undefined ? [] : [...keyspace.elements(known)]
 }
 
 function pairsOf(words: readonly string[]): [string, string][] {
@@ -185,27 +191,21 @@ const HASHES: Commands = {
   HSETNX: {
     arity: 4,
     run({ keyspace }, [key = '', field = '', value = '']) {
-      if (
-        keyspace.get(key, Kind.HASH) !== undefined &&
-        keyspace.element(key, field) !== undefined
-      ) {
-        return integer(0)
-      }
+      if (elementOf(keyspace, key, Kind.HASH, field) !== undefined) return integer(0)
       return integer(insert(keyspace, key, Kind.HASH, [[field, value]]))
     },
   },
   HGET: {
     arity: 3,
-    run({ keyspace, dialect }, [key = '', field = '']) {
-      const known = keyspace.get(key, Kind.HASH)
-      return dialect.bulkOrNil(known === undefined ? undefined : keyspace.element(key, field))
-    },
+    run: ({ keyspace, dialect }, [key = '', field = '']) =>
+      dialect.bulkOrNil(elementOf(keyspace, key, Kind.HASH, field)),
   },
   HMGET: {
     arity: -3,
     run({ keyspace, dialect }, [key = '', ...fields]) {
       const known = keyspace.get(key, Kind.HASH)
-      const of = (field: string) => (known === undefined ? undefined : keyspace.element(key, field))
+      const of = (field: string) =>
+        known === undefined ? undefined : keyspace.element(known, field)
       return array(fields.map((field) => dialect.bulkOrNil(of(field))))
     },
   },
@@ -227,8 +227,7 @@ const HASHES: Commands = {
   HINCRBY: {
     arity: 4,
     run({ keyspace }, [key = '', field = '', by]) {
-      const known = keyspace.get(key, Kind.HASH)
-      const before = known === undefined ? undefined : keyspace.element(key, field)
+      const before = elementOf(keyspace, key, Kind.HASH, field)
       const after = sum(wholeNumber(before ?? '0'), wholeNumber(by))
       insert(keyspace, key, Kind.HASH, [[field, String(after)]])
       return integer(after)
@@ -262,9 +261,10 @@ const SETS: Commands = {
     arity: 2,
     run({ keyspace, dialect }, [key = '']) {
       const before = keyspace.get(key, Kind.SET)
-      const [member] = before === undefined ? [] : (keyspace.elements(key)[0] ?? [])
-      if (before === undefined || member === undefined) return dialect.nil
-      keyspace.removeElement(key, member)
+      if (before === undefined) return dialect.nil
+      let member = ''
+      for ([member] of keyspace.elements(before)) break
+      keyspace.removeElement(before, member)
       resize(keyspace, key, before, 0, before.to - 1)
       return bulk(member)
     },

@@ -2,7 +2,7 @@
  * Commands about keys whatever they hold, about the connection and about the server.
  */
 import { type Command, type Commands, glob, SYNTAX, wholeNumber } from './command.js'
-import { CommandError, type Keyspace, Kind, kindName } from './keyspace.js'
+import { CommandError, type Keyspace, kindName } from './keyspace.js'
 import { array, bulk, integer, OK, simple } from './resp.js'
 
 /** What INFO says, and HELLO: the version of Redis whose commands are meant. */
@@ -42,12 +42,7 @@ function rename(keyspace: Keyspace, from: string, to: string): void {
   const entry = keyspace.get(from)
   if (entry === undefined) throw new CommandError('ERR no such key')
   if (from === to) return
-  keyspace.remove(to)
-  if (entry.kind !== Kind.STRING) {
-    for (const [name, value] of keyspace.elements(from)) keyspace.putElement(to, name, value)
-  }
-  keyspace.put(to, entry.kind, entry)
-  keyspace.remove(from, entry)
+  keyspace.rename(from, entry, to)
 }
 
 function matching(keyspace: Keyspace, pattern: string): string[] {

@@ -15,6 +15,8 @@ export type DataStore = Pick<CheckpointStore, 'transaction' | 'open'>
 
 /** Octets of one answer at most: a checkpoint must have room for those that have not left. */
 const MAX_ANSWER = 1024 * 1024 + 256 * 1024
+/** Entries cleared away in one turn. */
+const SWEPT_AT_ONCE = 200
 /** Octets of answers that are written at once. */
 const BATCH = 256 * 1024
 /** Octets that may wait for a client that hears channels and does not read. */
@@ -28,14 +30,50 @@ export function createKvServer(
   const table: StateTable<Uint8Array> = store.open('kv', 'octets')
   const keyspace = new Keyspace(table, now)
   const channels = new Channels()
+  const sweeper = new Sweeper(store, keyspace)
   return (socket) => {
     const client = new Client(socket, store, keyspace, channels)
     socket.setNoDelay()
     socket.on('error', () => socket.destroy())
     socket.on('close', () => client.session.end())
-    socket.on('data', (chunk: Buffer) => client.take(chunk))
+    socket.on('data', (chunk: Buffer) => {
+      client.take(chunk)
+      sweeper.wake()
+    })
     socket.on('drain', () => client.work())
     socket.on('end', () => socket.end())
+  }
+}
+
+/** Clears away what was removed, a little in each turn of the loop. */
+class Sweeper {
+  readonly #store: DataStore
+  readonly #keyspace: Keyspace
+  #timer: NodeJS.Immediate | null = null
+
+  constructor(store: DataStore, keyspace: Keyspace) {
+    this.#store = store
+    this.#keyspace = keyspace
+  }
+
+  /** Something may have been removed. */
+  wake(): void {
+    if (this.#keyspace.swept || this.#timer !== null) return
+    this.#timer = setImmediate(() => {
+      this.#timer = null
+      if (this.#sweep()) this.wake()
+    })
+  }
+
+  // False: it is for another node to go on.
+  #sweep(): boolean {
+    try {
+      this.#store.transaction(() => this.#keyspace.sweep(SWEPT_AT_ONCE))
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_NOT_OWNER') return false
+      throw error
+    }
   }
 }
 
@@ -43,14 +81,19 @@ class Client {
   readonly session: Session
   readonly #socket: Socket
   readonly #store: DataStore
+  readonly #keyspace: Keyspace
   readonly #reader = new RequestReader()
 
   constructor(socket: Socket, store: DataStore, keyspace: Keyspace, channels: Channels) {
     this.#socket = socket
     this.#store = store
+    this.#keyspace = keyspace
     this.session = new Session(keyspace, channels, (message) => this.#deliver(message))
     const resumed = socket.resumed as { readonly state: unknown } | null
-    if (resumed !== null) this.session.restore(resumed.state)
+    if (resumed === null) return
+    this.session.restore(resumed.state)
+    // The node before us may have died while it cleared away.
+    keyspace.swept = false
   }
 
   take(chunk: Buffer): void {
@@ -74,6 +117,7 @@ class Client {
   // True when the client takes more.
   #batch(): boolean {
     const socket = this.#socket
+    this.#keyspace.refresh()
     let answers = ''
     let ends = false
     try {

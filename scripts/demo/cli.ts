@@ -10,10 +10,11 @@ import { StackError } from '../../stack/base/errors.js'
 import { NO_LINK_CODES } from '../lab/space.js'
 import { reapDeadLabs } from '../lab/teardown.js'
 import { UsageError } from '../lab/usage-error.js'
+import { APP_DEMOS } from './apps/index.js'
 import { type DemoOptions, runDemo, tabulate } from './demo.js'
 import { openMemoryWorld } from './memory-world.js'
-import { runPostgresDemo, tabulatePostgres } from './proxy-postgres.js'
 import { Screen } from './screen.js'
+import { type AppDemo, runAppDemo, tabulateApp } from './stage.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
 
@@ -22,9 +23,10 @@ export const HELP = `Usage: npm run demo [-- OPTIONS], or understudy demo [OPTIO
 A curl downloads a file from one of three nodes while two owners of the address in turn are killed, then uploads one
 the same way. Its connection survives each time.
 
-  --app NAME         files: as above (default); proxy-postgres: psql asks an unmodified PostgreSQL for a long result, and
-                     has a transaction open, while the proxies between them are killed, six in all
-  --rows N           rows of the long result (default 2000000)
+  --app NAME         files: as above (default); or one of these, each act of which is played undisturbed and then again
+                     while three owners are killed, to compare what the client sees:
+${[...APP_DEMOS.values()].map(({ name, summary }) => `                       ${name.padEnd(15)} ${summary}`).join('\n')}
+  --rows N           rows of a long result of SQL (default 2000000)
   --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
@@ -70,9 +72,10 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  if (values.app === 'proxy-postgres') return playPostgres(values)
+  const demo = APP_DEMOS.get(values.app)
+  if (demo !== undefined) return playApp(demo, values)
   if (values.app !== 'files') {
-    throw new UsageError(`--app is files or proxy-postgres, not ${values.app}.`)
+    throw new UsageError(`--app is files, ${[...APP_DEMOS.keys()].join(', ')}, not ${values.app}.`)
   }
   const cause = values.cause
   if (cause !== 'kill' && cause !== 'stop') {
@@ -93,7 +96,7 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
   }
 }
 
-async function playPostgres(values: Values): Promise<number> {
+async function playApp(demo: AppDemo, values: Values): Promise<number> {
   const rows = Number(values.rows)
   if (!Number.isInteger(rows) || rows < 1000 || rows > 100_000_000) {
     throw new UsageError(`--rows is a number from 1000 to 100000000, not ${values.rows}.`)
@@ -105,8 +108,8 @@ async function playPostgres(values: Values): Promise<number> {
   const release = onInterrupt((signal) => interrupt.abort(signal))
   try {
     const say = (line: string): void => screen.say(line)
-    const report = await runPostgresDemo({ rows, scratch, say, signal: interrupt.signal })
-    screen.say(tabulatePostgres(report))
+    const report = await runAppDemo(demo, { rows, scratch, say, signal: interrupt.signal })
+    screen.say(tabulateApp(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? 0 : 1
   } catch (error) {

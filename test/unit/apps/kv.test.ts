@@ -244,3 +244,45 @@ t.test('A4: requests in any pieces; what is none is refused', (t) => {
   }
   t.end()
 })
+
+t.test('A4: what is removed is gone at once, and is cleared away a little at a time', (t) => {
+  const world = new World()
+  const table = world.store.open<Uint8Array>('kv')
+  const inStore = (): number => [...table.entries()].length
+  const session = world.session()
+  const fill = (key: string): void => {
+    for (let i = 0; i < 500; i++) session.answer(['RPUSH', key, `v${i}`])
+  }
+  fill('a')
+  asks(t, session, [
+    ['DEL a', ':1'],
+    ['EXISTS a', ':0'],
+    ['LLEN a', ':0'],
+    ['RPUSH a new', ':1'],
+    ['LRANGE a 0 -1', '*1|$3|new'],
+  ])
+  t.ok(inStore() > 500, 'the old elements are still in the store')
+  world.keyspace.sweep(100)
+  t.notOk(world.keyspace.swept)
+  while (!world.keyspace.swept) world.keyspace.sweep(100)
+  t.equal(inStore(), 2, 'the key and its element')
+  asks(t, session, [['LRANGE a 0 -1', '*1|$3|new']])
+
+  fill('b')
+  session.answer(['SET', 'c', '1'])
+  asks(t, session, [
+    ['RENAME b d', '+OK'],
+    ['LINDEX d -1', '$4|v499'],
+    ['DBSIZE', ':3'],
+    ['FLUSHALL', '+OK'],
+    ['DBSIZE', ':0'],
+    ['LLEN d', ':0'],
+    ['SET c 2', '+OK'],
+  ])
+  // Another node goes on from the store.
+  const next = new Keyspace(table, () => world.now)
+  while (!next.swept) next.sweep(100)
+  t.same([...next.keys()], ['c'])
+  t.equal(inStore(), 2, 'the reign, and the key')
+  t.end()
+})

@@ -1,0 +1,280 @@
+/**
+ * Where the demos of single applications are played: a lab with the application on its nodes, real clients, and kills. Each act is played
+ * twice, first undisturbed, then with the owner killed at its appointed moments: what the client saw is to be equal, and so is the number
+ * of connections that it opened.
+ */
+import { type ChildProcess, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { StackError } from '../../stack/base/errors.js'
+import { Lab, type LabOptions } from '../lab/lab.js'
+import { Client } from './client.js'
+
+/** Where an unmodified server runs, for the proxy. */
+export const SERVER = '10.77.0.10'
+/** Kills in one act. */
+export const KILLS = 3
+const PATIENCE_MS = 30_000
+
+/** What a client saw in the end, to compare. */
+export type Saw = Pick<Client, 'digest' | 'octets'>
+
+/** How an act is played: undisturbed at first, then with kills. */
+export interface Turn {
+  /** What the client saw in the undisturbed play; null in that play itself. */
+  readonly calm: Saw | null
+  /** Lets the owner die and waits until `next`, which needs the server, is done. In the undisturbed play nobody dies. */
+  kill(next: () => Promise<void>): Promise<void>
+  /** Lets the owner die at equal parts of what `client` prints, and waits until it has ended well. */
+  follow(client: Client): Promise<Saw>
+}
+
+/** The demo of one application. */
+export interface AppDemo {
+  /** As in `--app NAME`. */
+  readonly name: string
+  /** What is shown, in some words. */
+  readonly summary: string
+  /** Why it cannot be played here, and what to do, or null. */
+  whyNot(): string | null
+  /** What its lab is like. `scratch` is an empty folder that goes with the lab. */
+  lab(scratch: string): Pick<LabOptions, 'app' | 'to' | 'root'>
+  /** Starts the unmodified server, for the proxy; resolves when it answers. */
+  prepare?(stage: Stage): Promise<void>
+  play(stage: Stage): Promise<ActReport[]>
+}
+
+/** How the client of one act fared. */
+export interface ActReport {
+  readonly title: string
+  /** What it saw is what it sees undisturbed, on as many connections. */
+  readonly equal: boolean
+  readonly octets: number
+  /** For how long it got nothing after each kill. */
+  readonly stallsMs: readonly number[]
+  /** Connections that it opened; undefined where nothing counts. */
+  readonly syns: number | undefined
+}
+
+/** The last line of `npm run demo -- --app NAME --json`. */
+export interface AppReport {
+  readonly ok: boolean
+  readonly app: string
+  readonly acts: readonly ActReport[]
+  readonly takeovers: number
+  /** Connections that no node could save. */
+  readonly givenUp: number
+  /** On the client's wire, in all acts; undefined where nothing counts. */
+  readonly clientResets: number | undefined
+}
+
+export interface StageOptions {
+  /** An empty folder; it goes with the lab. */
+  readonly scratch: string
+  /** Rows of a long result. */
+  readonly rows: number
+  readonly say: (line: string) => void
+  readonly signal?: AbortSignal
+}
+
+/** Plays `demo`. Throws ERR_DEMO_NO_SERVER, ERR_DEMO_CLIENT, ERR_DEMO_STUCK, and what a lab throws. */
+export async function runAppDemo(demo: AppDemo, options: StageOptions): Promise<AppReport> {
+  const why = demo.whyNot()
+  if (why !== null) throw new StackError('ERR_DEMO_NO_SERVER', why)
+  const { scratch, say, signal } = options
+  say(`building a bridge, ${KILLS + 1} nodes and their clients in network namespaces`)
+  const how = demo.lab(scratch)
+  const lab = await Lab.create({ nodes: KILLS + 1, clients: 2, ...how, scratch: [scratch] })
+  const stage = new Stage(lab, options)
+  const abort = (): void => stage.abort()
+  signal?.addEventListener('abort', abort)
+  try {
+    await demo.prepare?.(stage)
+    await lab.startAll()
+    signal?.throwIfAborted()
+    stage.startCounting()
+    const acts = await demo.play(stage)
+    return stage.report(demo.name, acts)
+  } finally {
+    signal?.removeEventListener('abort', abort)
+    await stage.end()
+    await lab.close()
+  }
+}
+
+export class Stage {
+  readonly lab: Lab
+  readonly scratch: string
+  readonly rows: number
+  readonly say: (line: string) => void
+  readonly #clients = new Set<Client>()
+  readonly #servers: ChildProcess[] = []
+  #counting = false
+
+  constructor(lab: Lab, { scratch, rows, say }: StageOptions) {
+    this.lab = lab
+    this.scratch = scratch
+    this.rows = rows
+    this.say = say
+  }
+
+  /** The virtual address. */
+  get address(): string {
+    return this.lab.record.address.split('/')[0] ?? ''
+  }
+
+  startCounting(): void {
+    this.#counting = this.lab.startCounting()
+  }
+
+  /** Starts a client of the virtual address; with `stdin` it can be asked. `where` 1 is the host of the unmodified server. */
+  client(argv: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore', where = 0): Client {
+    const client = new Client(argv[0] ?? '', this.lab.spawnInClient(argv, where, stdin))
+    this.#clients.add(client)
+    client.child.once('close', () => this.#clients.delete(client))
+    return client
+  }
+
+  /** Starts an unmodified server at {@link SERVER}, and resolves when `probe` there ends with 0. */
+  async serve(argv: readonly string[], probe: readonly string[]): Promise<void> {
+    const server = this.lab.spawnInClient(argv, 1)
+    let said = ''
+    for (const stream of [server.stdout, server.stderr]) {
+      stream?.on('data', (chunk) => {
+        said = `${said}${chunk}`.slice(-2000)
+      })
+    }
+    let failure: Error | undefined
+    server.once('error', (error) => {
+      failure = error
+    })
+    this.#servers.push(server)
+    const giveUpAt = performance.now() + PATIENCE_MS
+    for (;;) {
+      const client = this.client(probe, 'ignore', 1)
+      if ((await client.ended()) === 0) return
+      const ended = server.exitCode !== null && server.exitCode !== 0
+      if (failure !== undefined || ended || performance.now() > giveUpAt) {
+        const text = `${argv[0]} does not serve: ${failure?.message ?? said.trim()} ${client.said.trim()}`
+        throw new StackError('ERR_DEMO_NO_SERVER', text)
+      }
+      await delay(100)
+    }
+  }
+
+  /** Plays an act twice and compares. `perform` resolves with what the client saw. */
+  async act(title: string, perform: (turn: Turn) => Promise<Saw>): Promise<ActReport> {
+    await this.restore()
+    this.say(`${title}: undisturbed`)
+    const before = this.#syns()
+    const calm = await perform({
+      calm: null,
+      kill: (next) => next(),
+      follow: (client) => follow(client, null, async () => {}),
+    })
+    const between = this.#syns()
+    this.say(`${title}: ${calm.octets} octets. Now with ${KILLS} kills`)
+    const stallsMs: number[] = []
+    const kill = async (next: () => Promise<void>): Promise<void> => {
+      stallsMs.push(await this.kill(next))
+    }
+    const got = await perform({ calm, kill, follow: (client) => follow(client, calm, kill) })
+    const syns = this.#syns()
+    const same = got.digest === calm.digest && got.octets === calm.octets
+    const connections = syns === undefined ? undefined : syns - (between ?? 0)
+    const undisturbed = between === undefined ? undefined : between - (before ?? 0)
+    this.say(
+      `${title}: ${got.octets} octets, ${same ? 'equal' : 'NOT EQUAL'}, ${connections ?? '?'} SYNs (undisturbed ${undisturbed ?? '?'})`,
+    )
+    const equal = same && connections === undisturbed
+    return { title, equal, octets: got.octets, stallsMs, syns: connections }
+  }
+
+  #syns(): number | undefined {
+    return this.#counting ? this.lab.wireCounts()?.syns : undefined
+  }
+
+  /** Kills the owner, and resolves with how long `next` took from then on, in milliseconds. */
+  async kill(next: () => Promise<void>): Promise<number> {
+    const from = await this.lab.awaitOwner()
+    const at = performance.now()
+    await this.lab.kill(from)
+    await next()
+    const ms = Math.round(performance.now() - at)
+    const to = await this.lab.awaitOwner()
+    this.say(`node ${from} killed (SIGKILL): node ${to} took over, the client waited ${ms} ms`)
+    return ms
+  }
+
+  /** Starts the killed nodes again, and resolves when they take part. */
+  async restore(): Promise<void> {
+    const ended = this.lab.status().filter(({ state }) => state === 'ended')
+    if (ended.length === 0) return
+    this.say('starting the killed nodes again')
+    await Promise.all(ended.map(({ id }) => this.lab.start(id)))
+    await this.lab.awaitOwner()
+    // A node listens before it takes part.
+    await delay(1000)
+  }
+
+  report(app: string, acts: readonly ActReport[]): AppReport {
+    const takeovers = this.lab.events.filter(({ event }) => event === 'takeover')
+    const givenUp = takeovers
+      .flatMap(({ givenUp }) => Object.values(givenUp as Record<string, number>))
+      .reduce((sum, each) => sum + each, 0)
+    const wire = this.#counting ? this.lab.wireCounts() : undefined
+    const clientResets = wire === undefined ? undefined : wire.resetsIn + wire.resetsOut
+    const ok = acts.every(({ equal }) => equal) && givenUp === 0 && (clientResets ?? 0) === 0
+    return { ok, app, acts, takeovers: takeovers.length, givenUp, clientResets }
+  }
+
+  abort(): void {
+    for (const client of this.#clients) client.child.kill()
+  }
+
+  async end(): Promise<void> {
+    this.abort()
+    for (const server of this.#servers) {
+      if (server.exitCode !== null || server.signalCode !== null || server.pid === undefined)
+        continue
+      const gone = once(server, 'exit')
+      server.kill('SIGTERM')
+      await Promise.race([gone, delay(3000, undefined, { ref: false })])
+    }
+  }
+}
+
+async function follow(client: Client, calm: Saw | null, kill: Turn['kill']): Promise<Client> {
+  for (let i = 1; calm !== null && i <= KILLS; i++) {
+    await client.reaches(Math.floor((calm.octets * i) / (KILLS + 1)))
+    await kill(() => client.reaches(Math.min(client.octets + 1, calm.octets)))
+  }
+  await client.succeeded()
+  return client
+}
+
+/** True when `program` can be started. */
+export function isInstalled(program: string, args: readonly string[] = ['--version']): boolean {
+  return spawnSync(program, args, { stdio: 'ignore', env: systemEnvironment() }).error === undefined
+}
+
+/** The environment with the folders of system programs in its path, which a user may lack. */
+export function systemEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
+}
+
+/** The report as lines for people. */
+export function tabulateApp(report: AppReport): string {
+  const width = Math.max(...report.acts.map(({ title }) => title.length))
+  const rows = report.acts.map(({ title, equal, stallsMs, syns }) => {
+    const same = equal ? 'equal' : 'NOT EQUAL'
+    return `  ${title.padEnd(width)}  ${same}, ${syns ?? '?'} SYNs; the client waited ${stallsMs.join(', ')} ms`
+  })
+  const { takeovers, clientResets, ok } = report
+  return [
+    '',
+    ...rows,
+    `  client's wire: ${clientResets ?? '?'} RSTs; ${takeovers} take-overs`,
+    ok ? '  The clients noticed nothing.' : '  NOT AS IT SHOULD BE: see above.',
+  ].join('\n')
+}

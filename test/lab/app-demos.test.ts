@@ -1,0 +1,43 @@
+/** The demos of single applications, with the real clients and servers that are installed here. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { APP_DEMOS } from '../../scripts/demo/apps/index.js'
+import { whyNoLab } from './support.js'
+
+const why = await whyNoLab()
+const program = fileURLToPath(new URL('../../scripts/demo/main.js', import.meta.url))
+
+const SHOWS: ReadonlyMap<string, string> = new Map([
+  ['kv', 'A4: every request is carried out once'],
+  ['proxy-postgres', 'A5 A7: psql notices no death of a proxy'],
+  ['proxy-redis', 'A7: redis-cli notices no death of a proxy'],
+  ['proxy-ssh', 'A7: an interactive session notices no death of a proxy'],
+  ['proxy-nginx', 'A7: TLS notices no death of a proxy'],
+  ['proxy-nfs', 'S1 A6 A7: a client of NFS notices no death of a proxy'],
+])
+
+for (const [name, demo] of APP_DEMOS) {
+  const title = `${SHOWS.get(name)} (demo ${name})`
+  t.test(title, { skip: why || (demo.whyNot() ?? false) }, async (t) => {
+    const args = [program, '--app', name, '--rows', '200000', '--json']
+    const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    t.equal(run.status, 0, run.stderr)
+    const report = JSON.parse(run.stdout)
+    t.match(report, { ok: true, app: name, givenUp: 0 })
+    for (const act of report.acts) t.equal(act.stallsMs.length, 3, act.title)
+    // On a busy machine a node may be taken for dead once more.
+    t.ok(report.takeovers >= 3 * report.acts.length, `${report.takeovers} take-overs`)
+  })
+}
+
+t.test('the demo says what is wrong with its options', async (t) => {
+  for (const args of [
+    ['--app', 'nothing'],
+    ['--app', 'proxy-postgres', '--rows', '1'],
+  ]) {
+    const run = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+    t.equal(run.status, 2)
+    t.match(run.stderr, /--(app|rows) is/)
+  }
+})
