@@ -10,7 +10,7 @@ const GANESHA = '/usr/bin/ganesha.nfsd'
 
 export const proxyNfsDemo: AppDemo = {
   name: 'proxy-nfs',
-  summary: 'an unmodified nfs-ganesha (NFSv4) behind the proxy: copies by libnfs',
+  summary: 'an unmodified nfs-ganesha behind the proxy: a copy over NFSv4 by libnfs',
   whyNot() {
     if (process.getuid?.() !== 0) return 'nfs-ganesha is to open files by handle: start as root'
     if (fs.existsSync(GANESHA) && isInstalled('nfs-cat', [])) return null
@@ -22,7 +22,6 @@ export const proxyNfsDemo: AppDemo = {
     const served = join(folder, 'export')
     fs.mkdirSync(served, { recursive: true })
     fs.writeFileSync(join(served, 'large'), randomFillSync(Buffer.alloc(SIZE)))
-    for (let i = 0; i < 200; i++) fs.writeFileSync(join(served, `file${i}`), `${i}\n`)
     const config = join(folder, 'ganesha.conf')
     fs.writeFileSync(config, configuration(folder, served))
     const log = join(folder, 'log')
@@ -33,12 +32,7 @@ export const proxyNfsDemo: AppDemo = {
     const copy = await stage.act('nfs-cat of 256 MiB over NFSv4', (turn) =>
       turn.follow(stage.client(['nfs-cat', url(stage.address, '/x/large')])),
     )
-    const listing = await stage.act('a listing behind it', async () => {
-      const client = stage.client(['nfs-ls', url(stage.address, '/x')])
-      await client.succeeded()
-      return client
-    })
-    return [copy, listing]
+    return [copy]
   },
 }
 
