@@ -4,10 +4,12 @@
 import { statSync } from 'node:fs'
 import type { AppConfig, NodeRuntime } from '../cluster/io/index.js'
 import { type Socket, StackError } from '../stack/index.js'
+import { createChatServer } from './chat/server.js'
 import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
-import { createKvServer, type DataStore } from './kv/server.js'
+import { createKvServer } from './kv/server.js'
 import { startProxy } from './proxy/server.js'
+import { ticker } from './ticker/server.js'
 
 /**
  * Starts the application of a configuration on a node and resolves when it listens. Throws ERR_UNKNOWN_APP, ERR_CONFIG, EADDRINUSE,
@@ -28,10 +30,7 @@ export async function startApp(
     })
     return
   }
-  const server = runtime.net.createServer(
-    { allowHalfOpen: true },
-    serverOf(app, onError, runtime.store),
-  )
+  const server = runtime.net.createServer({ allowHalfOpen: true }, serverOf(app, runtime, onError))
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: Error) => reject(refused(app, error)))
     server.listen(app.port, resolve)
@@ -40,8 +39,8 @@ export async function startApp(
 
 function serverOf(
   app: AppConfig,
+  runtime: NodeRuntime,
   onError: (error: Error) => void,
-  store: DataStore,
 ): (socket: Socket) => void {
   switch (app.name) {
     case 'echo':
@@ -53,11 +52,15 @@ function serverOf(
       }
     }
     case 'kv':
-      return createKvServer(store)
+      return createKvServer(runtime.store)
+    case 'ticker':
+      return ticker
+    case 'chat':
+      return createChatServer(runtime.store, runtime.config.id)
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, echo, kv and proxy`,
+        `app.name: '${app.name}' is unknown; there are http, chat, echo, kv, proxy and ticker`,
       )
   }
 }

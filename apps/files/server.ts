@@ -11,8 +11,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { basename, dirname, join, normalize, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Socket } from '../../stack/socket/net.js'
+import { type RequestPlace, RequestTracker } from '../http/request-tracker.js'
 import { parseRange } from './range.js'
-import { type RequestPlace, RequestTracker } from './request-tracker.js'
 
 /** Octets of an upload between two checkpoints: what a peer keeps of the input meanwhile. */
 const CHECKPOINT_EVERY = 512 * 1024

@@ -64,7 +64,7 @@ const BINDING = section(
 const APP = section(
   'The application that the node runs.',
   {
-    name: text('http, echo, kv or proxy.', 'http'),
+    name: text('http, chat, echo, kv, proxy or ticker.', 'http'),
     port: port('Where it listens, on the virtual address.'),
     root: text('http: the folder that is served.', 'www'),
     to: text('proxy: where clients are led.', '10.77.0.50:5432'),

@@ -38,7 +38,7 @@ export interface AppDemo {
   /** Why it cannot be played here, and what to do, or null. */
   whyNot(): string | null
   /** What its lab is like. `scratch` is an empty folder that goes with the lab. */
-  lab(scratch: string): Pick<LabOptions, 'app' | 'to' | 'root'>
+  lab(scratch: string): Pick<LabOptions, 'app' | 'to' | 'root' | 'program'>
   /** Starts the unmodified server, for the proxy; resolves when it answers. */
   prepare?(stage: Stage): Promise<void>
   play(stage: Stage): Promise<ActReport[]>
@@ -212,6 +212,16 @@ export class Stage {
     const to = await this.lab.awaitOwner()
     this.say(`node ${from} killed (SIGKILL): node ${to} took over, the client waited ${ms} ms`)
     return ms
+  }
+
+  /** Lets time pass, where a client does not tell how far it is. */
+  pause(ms: number): Promise<void> {
+    return delay(ms)
+  }
+
+  /** Resolves when a node owns the address: for a client that does not tell how far it is. */
+  async isOwned(): Promise<void> {
+    await this.lab.awaitOwner()
   }
 
   /** Starts the killed nodes again, and resolves when they take part. */

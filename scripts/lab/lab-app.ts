@@ -3,7 +3,7 @@
 import type { LabRecord } from './lab-file.js'
 
 /** Where each listens; the proxy where its server does. */
-const APP_PORTS = { http: 80, echo: 7, kv: 6379, proxy: 0 } as const
+const APP_PORTS = { http: 80, chat: 80, echo: 7, kv: 6379, proxy: 0, ticker: 13 } as const
 
 /** An application that a lab's nodes can run. */
 export type AppName = keyof typeof APP_PORTS
@@ -33,5 +33,5 @@ export function appConfig(
 export function urlOf({ address, app, port }: Pick<LabRecord, 'address' | 'app' | 'port'>): string {
   const [text = ''] = address.split('/')
   const host = text.includes(':') ? `[${text}]` : text
-  return app === 'http' ? `http://${host}` : `${host}:${port}`
+  return app === 'http' || app === 'chat' ? `http://${host}` : `${host}:${port}`
 }

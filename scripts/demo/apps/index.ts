@@ -6,9 +6,15 @@ import { proxyNginxDemo } from './proxy-nginx.js'
 import { proxyPostgresDemo } from './proxy-postgres.js'
 import { proxyRedisDemo } from './proxy-redis.js'
 import { proxySshDemo } from './proxy-ssh.js'
+import { replayDemo } from './replay.js'
+import { chatDemo, echoDemo, tickerDemo } from './small.js'
 
 const DEMOS: readonly AppDemo[] = [
   kvDemo,
+  replayDemo,
+  chatDemo,
+  echoDemo,
+  tickerDemo,
   proxyPostgresDemo,
   proxyRedisDemo,
   proxySshDemo,

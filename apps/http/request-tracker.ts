@@ -17,7 +17,16 @@ export interface RequestPlace {
   readonly bodyOffset: number
   /** Octets of the body, or -1 when it is chunked. */
   readonly bodyLength: number
+  /** Behind the body; -1 until a chunked one has come whole. */
+  end: number
 }
+
+/** Where in a chunked body the next octet is (RFC 9112 §7.1). */
+const Chunked = { NONE: 0, SIZE: 1, DATA: 2, TRAILER: 3 } as const
+type Chunked = (typeof Chunked)[keyof typeof Chunked]
+
+/** Octets of a line with a chunk's size at most. */
+const MAX_SIZE_LINE = 1024
 
 export class RequestTracker {
   readonly #places: RequestPlace[] = []
@@ -28,10 +37,18 @@ export class RequestTracker {
   #matched = 0
   #bodyLeft = 0
   #lost = false
+  #chunked: Chunked = Chunked.NONE
+  #line = ''
+  #place: RequestPlace | null = null
 
   /** `offset`: stream offset of the first octet that will be given. */
   constructor(offset: number) {
     this.#offset = offset
+  }
+
+  /** The offset behind the last octet that came. */
+  get offset(): number {
+    return this.#offset
   }
 
   /** The oldest request not taken yet; undefined when the input can no longer be followed. */
@@ -48,6 +65,8 @@ export class RequestTracker {
         this.#bodyLeft -= skipped
         this.#offset += skipped
         at += skipped
+      } else if (this.#chunked !== Chunked.NONE) {
+        at = this.#feedChunkLine(chunk, at)
       } else {
         at = this.#feedHead(chunk, at)
       }
@@ -82,9 +101,51 @@ export class RequestTracker {
     this.#matched = 0
     const chunked = /^transfer-encoding:.*chunked/im.test(head)
     const length = Number(/^content-length:[ \t]*(\d+)/im.exec(head)?.[1] ?? 0)
-    // The end of a chunked body is not followed; the server answers such a request and closes.
-    if (chunked) this.#lost = true
+    this.#chunked = chunked ? Chunked.SIZE : Chunked.NONE
     this.#bodyLeft = chunked ? 0 : length
-    this.#places.push({ head, bodyOffset: this.#offset, bodyLength: chunked ? -1 : length })
+    this.#place = {
+      head,
+      bodyOffset: this.#offset,
+      bodyLength: chunked ? -1 : length,
+      end: chunked ? -1 : this.#offset + length,
+    }
+    this.#places.push(this.#place)
+  }
+
+  // One line of a chunked body: a size, what is behind a chunk's data, or a field of the trailer.
+  #feedChunkLine(chunk: Buffer, from: number): number {
+    const newline = chunk.indexOf(LF, from)
+    const end = newline < 0 ? chunk.length : newline + 1
+    this.#line += chunk.toString('latin1', from, end)
+    this.#offset += end - from
+    if (this.#line.length > (this.#chunked === Chunked.SIZE ? MAX_SIZE_LINE : MAX_HEAD_LENGTH)) {
+      this.#lost = true
+    }
+    if (newline >= 0) this.#finishChunkLine()
+    return end
+  }
+
+  #finishChunkLine(): void {
+    const line = this.#line.trim()
+    this.#line = ''
+    switch (this.#chunked) {
+      case Chunked.SIZE: {
+        const size = /^[0-9a-f]{1,12}(?=$|[ \t]*;)/i.exec(line)?.[0]
+        if (size === undefined) {
+          this.#lost = true
+          return
+        }
+        this.#bodyLeft = Number.parseInt(size, 16)
+        this.#chunked = this.#bodyLeft === 0 ? Chunked.TRAILER : Chunked.DATA
+        return
+      }
+      case Chunked.DATA:
+        this.#chunked = Chunked.SIZE
+        return
+      case Chunked.TRAILER:
+        if (line !== '') return
+        this.#chunked = Chunked.NONE
+        if (this.#place !== null) this.#place.end = this.#offset
+    }
   }
 }
