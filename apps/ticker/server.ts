@@ -16,7 +16,7 @@ export function ticker(socket: Socket): void {
     count++
     socket.write(`${count}\n`)
     socket.commit({ count })
-  }, EVERY_MS)
+  }, EVERY_MS).unref()
   socket.on('error', () => socket.destroy())
   socket.on('close', () => clearInterval(timer))
   socket.on('end', () => socket.end())

@@ -34,8 +34,8 @@ export const VERB_HELP: Readonly<Record<string, string>> = {
 
   --nodes N      how many nodes (default 3)
   --clients N    how many clients; they are called client, client2, ... (default 1)
-  --app NAME     http: GET and PUT of files on port 80; echo: port 7; kv: commands of Redis on port 6379;
-                 proxy: leads to the server of --to (default http)
+  --app NAME     http: GET and PUT of files on port 80; chat: for browsers, port 80; kv: commands of Redis on port 6379;
+                 echo: port 7; ticker: port 13; proxy: leads to the server of --to (default http)
   --to HOST:PORT the server behind --app proxy: one of the lab's clients, such as 10.77.0.10:5432 with --clients 2
   --ipv6         the virtual address is fd77::100 and not 10.77.0.100, and the clients are fd77::9, fd77::10, ...
   --root DIR     the folder that http serves and stores to (default: one that goes with the lab)

@@ -42,6 +42,7 @@ export class Socket extends DialingSocket {
   /** A slot of Node's own code: a socket that wraps this one. */
   _parent: unknown = null
   readonly #outgoing = new Outgoing()
+  #rest: NodeJS.Immediate | null = null
   readonly #onRead: OnReadSink | null
   #wantsRead = false
   #inputEnded = false
@@ -247,7 +248,7 @@ export class Socket extends DialingSocket {
   }
 
   #pour(): void {
-    if (this.connecting || !this.#outgoing.active) return
+    if (this.connecting || !this.#outgoing.active || this.#rest !== null) return
     const connection = this.connection
     if (connection === null || isMoved(connection)) return
     if (connection.closed) {
@@ -261,6 +262,13 @@ export class Socket extends DialingSocket {
       this.host().kick()
     }
     if (!done) return
+    // What is only repeated costs no time on the wire, and would keep the loop from turning until it has caught up.
+    if (connection.output.regenerating) this.#rest = setImmediate(() => this.#poured())
+    else this.#poured()
+  }
+
+  #poured(): void {
+    this.#rest = null
     this.#outgoing.finish(null)
     this.keepAwake()
   }
@@ -293,6 +301,8 @@ export class Socket extends DialingSocket {
       this.host().kick()
     }
     if (connection !== null) connection.context = null
+    if (this.#rest !== null) clearImmediate(this.#rest)
+    this.#rest = null
     this.#outgoing.finish(error ?? socketClosed())
     callback(error)
     this.keepAwake()

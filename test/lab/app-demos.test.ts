@@ -10,6 +10,10 @@ const program = fileURLToPath(new URL('../../scripts/demo/main.js', import.meta.
 
 const SHOWS: ReadonlyMap<string, string> = new Map([
   ['kv', 'A4: every request is carried out once'],
+  ['replay', 'A1: a server of node:http outlives its node'],
+  ['chat', 'A8: a chat goes on'],
+  ['echo', 'A8: echo goes on'],
+  ['ticker', 'A8: a ticker counts on'],
   ['proxy-postgres', 'A5 A7: psql notices no death of a proxy'],
   ['proxy-redis', 'A7: redis-cli notices no death of a proxy'],
   ['proxy-ssh', 'A7: an interactive session notices no death of a proxy'],
