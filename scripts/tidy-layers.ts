@@ -62,7 +62,11 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
     files: ['stack/index.ts'],
     packages: ['node:', 'ws', 'lmdb', 'prom-client', 'jsonc-parser'],
   },
-  apps: { folders: [], files: DOORS, packages: ['node:', 'understudy', 'ws', '@electric-sql/pglite'] },
+  apps: {
+    folders: [],
+    files: DOORS,
+    packages: ['node:', 'understudy', 'ws', '@electric-sql/pglite'],
+  },
 }
 
 /** The files that are doors themselves, or join what others keep apart, may reach what lies behind them. */
