@@ -1,5 +1,5 @@
 /** The file server and the choice of applications, on a hub in memory, with a client of node:http. */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as http from 'node:http'
 import { tmpdir } from 'node:os'
@@ -99,7 +99,7 @@ t.test('A3: files are served whole and in parts, and refusals say why', async (t
     t.equal(answer.body.length, file.length)
   }
 
-  for (const path of ['/missing', '/folder', '/folder/', '/', '/file.bin/x']) {
+  for (const path of ['/missing', '/missing/', '/file.bin/', '/file.bin/x']) {
     t.match(await ask('GET', path), { status: 404 }, path)
   }
   t.match(await ask('GET', '/%zz'), { status: 400 })
@@ -126,6 +126,77 @@ t.test('no path leads out of the folder that is served', async (t) => {
   t.notOk(fs.existsSync(join(root, '..', 'planted.txt')))
 })
 
+t.test('A3: a file is sent only to who needs it, RFC 9110 §13', async (t) => {
+  const { root, node, ask } = await place(t)
+  fs.writeFileSync(join(root, 'file.txt'), 'hello')
+  await startApp({ name: 'http', port: 80, root }, node, unexpected(t))
+  const { headers } = await ask('GET', '/file.txt')
+  const etag = headers.etag ?? ''
+  const date = headers['last-modified'] ?? ''
+  const earlier = new Date(Date.parse(date) - 1000).toUTCString()
+  const cases: readonly (readonly [http.OutgoingHttpHeaders, number])[] = [
+    [{ 'If-None-Match': etag }, 304],
+    [{ 'If-None-Match': `"x", W/${etag}` }, 304],
+    [{ 'If-None-Match': '*' }, 304],
+    [{ 'If-None-Match': '"x"' }, 200],
+    [{ 'If-Modified-Since': date }, 304],
+    [{ 'If-Modified-Since': earlier }, 200],
+    [{ 'If-Modified-Since': 'no date' }, 200],
+    [{ 'If-None-Match': '"x"', 'If-Modified-Since': date }, 200],
+    [{ 'If-Match': etag }, 200],
+    [{ 'If-Match': `W/${etag}` }, 412],
+    [{ 'If-Match': '"x"' }, 412],
+    [{ 'If-Unmodified-Since': date }, 200],
+    [{ 'If-Unmodified-Since': earlier }, 412],
+    [{ Range: 'bytes=0-1', 'If-Range': etag }, 206],
+    [{ Range: 'bytes=0-1', 'If-Range': '"x"' }, 200],
+    [{ Range: 'bytes=0-1', 'If-Range': date }, 206],
+    [{ Range: 'bytes=0-1', 'If-Range': earlier }, 200],
+  ]
+  for (const [fields, status] of cases) {
+    const answer = await ask('GET', '/file.txt', fields)
+    t.equal(answer.status, status, JSON.stringify(fields))
+    if (status === 304) t.match(answer, { headers: { etag }, body: Buffer.alloc(0) })
+  }
+  const length = { 'Content-Length': 3 }
+  const put = (path: string, fields: object) => ask('PUT', path, { ...length, ...fields }, 'new')
+  t.match(await put('/file.txt', { 'If-None-Match': '*' }), { status: 412 })
+  t.match(await put('/file.txt', { 'If-Match': '"x"' }), { status: 412 })
+  t.match(await put('/other.txt', { 'If-Match': '*' }), { status: 412 })
+  t.equal(fs.readFileSync(join(root, 'file.txt'), 'utf8'), 'hello')
+  t.match(await put('/file.txt', { 'If-Match': etag }), { status: 200 })
+  t.match(await put('/other.txt', { 'If-None-Match': '*' }), { status: 201 })
+})
+
+t.test('A3: folders have pages, and files a digest when it is asked for', async (t) => {
+  const { root, node, ask } = await place(t)
+  fs.mkdirSync(join(root, 'sub'))
+  fs.writeFileSync(join(root, 'a <b>&.txt'), 'hello')
+  fs.writeFileSync(join(root, '.hidden'), '')
+  fs.writeFileSync(join(root, 'sub', 'index.html'), '<p>index</p>')
+  await startApp({ name: 'http', port: 80, root }, node, unexpected(t))
+  const page = await ask('GET', '/')
+  t.match(page, { status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
+  t.match(String(page.body), '<a href="a%20%3Cb%3E%26.txt">a &#60;b&#62;&#38;.txt</a><td>5<td>')
+  t.match(String(page.body), '<a href="sub/">sub/</a>')
+  t.notMatch(String(page.body), 'hidden')
+  t.match(await ask('GET', '/sub'), { status: 301, headers: { location: 'sub/' } })
+  const index = await ask('GET', '/sub/')
+  t.match(index, { status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
+  t.equal(String(index.body), '<p>index</p>')
+  const head = await ask('HEAD', '/')
+  t.match(head, { status: 200, body: Buffer.alloc(0) })
+
+  const digest = createHash('sha256').update('hello')
+  const [hex, base64] = [digest.copy().digest('hex'), digest.digest('base64')]
+  const path = `/${encodeURIComponent('a <b>&.txt')}`
+  t.equal(String((await ask('GET', `${path}?sha256`)).body), `${hex}  a <b>&.txt\n`)
+  const wanted = await ask('GET', path, { 'Want-Repr-Digest': 'sha-512=3, sha-256=10' })
+  t.match(wanted, { headers: { 'repr-digest': `sha-256=:${base64}:` } })
+  const none = await ask('GET', path, { 'Want-Repr-Digest': 'sha-256=0' })
+  t.equal(none.headers['repr-digest'], undefined)
+})
+
 t.test('an upload says how long it is, and appears under its name only when whole', async (t) => {
   const { root, node, client, ask } = await place(t)
   await startApp({ name: 'http', port: 80, root }, node, () => {})
@@ -139,7 +210,11 @@ t.test('an upload says how long it is, and appears under its name only when whol
   const endless = await ask('PUT', '/chunked.txt', { 'Transfer-Encoding': 'chunked' }, 'hello')
   t.match(endless, { status: 411 })
   t.match(String(endless.body), /Content-Length/)
-  t.match(await ask('PUT', '/no/such/folder.txt', { 'Content-Length': 1 }, 'x'), { status: 404 })
+  t.match(await ask('PUT', '/no/such/folder.txt', { 'Content-Length': 1 }, 'x'), { status: 409 })
+  t.match(await ask('PUT', '/folder/', { 'Content-Length': 1 }, 'x'), { status: 409 })
+  const part = { 'Content-Length': 1, 'Content-Range': 'bytes 0-0/2' }
+  t.match(await ask('PUT', '/new.txt', part, 'x'), { status: 400 })
+  t.match(await ask('PUT', '/new.txt', { 'Content-Length': 5 }, 'hallo'), { status: 200 })
 
   const socket = client.connect(80, VIRTUAL)
   socket.write('PUT /half.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf')
