@@ -4,7 +4,8 @@ import { MEASURES } from './measures.js'
 export const HELP = `Usage: npm run bench [-- OPTIONS] [NAME...]
 
 Measures the stack on a TAP, with the device's offload and without, beside the kernel's TCP over the same bridge.
-NAME: ${MEASURES.flatMap((measure) => measure.names).join(', ')}; all of them when there is none.
+NAME: ${MEASURES.flatMap((measure) => measure.names).join(', ')}; or the first
+word of some, as proxy; all of them when there is none.
 
   --quick    fewer and shorter rounds, without the measures of 100,000 connections
   --runs N   rounds of each measure (default 5)

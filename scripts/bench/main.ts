@@ -70,14 +70,17 @@ function paceOf(quick: boolean, text: string | undefined): Pace {
 
 function chosen(names: readonly string[], quick: boolean) {
   const known = MEASURES.flatMap((measure) => measure.names)
-  const unknown = names.find((name) => !known.includes(name))
+  // `proxy` is all of proxy-upload, proxy-download and so on.
+  const means = (name: string, full: string): boolean =>
+    full === name || full.startsWith(`${name}-`)
+  const unknown = names.find((name) => !known.some((full) => means(name, full)))
   if (unknown !== undefined) {
     throw new UsageError(`there is no measure ${unknown}; there are ${known.join(', ')}.`)
   }
   return MEASURES.filter((measure) =>
     names.length === 0
       ? !(quick && measure.names.some((name) => SLOW.has(name)))
-      : measure.names.some((name) => names.includes(name)),
+      : measure.names.some((full) => names.some((name) => means(name, full))),
   )
 }
 

@@ -4,6 +4,7 @@
  */
 import * as fs from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { PROXY } from './proxy-measure.js'
 import type { Contender, Server, World } from './world.js'
 
 /** One line of the report. `ratio` is the median of the rounds' own ratios. */
@@ -316,6 +317,7 @@ export const MEASURES: readonly Measure[] = [
   withLoss('loss-down', 'down'),
   WRITE_LIMIT,
   SNOOP,
+  PROXY,
   idle('idle-bytes-10k', 10_000),
   idle('idle-bytes-100k', 100_000),
   shadows('shadow-bytes-100k', 100_000),

@@ -15,6 +15,7 @@ import { labEnvironment } from '../lab/space.js'
 
 const SOURCES = fileURLToPath(new URL('../../../scripts/bench/', import.meta.url))
 const SERVER = fileURLToPath(new URL('./server-main.js', import.meta.url))
+const NODE = fileURLToPath(new URL('../node/main.js', import.meta.url))
 const OURS = '10.77.0.100'
 const KERNEL = '10.77.0.10'
 /** Connections that one process of the load holds: fewer than it may have files, as systems have it. */
@@ -114,6 +115,31 @@ export class World {
     return this.#ours('snoop', 1, contender)
   }
 
+  /** Starts a node whose proxy leads from our address to the kernel's server, for one of its ports; resolves when it owns. */
+  async proxy(port: number): Promise<Server> {
+    await this.#setOffloads(true)
+    const node = this.#lab.record.nodes[0]
+    const folder = fs.mkdtempSync(join(this.#folder, 'proxy-'))
+    const file = join(folder, 'node.json')
+    const config = {
+      id: 1,
+      cluster: 'bench',
+      keyFile: join(folder, 'key'),
+      tap: node?.tap,
+      mac: node?.mac,
+      binding: { address: `${OURS}/24` },
+      control: { host: '127.0.0.1' },
+      storeDir: join(folder, 'store'),
+      sharedDir: join(folder, 'shared'),
+      fence: 'none',
+      app: { name: 'proxy', port, to: `${KERNEL}:${port}` },
+    }
+    fs.writeFileSync(file, JSON.stringify(config))
+    fs.writeFileSync(config.keyFile, `${'0'.repeat(64)}\n`, { mode: 0o600 })
+    const argv = [process.execPath, NODE, '--config', file]
+    return this.#start(OURS, this.#lab.record.switchNamespace, argv, /"event":"owner"/)
+  }
+
   /**
    * Lets `percent` of the frames to and from the first client vanish on the bridge from now on; 0: none. Throws
    * ERR_BENCH_NO_NFT where there is no nft to do it.
@@ -198,7 +224,12 @@ export class World {
     return this.#start(OURS, this.#lab.record.switchNamespace, [...argv, ...args])
   }
 
-  async #start(address: string, namespace: string, argv: readonly string[]): Promise<Server> {
+  async #start(
+    address: string,
+    namespace: string,
+    argv: readonly string[],
+    until = /^/,
+  ): Promise<Server> {
     const child = this.#spawn(namespace, argv)
     const said = complaint(child)
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
@@ -208,7 +239,12 @@ export class World {
       throw new StackError('ERR_BENCH_SERVER', `a server of the bench ended: ${said()}`)
     })
     ended.catch(() => {})
-    await Promise.race([once(lines, 'line'), ended])
+    const ready = new Promise<void>((resolve) => {
+      lines.on('line', (line) => {
+        if (until.test(line)) resolve()
+      })
+    })
+    await Promise.race([ready, ended])
     return server
   }
 
