@@ -50,7 +50,8 @@ class Chat {
 
   #pages(): Server {
     const server = createServer((req, res) => {
-      if (req.url === '/' && req.method === 'GET') {
+      const [path] = (req.url ?? '').split('?', 1)
+      if (path === '/' && req.method === 'GET') {
         res.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end(PAGE)
       } else {
         res.writeHead(404, { 'Content-Type': 'text/plain' }).end('the chat is at /\n')

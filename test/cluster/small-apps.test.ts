@@ -111,7 +111,7 @@ t.test('A8: the chat has a page, and says what else is not there', async (t) => 
   socket.on('data', (chunk) => {
     heard += chunk
   })
-  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\nHost: x\r\n\r\n')
+  socket.write('GET /?room=r HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\nHost: x\r\n\r\n')
   await until(() => heard.includes('the chat is at /'), 'answered')
   t.match(heard, /^HTTP\/1\.1 200 OK[\s\S]*<title>Understudy chat[\s\S]*HTTP\/1\.1 404/)
   socket.write(

@@ -8,12 +8,12 @@ import { chromium } from 'playwright-core'
 import t from 'tap'
 import { Lab } from '../../scripts/lab/lab.js'
 import { openLabPage } from '../../scripts/lab/lab-page.js'
+import { findBrowser } from './browser.js'
 import { whyNoLab } from './support.js'
 
-const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
-const browserPath = BROWSERS.find((path) => fs.existsSync(path))
+const browserPath = findBrowser()
 const noBrowser =
-  browserPath === undefined ? 'no Chromium: apt-get install -y chromium brings it' : false
+  browserPath === null ? 'no Chromium: apt-get install -y chromium brings it' : false
 const why = (await whyNoLab()) || noBrowser
 const SIZE = 64 * 2 ** 20
 
