@@ -7,6 +7,7 @@ import { type Socket, StackError } from '../stack/index.js'
 import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
 import { createKvServer, type DataStore } from './kv/server.js'
+import { createNfsServer } from './nfs/server.js'
 import { startProxy } from './proxy/server.js'
 
 /**
@@ -54,17 +55,22 @@ function serverOf(
     }
     case 'kv':
       return createKvServer(store)
+    case 'nfs':
+      return createNfsServer({ root: rootOf(app), store, onError })
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, echo, kv and proxy`,
+        `app.name: '${app.name}' is unknown; there are http, echo, kv, nfs and proxy`,
       )
   }
 }
 
-function rootOf({ root }: AppConfig): string {
+function rootOf({ name, root }: AppConfig): string {
   if (root === undefined) {
-    throw new StackError('ERR_CONFIG', 'app.root: the http application needs the folder to serve')
+    throw new StackError(
+      'ERR_CONFIG',
+      `app.root: the ${name} application needs the folder to serve`,
+    )
   }
   if (statSync(root, { throwIfNoEntry: false })?.isDirectory() === true) return root
   throw new StackError(

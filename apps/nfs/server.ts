@@ -1,0 +1,194 @@
+/**
+ * A server of NFS versions 3 and 4.0 over a folder (A6). Each batch of requests is one transaction of the checkpoint store, as in
+ * the key-value store: what it changed there, the answers and how far the connection has come. Files themselves lie outside of
+ * it. Reading and writing at an offset may be done twice; what may not has its intent stored before, and its answer afterwards
+ * (journal.ts, duplicates.ts).
+ */
+import type { Socket } from '../../stack/socket/net.js'
+import type { DataStore } from '../kv/server.js'
+import { Duplicates } from './duplicates.js'
+import { Handles } from './handles.js'
+import { Journal, NeedsIntent } from './journal.js'
+import { Listings } from './listing.js'
+import { MOUNT3 } from './mount.js'
+import { CHANGES3, NFS3 } from './nfs3.js'
+import type { Nfs3Context } from './nfs3-context.js'
+import { OpenFiles } from './open-files.js'
+import { RecordError, RecordReader } from './record.js'
+import { answerCall, type Call, type Programs, readCall } from './rpc.js'
+import { Tree } from './tree.js'
+import { writeVerifier } from './verifier.js'
+
+/** Clients at once. */
+const MAX_CLIENTS = 1024
+/** Octets of answers that are written at once. */
+const BATCH = 256 * 1024
+/** Changes of one request: each is tried again when its intent is stored. */
+const MAX_CHANGES = 64
+
+const NFS_PROGRAM = 100003
+const MOUNT_PROGRAM = 100005
+const PROGRAMS: Programs<Nfs3Context> = {
+  [NFS_PROGRAM]: { 3: NFS3 },
+  [MOUNT_PROGRAM]: { 3: MOUNT3 },
+}
+
+export interface NfsServerOptions {
+  /** The folder that is served. */
+  readonly root: string
+  readonly store: DataStore
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+  /** Called for what went wrong and is no fault of the client's. */
+  readonly onError?: (error: Error) => void
+}
+
+/** What serves a connection. */
+export function createNfsServer(options: NfsServerOptions): (socket: Socket) => void {
+  const service = new Service(options)
+  return (socket) => {
+    socket.on('error', () => socket.destroy())
+    if (service.clients >= MAX_CLIENTS) {
+      socket.destroy()
+      return
+    }
+    const client = new Client(socket, service)
+    service.clients++
+    socket.setNoDelay()
+    socket.on('close', () => service.clients--)
+    socket.on('data', (chunk: Buffer) => client.take(chunk))
+    socket.on('drain', () => client.work())
+    socket.on('end', () => socket.end())
+  }
+}
+
+/** What all connections share. */
+class Service {
+  clients = 0
+  readonly store: DataStore
+  readonly duplicates: Duplicates
+  readonly onError: (error: Error) => void
+  readonly #shared: Omit<Nfs3Context, 'journal'>
+
+  constructor({ root, store, now = Date.now, onError = () => {} }: NfsServerOptions) {
+    this.store = store
+    this.onError = onError
+    const files = new OpenFiles(root, (device) => new Handles(store, device), now)
+    this.duplicates = new Duplicates(store, now)
+    this.#shared = {
+      tree: new Tree(files),
+      listings: new Listings(files),
+      writeVerifier: writeVerifier(store),
+    }
+  }
+
+  answer(call: Call, journal: Journal): Buffer {
+    return answerCall(call, PROGRAMS, { ...this.#shared, journal })
+  }
+}
+
+/** Whether a request must be known again when it comes twice: it is a transaction by itself. */
+function changes({ program, version, procedure }: Call): boolean {
+  if (program !== NFS_PROGRAM) return false
+  return version === 3 ? CHANGES3.has(procedure) : procedure !== 0
+}
+
+class Client {
+  readonly #socket: Socket
+  readonly #service: Service
+  readonly #address: string
+  readonly #reader = new RecordReader()
+
+  constructor(socket: Socket, service: Service) {
+    this.#socket = socket
+    this.#service = service
+    this.#address = socket.remoteAddress ?? ''
+  }
+
+  take(chunk: Buffer): void {
+    this.#reader.push(chunk)
+    this.work()
+  }
+
+  /** Carries out what has come, as long as the client takes the answers. */
+  work(): void {
+    const socket = this.#socket
+    try {
+      let room = !socket.writableNeedDrain
+      while (room && !socket.destroyed && socket.writable && this.#reader.peek() !== null) {
+        room = this.#step()
+      }
+      if (room) socket.resume()
+      else socket.pause()
+    } catch (error) {
+      this.#fail(error as Error)
+    }
+  }
+
+  #fail(error: Error): void {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ERR_NOT_OWNER') {
+      // The connection is another node's by now, and that one answers.
+      this.#socket.pause()
+      return
+    }
+    if (!(error instanceof RecordError)) this.#service.onError(error)
+    this.#socket.destroy()
+  }
+
+  // One transaction; true when the client takes more.
+  #step(): boolean {
+    const { store, duplicates } = this.#service
+    for (let tried = 0; ; tried++) {
+      try {
+        return store.transaction(() => this.#batch())
+      } catch (error) {
+        if (!(error instanceof NeedsIntent) || tried >= MAX_CHANGES) throw error
+        const key = this.#keyOfFirst()
+        store.transaction(() => duplicates.intend(key, error.intents))
+      }
+    }
+  }
+
+  #keyOfFirst(): string {
+    return Duplicates.keyOf(this.#address, this.#reader.peek() as Buffer)
+  }
+
+  #batch(): boolean {
+    const socket = this.#socket
+    const answers: Buffer[] = []
+    let length = 0
+    let ends = false
+    while (length < BATCH && !ends) {
+      const record = this.#reader.peek()
+      if (record === null) break
+      const call = readCall(record)
+      const alone = call !== null && !Buffer.isBuffer(call) && changes(call)
+      if (alone && answers.length > 0) break
+      const answer = this.#answer(call)
+      if (answer !== null) answers.push(answer)
+      length += answer?.length ?? 0
+      ends = answer === null
+      this.#reader.drop()
+      if (alone) break
+    }
+    let room = true
+    for (const answer of answers) room = socket.write(answer)
+    socket.commit(null, { input: socket.inputOffset - this.#reader.waiting })
+    if (ends) socket.end()
+    return room && !ends
+  }
+
+  // Null: what came is no call, and the connection ends.
+  #answer(call: Call | Buffer | null): Buffer | null {
+    if (call === null || Buffer.isBuffer(call)) return call
+    const { duplicates } = this.#service
+    if (!changes(call)) return this.#service.answer(call, new Journal([]))
+    const key = this.#keyOfFirst()
+    const known = duplicates.get(key)
+    if (known.answer !== null) return known.answer
+    const answer = this.#service.answer(call, new Journal(known.intents))
+    duplicates.answered(key, answer)
+    return answer
+  }
+}
