@@ -19,8 +19,7 @@ export const MOUNT3: Program<Nfs3Context> = {
   2: (_context, _args, out) => void out.bool(false),
   3: (_context, args) => void args.text(MAX_PATH),
   4: () => undefined,
-  // The list of exports is empty: libnfs 4.0 takes an export `/` for one below the root that it has mounted, and gives up.
-  5: (_context, _args, out) => void out.bool(false),
+  5: (_context, _args, out) => void out.bool(true).text('/').bool(false).bool(false),
 }
 
 function mount(tree: Tree, path: string, out: XdrWriter): void {

@@ -1,0 +1,96 @@
+/**
+ * The file server on a real bridge (A6): the tools of libnfs copy files both ways while owners die. libnfs connects again by itself
+ * when it must, so what counts beside the files is one SYN for each connection. It ends its own connections by RST: that
+ * none comes from the server's address is counted.
+ */
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Lab } from '../../scripts/lab/lab.js'
+import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import { ended, gone, hashOf, killOwner, randomFile, reach, whyNoLab } from './support.js'
+
+const MB = 1_000_000
+const SIZE = 160 * MB
+const noTools = fs.existsSync('/usr/bin/nfs-cp') ? false : 'libnfs-utils is not installed'
+const why = noTools || (await whyNoLab())
+const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-nfs-test-'))
+t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }))
+
+/** Plays `scene` in a lab of three nodes, and checks that `connections` were opened and nothing is left. */
+async function inLab(
+  t: Test,
+  connections: number,
+  scene: (lab: Lab, monitor: WireMonitor) => Promise<void>,
+): Promise<void> {
+  const root = fs.mkdtempSync(join(scratch, 'root-'))
+  const lab = await Lab.create({ nodes: 3, app: 'nfs', root })
+  try {
+    const monitor = await WireMonitor.start(lab)
+    await lab.startAll()
+    const counting = lab.startCounting()
+    await scene(lab, monitor)
+    if (counting) {
+      t.match(
+        lab.wireCounts(),
+        { syns: connections, resetsIn: 0 },
+        'one SYN for each connection, no RST from the server',
+      )
+    }
+    monitor.close()
+  } catch (error) {
+    for (const event of lab.events) t.comment(JSON.stringify(event))
+    throw error
+  } finally {
+    await lab.close()
+    fs.rmSync(root, { recursive: true })
+  }
+  t.ok(await gone(lab.id), 'nothing is left')
+}
+
+/** What libnfs calls a file of the lab. */
+function url(lab: Lab, name: string, more = ''): string {
+  const [host = ''] = lab.record.address.split('/')
+  return `nfs://${host}//${name}?nfsport=2049&mountport=2049${more}`
+}
+
+/** Kills two owners, when a third and when two thirds of a copy have gone by. */
+async function killTwo(lab: Lab, monitor: WireMonitor, direction: 'down' | 'up'): Promise<void> {
+  const from = monitor.totals[direction]
+  for (const part of [1 / 4, 1 / 2]) {
+    await reach(monitor, direction, part * SIZE, from)
+    await killOwner(lab)
+  }
+}
+
+/** Hears of two take-overs, each with the connection of a copy. */
+function checkTakeovers(t: Test, lab: Lab): void {
+  const takeovers = lab.events.filter(({ event }) => event === 'takeover')
+  t.equal(takeovers.length, 2, 'two owners died')
+  for (const { promoted } of takeovers) t.ok(Number(promoted) >= 1, 'in mid-copy')
+}
+
+t.test('A6: a download over NFSv3 outlives two owners', { skip: why }, (t) =>
+  inLab(t, 2, async (lab, monitor) => {
+    const wanted = randomFile(join(lab.root, 'file.bin'), SIZE)
+    const copy = join(scratch, 'copy3.bin')
+    const copying = ended(lab.spawnInClient(['nfs-cp', url(lab, 'file.bin'), copy]))
+    await killTwo(lab, monitor, 'down')
+    t.match(await copying, { code: 0, stderr: '' })
+    t.equal(hashOf(copy), wanted, 'the download is exact')
+    checkTakeovers(t, lab)
+  }),
+)
+
+t.test('A6: an upload over NFSv3 outlives two owners', { skip: why }, (t) =>
+  inLab(t, 2, async (lab, monitor) => {
+    const source = join(scratch, 'source.bin')
+    const wanted = randomFile(source, SIZE)
+    const copying = ended(lab.spawnInClient(['nfs-cp', source, url(lab, 'upload.bin')]))
+    await killTwo(lab, monitor, 'up')
+    t.match(await copying, { code: 0, stderr: '' })
+    t.equal(hashOf(join(lab.root, 'upload.bin')), wanted, 'the upload is exact')
+    checkTakeovers(t, lab)
+  }),
+)
