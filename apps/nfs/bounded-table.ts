@@ -64,6 +64,11 @@ export class BoundedTable<V> {
     return true
   }
 
+  /** All keys. Do not write while iterating. */
+  *keys(): Iterable<string> {
+    for (const [key] of this.#table.entries(ENTRY)) yield key.slice(ENTRY.length)
+  }
+
   #counters(): Counters {
     return (this.#table.get(COUNTERS) as Counters | undefined) ?? { next: 0, oldest: 0, count: 0 }
   }

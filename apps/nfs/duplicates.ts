@@ -1,7 +1,7 @@
 /**
  * The cache of duplicate requests (RFC 1813 §4.5): what was answered to requests that must not be carried out twice, and the
  * intents of those that are under way. It lies in the store, so the next owner has it too. A request is known again by the
- * client's address, its xid and a hash of all its octets: the client's port may be another one when it sends again.
+ * client's address, its length and a hash of its beginning, which has its xid: the client's port may be another one when it sends again.
  */
 import { createHash } from 'node:crypto'
 import type { DataStore } from '../kv/server.js'
@@ -10,6 +10,8 @@ import type { Intents } from './journal.js'
 
 /** Requests that are remembered. */
 const MAX_REQUESTS = 4096
+/** Octets of a request that are hashed: what follows in a longer one is data to write. */
+const MAX_HASHED = 8192
 /** Octets of an answer that is kept. */
 const MAX_KEPT_ANSWER = 64 * 1024
 /** A client does not send again after so long; it may use the xid for another request. */
@@ -42,7 +44,8 @@ export class Duplicates {
 
   /** The name of the request `record`, which begins with its xid. */
   static keyOf(client: string, record: Uint8Array): string {
-    return `${client} ${createHash('sha1').update(record).digest('base64')}`
+    const hash = createHash('sha1').update(record.subarray(0, MAX_HASHED)).digest('base64')
+    return `${client} ${record.length} ${hash}`
   }
 
   get(key: string): Known {

@@ -23,15 +23,27 @@ export class NeedsIntent extends Error {
 export class Journal {
   readonly #intents: Intents
   #next = 0
+  #changed = false
 
   /** `intents` are those that are stored for the request. */
   constructor(intents: Intents) {
     this.#intents = intents
   }
 
+  /** Whether the request has changed anything that must not be changed again. */
+  get changed(): boolean {
+    return this.#changed
+  }
+
+  /** The request changes something in the store. */
+  change(): void {
+    this.#changed = true
+  }
+
   /** What `look` saw (a JSON value) before the change was first tried. Throws NeedsIntent when that is not stored. */
   before<T>(look: () => T): T {
     const at = this.#next++
+    this.#changed = true
     if (at < this.#intents.length) return this.#intents[at] as T
     throw new NeedsIntent([...this.#intents, look()])
   }

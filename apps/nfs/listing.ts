@@ -4,7 +4,8 @@
  */
 import * as fs from 'node:fs'
 import type { HandleKey } from './handles.js'
-import { type OpenFiles, octets } from './open-files.js'
+import { type Found, type OpenFiles, octets } from './open-files.js'
+import type { Tree } from './tree.js'
 
 /** One entry; its cookie is where the next part goes on. */
 export interface Entry {
@@ -96,4 +97,13 @@ function hashOf(name: string): number {
     b = Math.imul(b ^ octet, 0x0100_0193) ^ (b >>> 15)
   }
   return (((a >>> 12) * 0x1_0000_0000 + (b >>> 0)) % (2 ** 52 - 2 ** 20)) + FIRST_COOKIE
+}
+
+/** An entry of a listing, or null when it has gone meanwhile. */
+export function entryOf(tree: Tree, folder: HandleKey, name: string): Found | null {
+  try {
+    return tree.entry(folder, name)
+  } catch {
+    return null
+  }
 }

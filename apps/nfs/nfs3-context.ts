@@ -12,6 +12,9 @@ import type { XdrReader } from './xdr.js'
 /** Octets of one READ or WRITE at most. */
 export const MAX_TRANSFER = 1024 * 1024
 
+/** Octets of a file: what a number can hold exactly. */
+export const MAX_FILE_SIZE = BigInt(Number.MAX_SAFE_INTEGER)
+
 /** What procedures work with. */
 export interface Nfs3Context {
   readonly tree: Tree

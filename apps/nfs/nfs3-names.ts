@@ -10,6 +10,7 @@ import {
   writeLater,
 } from './attributes.js'
 import { type HandleKey, Handles } from './handles.js'
+import { entryOf } from './listing.js'
 import { type GivenHandle, type Nfs3Context, readHandle } from './nfs3-context.js'
 import type { Found } from './open-files.js'
 import type { Procedure, Program } from './rpc.js'
@@ -248,15 +249,6 @@ const readdirplus: Procedure3 = (context, args, out) => {
 
 function inodeOf(tree: Tree, folder: HandleKey, name: string): bigint | null {
   return entryOf(tree, folder, name)?.stat.ino ?? null
-}
-
-/** An entry of a listing, or null when it has gone meanwhile. */
-export function entryOf(tree: Tree, folder: HandleKey, name: string): Found | null {
-  try {
-    return tree.entry(folder, name)
-  } catch {
-    return null
-  }
 }
 
 export const NAMES3: Program<Nfs3Context> = {

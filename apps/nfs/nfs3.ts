@@ -12,7 +12,7 @@ import {
   writeLater,
 } from './attributes.js'
 import type { HandleKey } from './handles.js'
-import { MAX_TRANSFER, type Nfs3Context, readHandle } from './nfs3-context.js'
+import { MAX_FILE_SIZE, MAX_TRANSFER, type Nfs3Context, readHandle } from './nfs3-context.js'
 import { NAMES3 } from './nfs3-names.js'
 import type { Procedure, Program } from './rpc.js'
 import { NfsError, Status } from './status.js'
@@ -22,7 +22,6 @@ import type { Tree } from './tree.js'
 const LISTING_TRANSFER = 64 * 1024
 /** RFC 1813 §3.3.19: hard links, symbolic links, one set of values for all files, and times that can be set. */
 const FSF_ALL = 0x1b
-const MAX_FILE_SIZE = BigInt(Number.MAX_SAFE_INTEGER)
 
 type Procedure3 = Procedure<Nfs3Context>
 

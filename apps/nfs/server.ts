@@ -12,7 +12,9 @@ import { Journal, NeedsIntent } from './journal.js'
 import { Listings } from './listing.js'
 import { MOUNT3 } from './mount.js'
 import { CHANGES3, NFS3 } from './nfs3.js'
-import type { Nfs3Context } from './nfs3-context.js'
+import { NFS4 } from './nfs4.js'
+import type { Nfs4Context } from './nfs4-context.js'
+import { Nfs4State } from './nfs4-state.js'
 import { OpenFiles } from './open-files.js'
 import { RecordError, RecordReader } from './record.js'
 import { answerCall, type Call, type Programs, readCall } from './rpc.js'
@@ -28,8 +30,8 @@ const MAX_CHANGES = 64
 
 const NFS_PROGRAM = 100003
 const MOUNT_PROGRAM = 100005
-const PROGRAMS: Programs<Nfs3Context> = {
-  [NFS_PROGRAM]: { 3: NFS3 },
+const PROGRAMS: Programs<Nfs4Context> = {
+  [NFS_PROGRAM]: { 3: NFS3, 4: NFS4 },
   [MOUNT_PROGRAM]: { 3: MOUNT3 },
 }
 
@@ -68,7 +70,7 @@ class Service {
   readonly store: DataStore
   readonly duplicates: Duplicates
   readonly onError: (error: Error) => void
-  readonly #shared: Omit<Nfs3Context, 'journal'>
+  readonly #shared: Omit<Nfs4Context, 'journal'>
 
   constructor({ root, store, now = Date.now, onError = () => {} }: NfsServerOptions) {
     this.store = store
@@ -79,6 +81,7 @@ class Service {
       tree: new Tree(files),
       listings: new Listings(files),
       writeVerifier: writeVerifier(store),
+      state: new Nfs4State(store, now),
     }
   }
 
@@ -87,7 +90,7 @@ class Service {
   }
 }
 
-/** Whether a request must be known again when it comes twice: it is a transaction by itself. */
+/** Whether a request may change what must not be changed twice: it is a transaction by itself, and known when it comes again. */
 function changes({ program, version, procedure }: Call): boolean {
   if (program !== NFS_PROGRAM) return false
   return version === 3 ? CHANGES3.has(procedure) : procedure !== 0
@@ -187,8 +190,9 @@ class Client {
     const key = this.#keyOfFirst()
     const known = duplicates.get(key)
     if (known.answer !== null) return known.answer
-    const answer = this.#service.answer(call, new Journal(known.intents))
-    duplicates.answered(key, answer)
+    const journal = new Journal(known.intents)
+    const answer = this.#service.answer(call, journal)
+    if (call.version === 3 || journal.changed) duplicates.answered(key, answer)
     return answer
   }
 }

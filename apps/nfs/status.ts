@@ -46,6 +46,7 @@ export const Status = {
   NO_GRACE: 10033,
   BADXDR: 10036,
   OPENMODE: 10038,
+  BADOWNER: 10039,
   BADNAME: 10041,
   OP_ILLEGAL: 10044,
 } as const
