@@ -94,3 +94,33 @@ t.test('A6: an upload over NFSv3 outlives two owners', { skip: why }, (t) =>
     checkTakeovers(t, lab)
   }),
 )
+
+for (const [what, tool] of [
+  ['nfs-cp', (from: string, to: string) => ['nfs-cp', from, to]],
+  ['nfs-cat', (from: string, to: string) => ['sh', '-c', 'exec nfs-cat "$0" > "$1"', from, to]],
+] as const) {
+  t.test(`A6: ${what} over NFSv4 outlives two owners`, { skip: why }, (t) =>
+    inLab(t, 1, async (lab, monitor) => {
+      const wanted = randomFile(join(lab.root, 'file.bin'), SIZE)
+      const copy = join(scratch, `${what}.bin`)
+      const copying = ended(lab.spawnInClient(tool(url(lab, 'file.bin', '&version=4'), copy)))
+      await killTwo(lab, monitor, 'down')
+      t.match(await copying, { code: 0, stderr: '' })
+      t.equal(hashOf(copy), wanted, 'the download is exact')
+      checkTakeovers(t, lab)
+    }),
+  )
+}
+
+t.test('A6: each node lists the same files under the same handles', { skip: why }, async (t) => {
+  await inLab(t, 4, async (lab) => {
+    fs.mkdirSync(join(lab.root, 'folder'))
+    fs.writeFileSync(join(lab.root, 'folder', 'file.txt'), 'text\n')
+    const list = () => ended(lab.spawnInClient(['nfs-ls', '-R', url(lab, '')]))
+    const before = await list()
+    t.match(before, { code: 0, stderr: '' })
+    t.match(before.stdout, /folder\/file\.txt|file\.txt/)
+    await killOwner(lab)
+    t.match(await list(), { code: 0, stderr: '', stdout: before.stdout })
+  })
+})
