@@ -131,13 +131,23 @@ export function writeBitmap(out: XdrWriter, numbers: readonly number[]): void {
 export function writeFattr(
   out: XdrWriter,
   tree: Tree,
-  { key, stat }: Found,
+  found: Found,
   wanted: readonly number[],
 ): void {
   const given = wanted.filter((number) => Object.hasOwn(READABLE, number))
   writeBitmap(out, given)
   const lengthAt = out.length
   out.u32(0)
+  writeValues(out, tree, found, given)
+  out.patch(lengthAt, out.length - lengthAt - 4)
+}
+
+function writeValues(
+  out: XdrWriter,
+  tree: Tree,
+  { key, stat }: Found,
+  numbers: readonly number[],
+): void {
   // The space is asked for only when it is wanted.
   const source = {
     key,
@@ -146,8 +156,7 @@ export function writeFattr(
       return tree.space(key)
     },
   }
-  for (const number of given) READABLE[number]?.(out, source)
-  out.patch(lengthAt, out.length - lengthAt - 4)
+  for (const number of numbers) READABLE[number]?.(out, source)
 }
 
 /** Throws INVAL when attributes are asked for that can only be set. */
@@ -157,19 +166,15 @@ export function checkReadable(wanted: readonly number[]): void {
 
 /** Whether the file has the attributes of the fattr4 in `args`. Throws ATTRNOTSUPP. */
 export function hasAttributes(tree: Tree, found: Found, args: XdrReader): boolean {
-  const start = args.left
-  const bytes = args.rest()
   const numbers = readBitmap(args)
-  args.opaque(MAX_VALUES)
+  const values = args.opaque(MAX_VALUES)
   checkReadable(numbers)
   if (numbers.some((number) => !Object.hasOwn(READABLE, number))) {
     throw new NfsError(Status.ATTRNOTSUPP)
   }
   const out = new XdrWriter()
-  writeFattr(out, tree, found, numbers)
-  const padded = (out.length + 3) & ~3
-  out.fixed(new Uint8Array(padded - out.length))
-  return out.bytes.equals(bytes.subarray(0, start - args.left))
+  writeValues(out, tree, found, numbers)
+  return out.bytes.equals(values)
 }
 
 /** What a fattr4 sets, and the numbers of its attributes. */

@@ -14,7 +14,7 @@ import {
   writeStateid,
 } from './nfs4-context.js'
 import { Nfs4State, nextSeqid, type Open, type Owner } from './nfs4-state.js'
-import { NfsError, Status } from './status.js'
+import { NfsError, Status, statusOf } from './status.js'
 import { type CreateMode, NO_ATTRIBUTES } from './tree.js'
 import { type XdrReader, XdrWriter } from './xdr.js'
 
@@ -96,8 +96,8 @@ function inTurn(
   try {
     confirmed = body(known, result)
   } catch (error) {
-    if (!(error instanceof NfsError) || KEEP_SEQID.has(error.status)) throw error
-    status = error.status
+    status = statusOf(error)
+    if (KEEP_SEQID.has(status)) throw error
   }
   const text = status === Status.OK ? result.bytes.toString('latin1') : ''
   state.putOwner(client, owner, {

@@ -57,11 +57,6 @@ export class XdrReader {
     return this.opaque(limit).toString('latin1')
   }
 
-  /** Everything that has not been read, without reading it. */
-  rest(): Buffer {
-    return this.bytes.subarray(this.#at)
-  }
-
   /** A reader of an opaque's octets. */
   nested(limit: number): XdrReader {
     return new XdrReader(this.opaque(limit))
