@@ -4,18 +4,21 @@
  * again, and decides by the intent whether the change was made.
  *
  * What remains in doubt: between the death and the decision someone else may have made the same change, or undone it. Who
- * removes a file that another client has removed meanwhile is told that it was done, and not that there was none.
+ * removes a file that another client has removed meanwhile is told that it was done, and not that there was none. And a COMPOUND of
+ * NFSv4 begins again from its first operation: one that looks a name up, and renames or removes it later, does not find it then.
  */
 
 /** What one request saw, in the order of its changes. */
 export type Intents = readonly unknown[]
 
-/** Thrown when a change is about to be made of which no intent is stored: store `intents`, and begin the request again. */
-export class NeedsIntent extends Error {
+/**
+ * Thrown when a change is about to be made of which no intent is stored: store `intents`, and begin the request again. It is no
+ * Error, because each change throws it once, and a stack is costly.
+ */
+export class NeedsIntent {
   readonly intents: Intents
 
   constructor(intents: Intents) {
-    super('an intent must be stored first')
     this.intents = intents
   }
 }

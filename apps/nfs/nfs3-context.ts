@@ -20,6 +20,8 @@ export interface Nfs3Context {
   readonly tree: Tree
   readonly listings: Listings
   readonly journal: Journal
+  /** Before the file is put on the disk: throws NeedsSync unless that was done a moment ago. */
+  readonly settle: (key: HandleKey) => void
   /** Eight octets that change when unstable writes may have been lost. */
   readonly writeVerifier: Uint8Array
 }

@@ -182,7 +182,7 @@ const pathconf: Procedure3 = ({ tree }, args, out) => {
   )
 }
 
-const commit: Procedure3 = ({ tree, writeVerifier }, args, out) => {
+const commit: Procedure3 = ({ tree, settle, writeVerifier }, args, out) => {
   const file = readHandle(args)
   // The part that is meant: all of the file is put on the disk.
   args.u64()
@@ -191,13 +191,19 @@ const commit: Procedure3 = ({ tree, writeVerifier }, args, out) => {
   attempt(
     out,
     () => {
-      tree.commit(file.require())
+      const key = file.require()
+      tree.files.file(key, false)
+      settle(key)
+      tree.commit(key)
       writeChange(out.u32(Status.OK), tree, file.key, before)
       out.fixed(writeVerifier)
     },
     (status) => writeChange(out.u32(status), tree, file.key, before),
   )
 }
+
+/** The procedure that may have to wait for the disk. */
+export const COMMIT3 = 21
 
 export const NFS3: Program<Nfs3Context> = {
   0: () => undefined,
@@ -210,7 +216,7 @@ export const NFS3: Program<Nfs3Context> = {
   18: fsstat,
   19: fsinfo,
   20: pathconf,
-  21: commit,
+  [COMMIT3]: commit,
   ...NAMES3,
 }
 

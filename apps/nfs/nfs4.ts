@@ -47,8 +47,12 @@ const access: Operation = (compound, args, out) => {
 const commit: Operation = (compound, args, out) => {
   args.u64()
   args.u32()
-  compound.context.tree.commit(compound.key())
-  out.fixed(compound.context.writeVerifier)
+  const { tree, settle, writeVerifier } = compound.context
+  const key = compound.key()
+  tree.files.file(key, false)
+  settle(key)
+  tree.commit(key)
+  out.fixed(writeVerifier)
 }
 
 const getattr: Operation = (compound, args, out) => {

@@ -7,17 +7,19 @@
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../kv/server.js'
 import { Duplicates } from './duplicates.js'
+import type { HandleKey } from './handles.js'
 import { Handles } from './handles.js'
 import { Journal, NeedsIntent } from './journal.js'
 import { Listings } from './listing.js'
 import { MOUNT3 } from './mount.js'
-import { CHANGES3, NFS3 } from './nfs3.js'
+import { CHANGES3, COMMIT3, NFS3 } from './nfs3.js'
 import { NFS4 } from './nfs4.js'
 import type { Nfs4Context } from './nfs4-context.js'
 import { Nfs4State } from './nfs4-state.js'
 import { OpenFiles } from './open-files.js'
 import { RecordError, RecordReader } from './record.js'
 import { answerCall, type Call, type Programs, readCall } from './rpc.js'
+import { NeedsSync, syncByThread } from './sync.js'
 import { Tree } from './tree.js'
 import { writeVerifier } from './verifier.js'
 
@@ -60,7 +62,7 @@ export function createNfsServer(options: NfsServerOptions): (socket: Socket) => 
     socket.on('close', () => service.clients--)
     socket.on('data', (chunk: Buffer) => client.take(chunk))
     socket.on('drain', () => client.work())
-    socket.on('end', () => socket.end())
+    socket.on('end', () => client.end())
   }
 }
 
@@ -70,7 +72,7 @@ class Service {
   readonly store: DataStore
   readonly duplicates: Duplicates
   readonly onError: (error: Error) => void
-  readonly #shared: Omit<Nfs4Context, 'journal'>
+  readonly #shared: Omit<Nfs4Context, 'journal' | 'settle'>
 
   constructor({ root, store, now = Date.now, onError = () => {} }: NfsServerOptions) {
     this.store = store
@@ -85,15 +87,26 @@ class Service {
     }
   }
 
-  answer(call: Call, journal: Journal): Buffer {
-    return answerCall(call, PROGRAMS, { ...this.#shared, journal })
+  answer(call: Call, journal: Journal, settle: (key: HandleKey) => void): Buffer {
+    return answerCall(call, PROGRAMS, { ...this.#shared, journal, settle })
+  }
+
+  /** Syncs the file by a thread, and calls `done`. Throws as `OpenFiles.file`. */
+  sync(key: HandleKey, done: () => void): void {
+    syncByThread(this.#shared.tree.files.file(key, false), done)
   }
 }
 
-/** Whether a request may change what must not be changed twice: it is a transaction by itself, and known when it comes again. */
+/** Whether a request may change what must not be changed twice, and so must be known when it comes again. */
 function changes({ program, version, procedure }: Call): boolean {
   if (program !== NFS_PROGRAM) return false
   return version === 3 ? CHANGES3.has(procedure) : procedure !== 0
+}
+
+/** Whether a request may have to be begun again: it is a transaction by itself. */
+function isAlone(call: Call): boolean {
+  const { program, version, procedure } = call
+  return changes(call) || (program === NFS_PROGRAM && version === 3 && procedure === COMMIT3)
 }
 
 class Client {
@@ -101,6 +114,12 @@ class Client {
   readonly #service: Service
   readonly #address: string
   readonly #reader = new RecordReader()
+  // The files that have been synced for the first request.
+  readonly #synced = new Set<HandleKey>()
+  // The first request waits for the disk.
+  #waits = false
+  // The client sends no more.
+  #ending = false
 
   constructor(socket: Socket, service: Service) {
     this.#socket = socket
@@ -113,9 +132,16 @@ class Client {
     this.work()
   }
 
+  /** The client sends no more: it is still answered. */
+  end(): void {
+    this.#ending = true
+    this.work()
+  }
+
   /** Carries out what has come, as long as the client takes the answers. */
   work(): void {
     const socket = this.#socket
+    if (this.#waits) return
     try {
       let room = !socket.writableNeedDrain
       while (room && !socket.destroyed && socket.writable && this.#reader.peek() !== null) {
@@ -123,6 +149,7 @@ class Client {
       }
       if (room) socket.resume()
       else socket.pause()
+      if (this.#ending && !this.#waits && this.#reader.peek() === null) socket.end()
     } catch (error) {
       this.#fail(error as Error)
     }
@@ -146,11 +173,27 @@ class Client {
       try {
         return store.transaction(() => this.#batch())
       } catch (error) {
+        if (error instanceof NeedsSync) return this.#wait(error.key)
         if (!(error instanceof NeedsIntent) || tried >= MAX_CHANGES) throw error
         const key = this.#keyOfFirst()
         store.transaction(() => duplicates.intend(key, error.intents))
       }
     }
+  }
+
+  // False: no request is carried out until the file is on the disk.
+  #wait(key: HandleKey): boolean {
+    this.#waits = true
+    this.#service.sync(key, () => {
+      this.#waits = false
+      this.#synced.add(key)
+      this.work()
+    })
+    return false
+  }
+
+  readonly #settle = (key: HandleKey): void => {
+    if (!this.#synced.has(key)) throw new NeedsSync(key)
   }
 
   #keyOfFirst(): string {
@@ -166,13 +209,14 @@ class Client {
       const record = this.#reader.peek()
       if (record === null) break
       const call = readCall(record)
-      const alone = call !== null && !Buffer.isBuffer(call) && changes(call)
+      const alone = call !== null && !Buffer.isBuffer(call) && isAlone(call)
       if (alone && answers.length > 0) break
       const answer = this.#answer(call)
       if (answer !== null) answers.push(answer)
       length += answer?.length ?? 0
       ends = answer === null
       this.#reader.drop()
+      this.#synced.clear()
       if (alone) break
     }
     let room = true
@@ -186,12 +230,12 @@ class Client {
   #answer(call: Call | Buffer | null): Buffer | null {
     if (call === null || Buffer.isBuffer(call)) return call
     const { duplicates } = this.#service
-    if (!changes(call)) return this.#service.answer(call, new Journal([]))
+    if (!changes(call)) return this.#service.answer(call, new Journal([]), this.#settle)
     const key = this.#keyOfFirst()
     const known = duplicates.get(key)
     if (known.answer !== null) return known.answer
     const journal = new Journal(known.intents)
-    const answer = this.#service.answer(call, journal)
+    const answer = this.#service.answer(call, journal, this.#settle)
     if (call.version === 3 || journal.changed) duplicates.answered(key, answer)
     return answer
   }

@@ -187,7 +187,7 @@ const CHANGER = `
 t.test('A6: each change of names is made once, whoever dies', { skip: why }, (t) =>
   inLab(t, 1, async (lab) => {
     const [host = ''] = lab.record.address.split('/')
-    const rounds = 2500
+    const rounds = 1000
     const argv = [process.execPath, '--input-type=module', '-e', CHANGER, host, String(rounds)]
     const changing = ended(lab.spawnInClient(argv))
     for (let kills = 0; kills < 2; kills++) {

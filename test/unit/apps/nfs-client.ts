@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { createNfsServer } from '../../../apps/nfs/server.js'
 import { XdrReader, XdrWriter } from '../../../apps/nfs/xdr.js'
@@ -152,6 +153,16 @@ export class Client {
     return reply
   }
 
+  /** The results of a call that waits for the disk. */
+  async callLater(program: number, version: number, procedure: number, put?: Put) {
+    this.socket.send(record(this.xid++, program, version, procedure, put))
+    for (;;) {
+      const [reply] = this.socket.replies()
+      if (reply !== undefined) return results(reply)
+      await setImmediate()
+    }
+  }
+
   /** The results of a call, behind the reply's header. Throws when it was not accepted. */
   call(program: number, version: number, procedure: number, put?: Put): XdrReader {
     return results(this.ask(record(this.xid++, program, version, procedure, put)))
@@ -182,15 +193,27 @@ export class Client {
   }
 
   compound(...operations: Put[]): { status: number; results: XdrReader } {
-    const reply = this.call(NFS, 4, 1, (out) => {
-      out.text('tag').u32(0).u32(operations.length)
-      for (const put of operations) put(out)
-    })
-    const status = reply.u32()
-    reply.text(100)
-    reply.u32()
-    return { status, results: reply }
+    return compoundResult(this.call(NFS, 4, 1, compoundArguments(operations)))
   }
+
+  /** A COMPOUND that waits for the disk. */
+  async compoundLater(...operations: Put[]): Promise<{ status: number; results: XdrReader }> {
+    return compoundResult(await this.callLater(NFS, 4, 1, compoundArguments(operations)))
+  }
+}
+
+function compoundArguments(operations: readonly Put[]): Put {
+  return (out) => {
+    out.text('tag').u32(0).u32(operations.length)
+    for (const put of operations) put(out)
+  }
+}
+
+function compoundResult(reply: XdrReader): { status: number; results: XdrReader } {
+  const status = reply.u32()
+  reply.text(100)
+  reply.u32()
+  return { status, results: reply }
 }
 
 export function createArguments(folder: Buffer, name: string, how: 0 | 1 | Buffer): Put {

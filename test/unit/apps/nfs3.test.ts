@@ -1,5 +1,6 @@
 /** NFSv3 without a network: each procedure, what must not be done twice, handles, and that nothing outside can be reached. */
 import * as fs from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { XdrReader, XdrWriter } from '../../../apps/nfs/xdr.js'
 import {
@@ -92,12 +93,15 @@ function list(client: Client, folder: Buffer, count: number, plus = false): stri
 const status = (client: Client, procedure: number, put: (out: XdrWriter) => unknown): number =>
   client.call3(procedure, put).u32()
 
+const commit = (client: Client, file: Buffer) =>
+  client.callLater(NFS, 3, COMMIT, (out) => out.opaque(file).u64(0n).u32(0))
+
 const setting = (file: Buffer, mode: number, size?: bigint) => (out: XdrWriter) => {
   putAttributes(out.opaque(file), mode, size)
   out.bool(false)
 }
 
-t.test('A6: files are made, written, read and listed over NFSv3', (t) => {
+t.test('A6: files are made, written, read and listed over NFSv3', async (t) => {
   const world = new World(t)
   const client = world.client()
   const root = client.mount()
@@ -109,8 +113,7 @@ t.test('A6: files are made, written, read and listed over NFSv3', (t) => {
   t.equal(read(client, file, 100, 1), '|')
   t.equal(fs.readFileSync(world.path('file'), 'utf8'), 'hello there')
   t.equal(fs.statSync(world.path('file')).mode & 0o777, 0o640)
-  const commit = client.call3(COMMIT, (out) => out.opaque(file).u64(0n).u32(0))
-  t.equal(commit.u32(), 0)
+  t.equal((await commit(client, file)).u32(), 0)
   const getattr = client.call3(GETATTR, (out) => out.opaque(file))
   t.equal(getattr.u32(), 0)
   t.same(fattr(getattr), { type: 1, mode: 0o640, size: 11n })
@@ -151,7 +154,6 @@ t.test('A6: files are made, written, read and listed over NFSv3', (t) => {
     0,
   )
   t.same(fs.readdirSync(world.root), ['other'])
-  t.end()
 })
 
 t.test('A6: folders of any size are listed in parts, while they change', (t) => {
@@ -323,7 +325,7 @@ t.test('A6: links are made and told of, in any octets', (t) => {
   t.end()
 })
 
-t.test('A6: handles and the write verifier hold on each node and behind a restart', (t) => {
+t.test('A6: handles and the write verifier hold on each node and behind a restart', async (t) => {
   const world = new World(t)
   const client = world.client()
   const root = client.mount()
@@ -331,8 +333,8 @@ t.test('A6: handles and the write verifier hold on each node and behind a restar
   const a = handleOf(client.lookup(root, 'a'))
   const file = handleOf(client.create(a, 'file'))
   write(client, file, 0, 'text')
-  const verifier = (from: Client) => {
-    const reply = from.call3(COMMIT, (out) => out.opaque(file).u64(0n).u32(0))
+  const verifier = async (from: Client) => {
+    const reply = await commit(from, file)
     reply.u32()
     passChange(reply)
     return reply.fixed(8).toString('hex')
@@ -340,7 +342,7 @@ t.test('A6: handles and the write verifier hold on each node and behind a restar
   const other = world.client()
   t.ok(other.mount().equals(root))
   t.equal(read(other, file, 0, 9), 'text|')
-  t.equal(verifier(other), verifier(client))
+  t.equal(await verifier(other), await verifier(client))
   t.equal(
     status(other, RENAME, (out) => out.opaque(root).text('a').opaque(root).text('b')),
     0,
@@ -349,7 +351,6 @@ t.test('A6: handles and the write verifier hold on each node and behind a restar
   t.equal(read(third, file, 0, 9), 'text|', 'what lies in a renamed folder stays')
   t.ok(handleOf(third.lookup(a, 'file')).equals(file))
   t.ok(handleOf(third.lookup(a, '..')).equals(root))
-  t.end()
 })
 
 t.test('A6: a request that comes again is answered, and not carried out again', (t) => {
@@ -473,4 +474,28 @@ t.test('A6: an exclusive creation comes again with its verifier (RFC 1813 §3.3.
   t.ok(handleOf(client.create(root, 'x', one)).equals(file))
   t.equal(client.create(root, 'x', Buffer.from('76543210')), 17)
   t.end()
+})
+
+t.test('A6: a COMMIT waits for the disk, and what follows waits for it', async (t) => {
+  const world = new World(t)
+  const client = world.client()
+  const root = client.mount()
+  const file = handleOf(client.create(root, 'file'))
+  write(client, file, 0, 'text')
+  const { socket } = client
+  const committing = record(1, NFS, 3, COMMIT, (out) => out.opaque(file).u64(0n).u32(0))
+  const before = socket.committed
+  socket.send(Buffer.concat([committing, record(2, NFS, 3, 0)]))
+  socket.send(record(3, NFS, 3, 0))
+  socket.emit('end')
+  t.same([socket.replies().length, socket.paused, socket.ended], [0, true, false])
+  t.equal(socket.committed, before, 'the next owner would hear all of them')
+  while (!socket.ended) await setImmediate()
+  t.same(
+    socket.replies().map((reply) => reply.readUInt32BE(0)),
+    [1, 2, 3],
+  )
+  t.equal(socket.committed, socket.inputOffset)
+  t.equal((await commit(world.client(), root)).u32(), 21, 'a folder cannot be committed')
+  t.same(world.errors, [])
 })

@@ -135,7 +135,7 @@ const close = (stateid: Buffer, seqid: number) => op(4, (out) => out.u32(seqid).
 
 t.test(
   'A6: a file is opened, written, read and closed over NFSv4, by one node after the other',
-  (t) => {
+  async (t) => {
     const world = new World(t)
     const client = world.client()
     const id = introduce(t, client, 'one')
@@ -144,13 +144,9 @@ t.test(
     t.equal(stateid.readUInt32BE(0), 2)
 
     const next = world.client()
-    done(
-      t,
-      next,
-      putfh(handle),
-      write(stateid, 'hello'),
-      op(COMMIT, (out) => out.u64(0n).u32(0)),
-    )
+    const commit = op(COMMIT, (out) => out.u64(0n).u32(0))
+    const { status } = await next.compoundLater(putfh(handle), write(stateid, 'hello'), commit)
+    t.equal(status, 0)
     const reader = pass(done(t, world.client(), putfh(handle), read(stateid)), 2)
     t.equal(reader.bool(), true, 'the end')
     t.equal(reader.text(100), 'hello')
@@ -175,7 +171,6 @@ t.test(
       10022,
       'STALE_CLIENTID',
     )
-    t.end()
   },
 )
 
