@@ -61,7 +61,8 @@ export function statOf(tree: Tree, key: HandleKey | null): BigIntStats | null {
   if (key === null) return null
   try {
     return tree.files.find(key).stat
-  } catch {
+  } catch (error) {
+    statusOf(error)
     return null
   }
 }

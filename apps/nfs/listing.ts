@@ -5,6 +5,7 @@
 import * as fs from 'node:fs'
 import type { HandleKey } from './handles.js'
 import { type Found, type OpenFiles, octets } from './open-files.js'
+import { statusOf } from './status.js'
 import type { Tree } from './tree.js'
 
 /** One entry; its cookie is where the next part goes on. */
@@ -99,11 +100,12 @@ function hashOf(name: string): number {
   return (((a >>> 12) * 0x1_0000_0000 + (b >>> 0)) % (2 ** 52 - 2 ** 20)) + FIRST_COOKIE
 }
 
-/** An entry of a listing, or null when it has gone meanwhile. */
-export function entryOf(tree: Tree, folder: HandleKey, name: string): Found | null {
+/** An entry of a listing, or null when it has gone meanwhile. `named`: its handle is told. */
+export function entryOf(tree: Tree, folder: HandleKey, name: string, named: boolean): Found | null {
   try {
-    return tree.entry(folder, name)
-  } catch {
+    return named ? tree.entry(folder, name) : tree.glance(folder, name)
+  } catch (error) {
+    statusOf(error)
     return null
   }
 }

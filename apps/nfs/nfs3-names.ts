@@ -233,7 +233,7 @@ const readdirplus: Procedure3 = (context, args, out) => {
     () => {
       const key = folder.require()
       writeEntries(context, key, cookie, out, limit, (name, at) => {
-        const found = entryOf(tree, key, name)
+        const found = entryOf(tree, key, name, true)
         if (found === null) return true
         out.bool(true).u64(found.stat.ino).text(name).u64(BigInt(at))
         room -= 24 + name.length
@@ -248,7 +248,7 @@ const readdirplus: Procedure3 = (context, args, out) => {
 }
 
 function inodeOf(tree: Tree, folder: HandleKey, name: string): bigint | null {
-  return entryOf(tree, folder, name)?.stat.ino ?? null
+  return entryOf(tree, folder, name, false)?.stat.ino ?? null
 }
 
 export const NAMES3: Program<Nfs3Context> = {

@@ -21,6 +21,7 @@ const SECOND = 1_000_000_000n
 
 const SIZE = 4
 const MODE = 33
+export const FILEHANDLE = 19
 const OWNER = 36
 const OWNER_GROUP = 37
 const TIME_ACCESS_SET = 48
@@ -68,7 +69,7 @@ const READABLE: Readonly<Record<number, Write>> = {
   16: no,
   17: yes,
   18: yes,
-  19: (out, { key }) => out.opaque(Handles.write(key)),
+  [FILEHANDLE]: (out, { key }) => out.opaque(Handles.write(key)),
   20: (out, { stat }) => out.u64(stat.ino),
   21: (out, { space }) => out.u64(space.ffree),
   22: (out, { space }) => out.u64(space.ffree),

@@ -3,7 +3,14 @@
  */
 import { FileType } from './attributes.js'
 import { entryOf } from './listing.js'
-import { checkReadable, readBitmap, readFattr, writeBitmap, writeFattr } from './nfs4-attributes.js'
+import {
+  checkReadable,
+  FILEHANDLE,
+  readBitmap,
+  readFattr,
+  writeBitmap,
+  writeFattr,
+} from './nfs4-attributes.js'
 import { type Compound, type Operation, readComponent } from './nfs4-context.js'
 import { NfsError, Status } from './status.js'
 import type { XdrReader } from './xdr.js'
@@ -128,7 +135,7 @@ function writeEntry(
   wanted: readonly number[],
   out: Parameters<Operation>[2],
 ): boolean {
-  const found = entryOf(context.tree, folder, name)
+  const found = entryOf(context.tree, folder, name, wanted.includes(FILEHANDLE))
   if (found === null) return false
   out.bool(true).u64(BigInt(cookie)).text(name)
   writeFattr(out, context.tree, found, wanted)

@@ -51,15 +51,20 @@ export class Tree {
     return this.files.find(Handles.read(handle))
   }
 
-  /** The entry `name` of a folder. */
+  /** The entry `name` of a folder, which can be found by its handle from now on. */
   entry(folder: HandleKey, name: string): Found {
+    const found = this.glance(folder, name)
+    if (name !== '.' && name !== '..') this.files.handles.seen(found.key, [folder, name])
+    return found
+  }
+
+  /** The same for who does not tell the client its handle. */
+  glance(folder: HandleKey, name: string): Found {
     if (name === '.') return this.files.find(folder)
     if (name === '..') return this.parent(folder)
     const path = `${this.files.folder(folder)}/${checked(name)}`
     const stat = fs.lstatSync(octets(path), { bigint: true })
-    const key = this.files.handles.keyOf(stat)
-    this.files.handles.seen(key, [folder, name])
-    return { key, path, stat }
+    return { key: this.files.handles.keyOf(stat), path, stat }
   }
 
   /** The folder above; the root is above itself. */

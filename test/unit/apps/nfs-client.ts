@@ -132,6 +132,8 @@ export class World {
 export class Client {
   socket = new MemorySocket()
   xid = 1000
+  /** Everything that was asked. */
+  readonly asked: Buffer[] = []
   readonly #serve: (socket: MemorySocket) => void
 
   constructor(serve: (socket: MemorySocket) => void) {
@@ -147,6 +149,7 @@ export class Client {
 
   /** The reply to `bytes`. */
   ask(bytes: Buffer): Buffer {
+    this.asked.push(bytes)
     this.socket.send(bytes)
     const [reply] = this.socket.replies()
     if (reply === undefined) throw new Error('no reply')

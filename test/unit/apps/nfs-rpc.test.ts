@@ -1,4 +1,5 @@
 /** ONC RPC and XDR under the file server: any pieces, errors as RFC 5531 has them, and input that is none. */
+import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
@@ -6,7 +7,7 @@ import { BoundedTable } from '../../../apps/nfs/bounded-table.js'
 import { MAX_RECORD, RecordReader } from '../../../apps/nfs/record.js'
 import { XdrReader, XdrWriter } from '../../../apps/nfs/xdr.js'
 import { MemoryCheckpointStore } from '../../../cluster/memory-store.js'
-import { MemorySocket, MOUNT, NFS, record, World } from './nfs-client.js'
+import { MemorySocket, MOUNT, made, NFS, putAttributes, record, World } from './nfs-client.js'
 
 t.test('A6: XDR gives back what was written, and refuses what ends too early (RFC 4506)', (t) => {
   fc.assert(
@@ -244,3 +245,91 @@ t.test('A6: no input makes the server throw, and it serves on', (t) => {
 function worldHandle(world: World): Buffer {
   return world.client().mount()
 }
+
+/** Requests of a client that does a little of everything. */
+function session(world: World): Buffer[] {
+  const client = world.client()
+  const root = client.mount()
+  const name = (text: string) => (out: XdrWriter) => out.opaque(root).text(text)
+  client.create(root, 'made', 0)
+  client.lookup(root, 'file')
+  client.call3(9, (out) => putAttributes(name('folder')(out), 0o755))
+  client.call3(14, (out) => name('made')(out).opaque(root).text('moved'))
+  client.call3(12, name('moved'))
+  client.call3(13, name('folder'))
+  client.call3(6, (out) => out.opaque(root).u64(0n).u32(100))
+  client.call3(17, (out) => out.opaque(root).u64(0n).u64(0n).u32(500).u32(5000))
+  client.call3(10, (out) => {
+    putAttributes(name('link')(out))
+    out.text('../outside')
+  })
+  const id = Buffer.alloc(8)
+  client.compound(
+    (out) => out.u32(35).fixed(id).text('me').u32(1).text('tcp').text('0').u32(1),
+    (out) => out.u32(24),
+    (out) => out.u32(15).text('file'),
+    (out) => out.u32(9).u32(2).u32(0xff).u32(0xff),
+    (out) => out.u32(34).u32(0).fixed(Buffer.alloc(12)).u32(1).u32(16).opaque(Buffer.alloc(8)),
+    (out) => out.u32(18).u32(1).u32(3).u32(0).fixed(id).text('o').u32(0).u32(0).text('file'),
+  )
+  client.compound(
+    (out) => out.u32(24),
+    (out) => out.u32(32),
+    (out) => out.u32(29).text('link').text('other'),
+    (out) => out.u32(26).u64(0n).u64(0n).u32(500).u32(500).u32(1).u32(2),
+    (out) => out.u32(28).text('other'),
+  )
+  return client.asked
+}
+
+t.test('A6: requests with octets changed, cut off or added do no harm', (t) => {
+  const world = new World(t)
+  fs.writeFileSync(world.path('file'), 'content')
+  fs.writeFileSync(`${world.folder}/outside`, 'secret')
+  const requests = session(world)
+  const serve = world.serve()
+  const change = fc.record({
+    request: fc.constantFrom(...requests),
+    edits: fc.array(
+      fc.tuple(fc.nat(400), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 0x2e, 0x2f, 0x7f, 0xff))),
+      { minLength: 1, maxLength: 4 },
+    ),
+    length: fc.oneof(fc.constant(0), fc.integer({ min: -40, max: 40 })),
+  })
+  fc.assert(
+    fc.property(change, ({ request, edits, length }) => {
+      const body = Buffer.alloc(Math.max(request.length - 4 + length, 0))
+      request.copy(body, 0, 4)
+      for (const [at, octet] of edits) if (at < body.length) body[at] = octet
+      const mark = Buffer.alloc(4)
+      mark.writeUInt32BE(0x8000_0000 + body.length)
+      const socket = new MemorySocket()
+      serve(socket)
+      socket.send(Buffer.concat([mark, body]))
+      socket.destroy()
+    }),
+    { numRuns: 4000 },
+  )
+  t.same(world.errors, [], 'nothing was thrown')
+  t.same(fs.readdirSync(world.folder).sort(), ['outside', 'root'])
+  t.equal(fs.readFileSync(`${world.folder}/outside`, 'utf8'), 'secret')
+  t.ok(world.client().mount())
+  t.end()
+})
+
+t.test('A6: folders below each other, deeper than any path', (t) => {
+  const world = new World(t)
+  const client = world.client()
+  const chain = [client.mount()]
+  for (let i = 0; i < 90; i++) {
+    const folder = chain.at(-1) as Buffer
+    const name = `${i}-${'x'.repeat(240)}`
+    const reply = client.call3(9, (out) => putAttributes(out.opaque(folder).text(name), 0o755))
+    chain.push(Buffer.from(made(reply) as Buffer))
+  }
+  const last = chain.at(-1) as Buffer
+  t.type(world.client().create(last, 'file', 1), Buffer, 'found by a node that has nothing open')
+  // Node's own removal cannot go so deep.
+  t.equal(spawnSync('rm', ['-rf', world.path('')]).status, 0)
+  t.end()
+})
