@@ -87,13 +87,18 @@ export function writeChange(
 export function readNewAttributes(args: XdrReader): NewAttributes {
   const optional = () => (args.bool() ? args.u32() : null)
   return {
-    mode: optional(),
+    mode: maskMode(optional()),
     uid: optional(),
     gid: optional(),
     size: args.bool() ? args.u64() : null,
     atime: readNewTime(args),
     mtime: readNewTime(args),
   }
+}
+
+/** The bits of a mode that mean something: Node ends the process for others. */
+export function maskMode(mode: number | null): number | null {
+  return mode === null ? null : mode & 0o7777
 }
 
 function readNewTime(args: XdrReader): number | 'now' | null {

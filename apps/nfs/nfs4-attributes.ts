@@ -3,7 +3,7 @@
  * in decimal, as RFC 7530 §5.9 allows.
  */
 import type { BigIntStats, BigIntStatsFs } from 'node:fs'
-import { deviceOf, typeOf } from './attributes.js'
+import { deviceOf, maskMode, typeOf } from './attributes.js'
 import { Handles } from './handles.js'
 import { MAX_FILE_SIZE, MAX_TRANSFER } from './nfs3-context.js'
 import { LEASE_SECONDS } from './nfs4-state.js'
@@ -200,7 +200,7 @@ function newAttributes(numbers: readonly number[], values: XdrReader): NewAttrib
   }
   for (const number of numbers) {
     if (number === SIZE) wanted.size = values.u64()
-    if (number === MODE) wanted.mode = values.u32()
+    if (number === MODE) wanted.mode = maskMode(values.u32())
     if (number === OWNER) wanted.uid = ownerOf(values.text(MAX_OWNER))
     if (number === OWNER_GROUP) wanted.gid = ownerOf(values.text(MAX_OWNER))
     if (number === TIME_ACCESS_SET) wanted.atime = readNewTime(values)

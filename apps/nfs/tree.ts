@@ -116,7 +116,7 @@ export class Tree {
       const at = octets(stat.isDirectory() ? `${this.files.folder(key)}/.` : this.#reach(key))
       // In this order, as a change of owner takes the set-uid bits away.
       if (uid !== null || gid !== null) fs.chownSync(at, ...owner)
-      if (mode !== null) fs.chmodSync(at, mode & 0o7777)
+      if (mode !== null) fs.chmodSync(at, mode)
       if (setsTimes) fs.utimesSync(at, ...times)
       return
     }
@@ -308,7 +308,7 @@ function exists(path: Buffer): boolean {
 function makeFile(path: Buffer, { mode }: NewAttributes): void {
   fs.closeSync(fs.openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode ?? 0o666))
   // The umask is the server's, and the client has applied its own.
-  if (mode !== null) fs.chmodSync(path, mode & 0o7777)
+  if (mode !== null) fs.chmodSync(path, mode)
 }
 
 function timeOf(wanted: number | 'now' | null, now: bigint): number {
