@@ -499,3 +499,55 @@ t.test('A6: a COMMIT waits for the disk, and what follows waits for it', async (
   t.equal((await commit(world.client(), root)).u32(), 21, 'a folder cannot be committed')
   t.same(world.errors, [])
 })
+
+t.test('A6: the greatest values are answered, and end nothing', (t) => {
+  const world = new World(t)
+  const client = world.client()
+  const root = client.mount()
+  const file = handleOf(client.create(root, 'file', 0))
+  const most = 0xffff_ffff
+  const set = (out: XdrWriter, owner: boolean) => {
+    out.bool(true).u32(most).bool(owner)
+    if (owner) out.u32(most)
+    out.bool(owner)
+    if (owner) out.u32(most)
+    out.bool(false).u32(2).u32(most).u32(most).u32(2).u32(most).u32(most)
+  }
+  const statuses = [
+    status(client, MKDIR, (out) => set(out.opaque(root).text('folder'), true)),
+    status(client, CREATE, (out) => set(out.opaque(root).text('new').u32(1), true)),
+    status(client, SETATTR, (out) => {
+      set(out.opaque(file), false)
+      out.bool(false)
+    }),
+    status(client, SETATTR, (out) => {
+      putAttributes(out.opaque(file), null, 2n ** 64n - 1n)
+      out.bool(true).u32(most).u32(most)
+    }),
+    status(client, READ, (out) =>
+      out
+        .opaque(file)
+        .u64(2n ** 64n - 1n)
+        .u32(most),
+    ),
+    status(client, WRITE, (out) =>
+      out
+        .opaque(file)
+        .u64(2n ** 64n - 1n)
+        .u32(1)
+        .u32(0)
+        .text('x'),
+    ),
+    status(client, READDIR, (out) =>
+      out
+        .opaque(root)
+        .u64(2n ** 64n - 1n)
+        .u64(0n)
+        .u32(most),
+    ),
+    status(client, ACCESS, (out) => out.opaque(file).u32(most)),
+  ]
+  t.same(statuses, [0, 0, 0, 10002, 0, 27, 0, 0])
+  t.same(world.errors, [])
+  t.end()
+})

@@ -352,6 +352,11 @@ t.test('A6: attributes are told, set and compared (RFC 7530 §5)', (t) => {
   t.equal(fs.statSync(world.path('file')).mode & 0o777, 0o664)
   done(t, client, ...at, setattr([54], '00000001000000000000000f00000000'))
   t.equal(fs.statSync(world.path('file')).mtimeMs, 15_000)
+  for (const hex of ['7fffffffffffffffffffffff', '8000000000000000ffffffff']) {
+    client.compound(...at, setattr([48, 54], `00000001${hex}00000001${hex}`))
+  }
+  t.equal(statusOf(client, ...at, setattr([4], 'ffffffffffffffff')), 27, 'FBIG')
+  done(t, client, ...at, setattr([33], 'ffffffff'), setattr([33], '000001b4'))
   t.equal(statusOf(client, ...at, setattr([1], '00000001')), 22, 'not to be set')
   t.equal(statusOf(client, ...at, setattr([12], '00000000')), 10032, 'ATTRNOTSUPP')
   t.equal(statusOf(client, ...at, setattr([36], '0000000161000000')), 10039, 'BADOWNER')
