@@ -8,6 +8,7 @@ import { createChatServer } from './chat/server.js'
 import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
 import { createKvServer } from './kv/server.js'
+import { createNfsServer } from './nfs/server.js'
 import { startProxy } from './proxy/server.js'
 import { ticker } from './ticker/server.js'
 
@@ -53,6 +54,8 @@ function serverOf(
     }
     case 'kv':
       return createKvServer(runtime.store)
+    case 'nfs':
+      return createNfsServer({ root: rootOf(app), store: runtime.store, onError })
     case 'ticker':
       return ticker
     case 'chat':
@@ -60,14 +63,17 @@ function serverOf(
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, chat, echo, kv, proxy and ticker`,
+        `app.name: '${app.name}' is unknown; there are http, chat, echo, kv, nfs, proxy and ticker`,
       )
   }
 }
 
-function rootOf({ root }: AppConfig): string {
+function rootOf({ name, root }: AppConfig): string {
   if (root === undefined) {
-    throw new StackError('ERR_CONFIG', 'app.root: the http application needs the folder to serve')
+    throw new StackError(
+      'ERR_CONFIG',
+      `app.root: the ${name} application needs the folder to serve`,
+    )
   }
   if (statSync(root, { throwIfNoEntry: false })?.isDirectory() === true) return root
   throw new StackError(

@@ -11,7 +11,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { StackError } from '../../stack/base/errors.js'
 import { LAB_HELP, VERB_HELP } from './cli-help.js'
 import type { Fence, LabOptions } from './lab.js'
-import { isAppName } from './lab-app.js'
+import { APP_NAMES, isAppName } from './lab-app.js'
 import {
   findLab,
   freshLabId,
@@ -80,7 +80,7 @@ async function up(args: readonly string[]): Promise<number> {
 function upOptions(values: Values): LabOptions {
   const app = String(values.app ?? 'http')
   if (!isAppName(app)) {
-    throw new UsageError(`--app is http, chat, echo, kv, proxy or ticker, not ${app}.`)
+    throw new UsageError(`--app is ${APP_NAMES.join(', ')}, not ${app}.`)
   }
   const to = values.to === undefined ? undefined : String(values.to)
   if ((app === 'proxy') !== (to !== undefined && /^[^:\s]+:\d{1,5}$/.test(to))) {

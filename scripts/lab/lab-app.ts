@@ -3,7 +3,17 @@
 import type { LabRecord } from './lab-file.js'
 
 /** Where each listens; the proxy where its server does. */
-const APP_PORTS = { http: 80, chat: 80, echo: 7, kv: 6379, proxy: 0, ticker: 13 } as const
+const APP_PORTS = {
+  http: 80,
+  chat: 80,
+  echo: 7,
+  kv: 6379,
+  nfs: 2049,
+  proxy: 0,
+  ticker: 13,
+} as const
+
+export const APP_NAMES: readonly string[] = Object.keys(APP_PORTS)
 
 /** An application that a lab's nodes can run. */
 export type AppName = keyof typeof APP_PORTS
@@ -25,7 +35,7 @@ export function appConfig(
   to: string | undefined,
 ): Record<string, unknown> {
   const name = { name: app, port }
-  if (app === 'http') return { ...name, root }
+  if (app === 'http' || app === 'nfs') return { ...name, root }
   return app === 'proxy' ? { ...name, to } : name
 }
 

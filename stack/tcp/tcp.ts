@@ -66,7 +66,9 @@ export class Tcp {
   /** Takes one segment sent from `remote` to `local`. With `quiet` nothing is answered that belongs to no connection. */
   receive(seg: Segment, local: number, remote: number, now: Millis, quiet: boolean): void {
     const connection = this.demux.find(local, seg.dstPort, remote, seg.srcPort)
-    if (connection !== undefined) {
+    if (connection !== undefined && isOver(connection)) {
+      this.#forget(connection)
+    } else if (connection !== undefined) {
       const effects = connection.receive(seg, now)
       if ((effects & Effect.REOPEN) === 0) {
         if ((effects & Effect.REPLY_RST) !== 0) this.#replyRst(seg, local, remote)
@@ -218,4 +220,9 @@ export class Tcp {
       this.drops.count(DropReason.TCP_CHALLENGE_RATE_LIMITED)
     }
   }
+}
+
+// Reset by a segment of the same turn: the peer may use its port again at once. Who is still to send the first SYN is not over.
+function isOver(connection: Connection): boolean {
+  return connection.closed && (connection.tcb.synSent || !connection.opener)
 }

@@ -10,6 +10,7 @@ const program = fileURLToPath(new URL('../../scripts/demo/main.js', import.meta.
 
 const SHOWS: ReadonlyMap<string, string> = new Map([
   ['kv', 'A4: every request is carried out once'],
+  ['nfs', 'A6: copies over NFS go on'],
   ['replay', 'A1: a server of node:http outlives its node'],
   ['chat', 'A8: a chat goes on'],
   ['echo', 'A8: echo goes on'],

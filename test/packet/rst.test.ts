@@ -50,6 +50,16 @@ t.test('S3: RST with exactly RCV.NXT resets, in each state (RFC 5961 §3.2, MUST
   t.end()
 })
 
+t.test('T2 S3: a SYN right behind an RST opens the next connection between the two ports', (t) => {
+  for (const [name, { c, rcvNxt }] of Object.entries(inEachState(t))) {
+    c.peerSends({ seq: rcvNxt, flags: RST }, { seq: IRS + 1_000_000, flags: SYN })
+    c.expects({ ack: IRS + 1_000_001, flags: SYN | ACK }, name)
+    c.expectsNothing()
+    t.equal(c.stack.tcp.demux.size, 1)
+  }
+  t.end()
+})
+
 t.test(
   'S3 T6: RST elsewhere in the window is challenged, outside of it dropped, in each state',
   (t) => {

@@ -1,6 +1,7 @@
 /** The demos of single applications, by name. */
 import type { AppDemo } from '../stage.js'
 import { kvDemo } from './kv.js'
+import { nfsDemo } from './nfs.js'
 import { proxyNfsDemo } from './proxy-nfs.js'
 import { proxyNginxDemo } from './proxy-nginx.js'
 import { proxyPostgresDemo } from './proxy-postgres.js'
@@ -11,6 +12,7 @@ import { chatDemo, echoDemo, tickerDemo } from './small.js'
 
 const DEMOS: readonly AppDemo[] = [
   kvDemo,
+  nfsDemo,
   replayDemo,
   chatDemo,
   echoDemo,
