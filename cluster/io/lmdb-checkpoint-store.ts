@@ -13,6 +13,7 @@ import { flowName } from '../mirror-queue.js'
 import { MAX_STATE_KEY, type StateEncoding, type StateTable } from '../state-table.js'
 import { decodeCheckpoint, encodeCheckpoint, inputOffsetOf } from './checkpoint-record.js'
 import { claimDirectory, corrupt, openDatabase } from './store-directory.js'
+import { StoreGate } from './store-gate.js'
 
 export interface LmdbCheckpointStoreOptions {
   /** Shared by the nodes on this host; made when it is missing. */
@@ -39,6 +40,7 @@ const TABLE = { encoding: 'binary', keyEncoding: 'binary' } as const
 
 export class LmdbCheckpointStore implements CheckpointStore {
   readonly #path: string
+  readonly #gate: StoreGate
   readonly #root: RootDatabase<Uint8Array, Key>
   readonly #checkpoints: Database<Uint8Array, Key>
   #queue = new Map<string, Queued>()
@@ -53,12 +55,20 @@ export class LmdbCheckpointStore implements CheckpointStore {
     const { path, cluster } = options
     this.#path = path
     claimDirectory(path, { store: 'checkpoints', layout: LAYOUT, cluster, node: null })
-    this.#root = openDatabase(path, 'checkpoints.lmdb', {
-      mapSize: MAP_SIZE,
-      maxDbs: MAX_TABLES + 2,
-      noSync: options.durable !== true,
-      overlappingSync: false,
-    })
+    this.#gate = new StoreGate(path)
+    const open = () =>
+      openDatabase(path, 'checkpoints.lmdb', {
+        mapSize: MAP_SIZE,
+        maxDbs: MAX_TABLES + 2,
+        noSync: options.durable !== true,
+        overlappingSync: false,
+      })
+    try {
+      this.#root = this.#gate.opening(open)
+    } catch (error) {
+      this.#gate.close()
+      throw error
+    }
     this.#checkpoints = this.#openTable('checkpoints')
   }
 
@@ -111,15 +121,22 @@ export class LmdbCheckpointStore implements CheckpointStore {
   claim(binding: number, epoch: number): void {
     this.refresh()
     this.#terms.set(binding, epoch)
-    this.#root.transactionSync(() => {
-      if (this.#claimed(binding) < epoch)
-        this.#checkpoints.putSync(termKey(binding), doubleOctets(epoch))
-    })
+    this.#gate.writing(() =>
+      this.#root.transactionSync(() => {
+        if (this.#claimed(binding) < epoch)
+          this.#checkpoints.putSync(termKey(binding), doubleOctets(epoch))
+      }),
+    )
   }
 
   /** Resolves when the store can be written to; a node that was stopped in a transaction holds it for ever. */
   async probe(): Promise<void> {
-    await this.#checkpoints.put(PROBE_KEY, PROBE_KEY)
+    this.#gate.enter()
+    try {
+      await this.#checkpoints.put(PROBE_KEY, PROBE_KEY)
+    } finally {
+      if (!this.#closed) this.#gate.leave()
+    }
   }
 
   /**
@@ -131,6 +148,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     const queuedBefore = new Map(this.#queue)
     let result: T | undefined
     this.#inTransaction = true
+    this.#gate.enter()
     try {
       // The callback returns nothing, because LMDB would wait for a promise and keep the transaction open.
       this.#root.transactionSync(() => {
@@ -143,6 +161,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       this.#queue = queuedBefore
       throw error
     } finally {
+      this.#gate.leave()
       this.#inTransaction = false
     }
     this.#queue.clear()
@@ -181,11 +200,12 @@ export class LmdbCheckpointStore implements CheckpointStore {
     this.flush()
     this.#closed = true
     void this.#root.close()
+    this.#gate.close()
   }
 
   #openTable(name: string): Database<Uint8Array, Key> {
     try {
-      return this.#root.openDB({ name, ...TABLE })
+      return this.#gate.writing(() => this.#root.openDB({ name, ...TABLE }))
     } catch (cause) {
       throw corrupt(this.#path, `table ${name}: ${(cause as Error).message}`, cause)
     }

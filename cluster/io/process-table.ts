@@ -18,6 +18,12 @@ export function isRunning(pid: number, startTime: string): boolean {
   return stat[0] !== 'Z' && stat[0] !== 'X'
 }
 
+/** True when the process is there with that start time and is stopped, by a signal or by who traces it. */
+export function isStopped(pid: number, startTime: string): boolean {
+  const stat = readStat(pid)
+  return stat?.[START_TIME_FIELD] === startTime && (stat[0] === 'T' || stat[0] === 't')
+}
+
 function readStat(pid: number): string[] | null {
   if (!Number.isInteger(pid) || pid <= 0) return null
   try {

@@ -157,6 +157,8 @@ export interface Native {
   heartbeatExpire(handle: HeartbeatHandle): void
   heartbeatLeaseHeld(handle: HeartbeatHandle): boolean
   heartbeatClose(handle: HeartbeatHandle): void
+  /** Advisory lock of an open file: 0 lets go, 1 asks for a share, 2 for the whole. True: it has it. Never waits; throws SystemError. */
+  fileLock(fd: number, kind: 0 | 1 | 2): boolean
 }
 
 /** What the addon throws when the system refuses. */

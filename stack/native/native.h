@@ -72,5 +72,6 @@ bool heartbeat_lease_held(const heartbeat_t *heartbeat);
 
 void tap_exports(napi_env env, napi_value exports);
 void heartbeat_exports(napi_env env, napi_value exports);
+void file_lock_exports(napi_env env, napi_value exports);
 
 #endif
