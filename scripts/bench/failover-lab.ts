@@ -107,15 +107,19 @@ export class FailoverLab {
     if (cause === 'switch') return
     const { lab } = this
     const mark = lab.events.length
-    if (cause === 'stop' && wake) lab.continue(node)
-    else {
-      if (cause === 'stop') await lab.kill(node)
-      await lab.start(node)
-    }
+    // A fence kills who was stopped with the store's lock in its hands.
+    const ended = (): boolean => lab.status().find(({ id }) => id === node)?.state === 'ended'
     // Who wakes has its shadows still.
-    const sign = cause === 'stop' && wake ? 'standby' : 'joined'
-    const back = (): boolean => hasSaid(lab, sign, node, mark)
-    await lab.until(back, JOIN_MS, `node ${node} has not said "${sign}" again`)
+    const back = (): boolean => hasSaid(lab, 'standby', node, mark)
+    if (cause === 'stop' && wake && !ended()) {
+      lab.continue(node)
+      await lab.until(() => back() || ended(), JOIN_MS, `node ${node} woke, and is no standby`)
+      if (!ended()) return
+    }
+    if (!ended()) await lab.kill(node)
+    await lab.start(node)
+    const joined = (): boolean => hasSaid(lab, 'joined', node, mark)
+    await lab.until(joined, JOIN_MS, `node ${node} has not been told of the connections again`)
     await lab.awaitOwner()
   }
 
