@@ -102,7 +102,7 @@ export function checkModel({ name, macros }: Pick<ModelRun, 'name' | 'macros'>):
     }
     tool('spin', [...macros.map((macro) => `-D${macro}`), '-a', MODEL])
     // Every property is one of states.
-    tool('cc', ['-O1', '-w', '-DSAFETY', '-DCOLLAPSE', '-DMEMLIM=2000', '-o', 'pan', 'pan.c'])
+    tool('cc', ['-O0', '-w', '-DSAFETY', '-DCOLLAPSE', '-DMEMLIM=2000', '-o', 'pan', 'pan.c'])
     return readReport(name, tool('./pan', [`-m${DEPTH}`]))
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })

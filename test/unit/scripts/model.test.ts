@@ -3,6 +3,8 @@ import t from 'tap'
 import { checkModel, RUNS, readReport, whyNoModel } from '../../../scripts/model.js'
 
 const why = whyNoModel()
+// The compiler takes most of it, seconds on a machine that has nothing else to do.
+t.setTimeout(180_000)
 
 t.test(
   'D3: with one death and one hand-over one node speaks at a time',
