@@ -9,6 +9,12 @@
  *   load connect ADDRESS N SECONDS     connections a second of N clients that connect, ask once, and reset
  *   load offloads DEVICE on|off        whether the device of this namespace cuts segments and completes checksums
  *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, says "ready", holds them
+ *   load hold ADDRESS COUNT OWN        the same; behind that each line on standard input sends one octet on each and says when, by
+ *                                      the wall clock in milliseconds, the last one was answered, how many were, how many are lost
+ *   load ask ADDRESS NAME FILE         asks for http://ADDRESS/NAME again and again on one connection, until standard input has a
+ *                                      line; each answer must be the octets of FILE; says how many there were
+ *   load wait ADDRESS                  says "open"; a line on standard input: sends one octet, says "idle" behind its answer, and
+ *                                      reads until that ends: says when, as hold does, and why; SIGUSR1: sends one octet more
  *
  * Results are one line of numbers. Congestion control is cubic where the kernel has it. Exit code 1 with a line on
  * standard error when something fails.
@@ -21,16 +27,20 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ECHO = 7, SINK = 9, SOURCE = 19, CHUNK = 256 * 1024, EVENTS = 256, MAX_FD = 1 << 18 };
+enum { ECHO = 7, SINK = 9, SOURCE = 19, HTTP = 80, PATIENCE_S = 20, CHUNK = 256 * 1024, EVENTS = 256, MAX_FD = 1 << 18 };
 
 static char chunk[CHUNK];
 static uint8_t kind[MAX_FD];
@@ -205,7 +215,8 @@ static void connect_rate(const char *host, int clients, double seconds) {
   printf("%.0f\n", done / (now() - start));
 }
 
-static void idle(const char *host, int count, const char *own) {
+static int *open_many(const char *host, int count, const char *own) {
+  int *fds = calloc((size_t)count, sizeof *fds);
   struct rlimit files = {(rlim_t)count + 64, (rlim_t)count + 64};
   if (setrlimit(RLIMIT_NOFILE, &files) < 0) fail("setrlimit");
   struct sockaddr_in to = address_of(host, ECHO);
@@ -220,10 +231,128 @@ static void idle(const char *host, int count, const char *own) {
     from.sin_port = htons((uint16_t)(20000 + i));
     if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0) fail("bind");
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) fail("connect");
+    fds[i] = fd;
   }
-  puts("ready");
+  return fds;
+}
+
+static void say(const char *what) {
+  puts(what);
   fflush(stdout);
+}
+
+static double wall_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void idle(const char *host, int count, const char *own) {
+  open_many(host, count, own);
+  say("ready");
   pause();
+}
+
+/* One octet on each connection, and its answer, which must be that octet alone. */
+static void exchange(const int *fds, int count, char octet) {
+  int poll = epoll_create1(EPOLL_CLOEXEC), answered = 0, lost = 0;
+  double until = now() + PATIENCE_S, last = wall_ms();
+  for (int i = 0; i < count; i++) {
+    if (kind[fds[i]] != 0) {
+      lost++;
+      continue;
+    }
+    watch(poll, fds[i], EPOLLIN);
+    send(fds[i], &octet, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  while (answered + lost < count && now() < until) {
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(poll, events, EVENTS, 100);
+    for (int i = 0; i < n; i++) {
+      int fd = events[i].data.fd;
+      char got[2] = {0, 0};
+      ssize_t length = recv(fd, got, sizeof got, MSG_DONTWAIT);
+      if (length < 0 && errno == EAGAIN) continue;
+      epoll_ctl(poll, EPOLL_CTL_DEL, fd, NULL);
+      if (length == 1 && got[0] == octet) {
+        answered++;
+        last = wall_ms();
+      } else {
+        kind[fd] = 1;
+        lost++;
+      }
+    }
+  }
+  close(poll);
+  printf("%.3f %d %d\n", last, answered, count - answered);
+  fflush(stdout);
+}
+
+static void hold(const char *host, int count, const char *own) {
+  int *fds = open_many(host, count, own);
+  say("ready");
+  for (char octet = 1, line[8]; fgets(line, sizeof line, stdin) != NULL; octet++) exchange(fds, count, octet);
+}
+
+static int open_patiently(const char *host, int port) {
+  struct timeval patience = {.tv_sec = PATIENCE_S};
+  int fd = open_to(host, port);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  return fd;
+}
+
+/* Whether the answer to one request is 200 and the octets `wanted`. */
+static int is_answered(int fd, const char *request, const char *wanted, size_t size) {
+  size_t got = 0, head = 0;
+  if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) fail("ask");
+  while (head == 0 || got < head + size) {
+    ssize_t n = recv(fd, chunk + got, sizeof chunk - 1 - got, 0);
+    if (n <= 0) fail("answer");
+    got += (size_t)n;
+    chunk[got] = 0;
+    const char *end = head == 0 ? strstr(chunk, "\r\n\r\n") : NULL;
+    if (end != NULL) head = (size_t)(end - chunk) + 4;
+  }
+  return strncmp(chunk, "HTTP/1.1 200", 12) == 0 && got == head + size && memcmp(chunk + head, wanted, size) == 0;
+}
+
+static void ask(const char *host, const char *name, const char *file) {
+  static char wanted[CHUNK / 2];
+  FILE *in = fopen(file, "rb");
+  if (in == NULL) fail(file);
+  size_t size = fread(wanted, 1, sizeof wanted, in);
+  char request[512];
+  snprintf(request, sizeof request, "GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n", name, host);
+  struct pollfd input = {.fd = 0, .events = POLLIN};
+  int fd = open_patiently(host, HTTP), count = 0;
+  /* A rest between the answers leaves the processor to others. */
+  for (; poll(&input, 1, 1) == 0; count++) {
+    if (!is_answered(fd, request, wanted, size)) {
+      errno = EBADMSG;
+      fail("another answer");
+    }
+  }
+  printf("%d\n", count);
+}
+
+static int waiting;
+
+static void poke(int signal) {
+  (void)signal;
+  send(waiting, "", 1, MSG_NOSIGNAL);
+}
+
+static void wait_for_end(const char *host) {
+  struct sigaction on_signal = {.sa_handler = poke, .sa_flags = SA_RESTART};
+  char octet = 1, line[8];
+  waiting = open_to(host, ECHO);
+  say("open");
+  if (fgets(line, sizeof line, stdin) == NULL) return;
+  if (send(waiting, &octet, 1, MSG_NOSIGNAL) != 1 || recv(waiting, &octet, 1, 0) != 1) fail("echo");
+  sigaction(SIGUSR1, &on_signal, NULL);
+  say("idle");
+  ssize_t n = recv(waiting, &octet, 1, 0);
+  printf("%.3f %s\n", wall_ms(), n > 0 ? "octet" : n == 0 ? "end" : errno == ECONNRESET ? "ECONNRESET" : strerror(errno));
 }
 
 /* What a device cannot do is no failure: it has none of it to switch off. */
@@ -250,9 +379,12 @@ int main(int count, char **words) {
   else if (strcmp(what, "echo") == 0) echo(words[2], (int)third);
   else if (strcmp(what, "connect") == 0) connect_rate(words[2], (int)third, count > 4 ? atof(words[4]) : 1);
   else if (strcmp(what, "idle") == 0) idle(words[2], (int)third, count > 4 ? words[4] : "0.0.0.0");
+  else if (strcmp(what, "hold") == 0) hold(words[2], (int)third, count > 4 ? words[4] : "0.0.0.0");
+  else if (strcmp(what, "ask") == 0 && count > 4) ask(words[2], words[3], words[4]);
+  else if (strcmp(what, "wait") == 0) wait_for_end(words[2]);
   else if (strcmp(what, "offloads") == 0) offloads(words[2], count > 3 && strcmp(words[3], "on") == 0);
   else {
-    fprintf(stderr, "load: serve, up, down, echo, connect, offloads or idle; see the head of load.c\n");
+    fprintf(stderr, "load: serve, up, down, echo, connect, offloads, idle, hold, ask or wait; see the head of load.c\n");
     return 2;
   }
   return 0;

@@ -43,13 +43,15 @@ async function main(): Promise<number> {
       for (const result of await measure.run(world, pace)) {
         results.push(result)
         say(row(result))
+        for (const note of result.notes ?? []) say(`  ${note}`)
+        for (const failure of result.failures ?? []) say(`  FAILED: ${failure}`)
       }
     }
   } finally {
     await world.close()
   }
   if (values.json) process.stdout.write(`${JSON.stringify({ machine: machine(), results })}\n`)
-  return 0
+  return results.some(({ failures = [] }) => failures.length > 0) ? 1 : 0
 }
 
 function parse() {
@@ -62,10 +64,11 @@ function parse() {
 
 function paceOf(quick: boolean, text: string | undefined): Pace {
   const runs = Number(text ?? (quick ? 3 : 5))
+  const samples = text === undefined ? (quick ? 20 : 100) : runs
   if (!Number.isInteger(runs) || runs < 1 || runs > 99) {
     throw new UsageError(`--runs is a number from 1 to 99, not ${text}.`)
   }
-  return { runs, seconds: quick ? 1 : 3, answers: quick ? 5000 : 30_000, quick }
+  return { runs, samples, seconds: quick ? 1 : 3, answers: quick ? 5000 : 30_000, quick }
 }
 
 function chosen(names: readonly string[], quick: boolean) {
@@ -103,7 +106,7 @@ function row(result: Result): string {
 function line(name: string, offload: string, ours: string, ...rest: readonly string[]): string {
   const [least = '', most = '', reference = '', ratio = '', runs = ''] = rest
   return [
-    name.padEnd(18),
+    name.padEnd(20),
     offload.padEnd(8),
     ours.padStart(16),
     least.padStart(9),
@@ -114,8 +117,9 @@ function line(name: string, offload: string, ours: string, ...rest: readonly str
   ].join(' ')
 }
 
-/** Three digits, or all of a large number. */
+/** Three digits, or all of a large number; a dash for none. */
 function figure(value: number): string {
+  if (Number.isNaN(value)) return '-'
   return Math.abs(value) >= 1000 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 }
 

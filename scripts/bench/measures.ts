@@ -4,7 +4,9 @@
  */
 import * as fs from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { FAIL_FAST, TEN_THOUSAND } from './many-measure.js'
 import { PROXY } from './proxy-measure.js'
+import { TAKEOVERS } from './takeover-measure.js'
 import type { Contender, Server, World } from './world.js'
 
 /** One line of the report. `ratio` is the median of the rounds' own ratios. */
@@ -19,11 +21,17 @@ export interface Result {
   /** Least and greatest of `ours`. */
   readonly spread: readonly [number, number]
   readonly runs: number
+  /** What there is to say beside the figures, a line each. */
+  readonly notes?: readonly string[]
+  /** Of rounds that failed: why. With one of them the bench has failed. */
+  readonly failures?: readonly string[]
 }
 
 export interface Pace {
   /** Rounds of each measure. */
   readonly runs: number
+  /** Take-overs of each kind. */
+  readonly samples: number
   /** Seconds of each transfer. */
   readonly seconds: number
   /** Answers of each latency round. */
@@ -318,10 +326,19 @@ export const MEASURES: readonly Measure[] = [
   WRITE_LIMIT,
   SNOOP,
   PROXY,
+  ...TAKEOVERS,
+  TEN_THOUSAND,
+  FAIL_FAST,
   idle('idle-bytes-10k', 10_000),
   idle('idle-bytes-100k', 100_000),
   shadows('shadow-bytes-100k', 100_000),
 ]
 
-/** Measures that take too long for `--quick`. */
-export const SLOW: ReadonlySet<string> = new Set(['idle-bytes-100k', 'shadow-bytes-100k'])
+/** Measures that take too long for `--quick`, unless they are named. */
+export const SLOW: ReadonlySet<string> = new Set([
+  ...TAKEOVERS.flatMap((measure) => measure.names),
+  ...TEN_THOUSAND.names,
+  ...FAIL_FAST.names,
+  'idle-bytes-100k',
+  'shadow-bytes-100k',
+])

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
-import { Lab } from '../lab/lab.js'
+import { Lab, type LabOptions } from '../lab/lab.js'
 import { labEnvironment } from '../lab/space.js'
 
 const SOURCES = fileURLToPath(new URL('../../../scripts/bench/', import.meta.url))
@@ -72,14 +72,16 @@ export class World {
   readonly #lab: Lab
   readonly #folder: string
   readonly #servers = new Set<Server>()
-  readonly #load: string
+  readonly #labs = new Set<Lab>()
+  /** The path of the load program. */
+  readonly program: string
   // Of the clients' devices, which begin with all that they have.
   #offloads = true
 
   private constructor(lab: Lab, folder: string) {
     this.#lab = lab
     this.#folder = folder
-    this.#load = join(folder, 'load')
+    this.program = join(folder, 'load')
   }
 
   /** Builds everything. Throws ERR_BENCH_NO_COMPILER, or what a lab throws where there can be none. */
@@ -105,7 +107,7 @@ export class World {
   async start(contender: Contender): Promise<Server> {
     await this.#setOffloads(contender !== 'plain' && contender !== 'kernel-plain')
     if (contender === 'kernel' || contender === 'kernel-plain') {
-      return this.#start(KERNEL, this.#client(1), [this.#load, 'serve', KERNEL])
+      return this.#start(KERNEL, this.#client(1), [this.program, 'serve', KERNEL])
     }
     return this.#ours('serve', 0, contender)
   }
@@ -182,7 +184,7 @@ export class World {
 
   /** Runs the load program in the first client and resolves with its numbers. */
   load(...args: readonly (string | number)[]): Promise<number[]> {
-    return this.#numbers(this.#client(0), [this.#load, ...args.map(String)])
+    return this.#numbers(this.#client(0), [this.program, ...args.map(String)])
   }
 
   /** Opens `count` idle connections to `server` and resolves with what closes them. */
@@ -190,7 +192,7 @@ export class World {
     const holders: Server[] = []
     for (let held = 0; held < count; held += HELD) {
       const share = String(Math.min(HELD, count - held))
-      const args = [this.#load, 'idle', server.address, share, FURTHER[held / HELD] ?? '']
+      const args = [this.program, 'idle', server.address, share, FURTHER[held / HELD] ?? '']
       holders.push(await this.#start('', this.#client(0), args))
     }
     return async () => {
@@ -198,9 +200,16 @@ export class World {
     }
   }
 
+  /** A lab beside this one, which is closed with the world at the latest. */
+  async lab(options: LabOptions): Promise<Lab> {
+    const lab = await Lab.create(options)
+    this.#labs.add(lab)
+    return lab
+  }
+
   async close(): Promise<void> {
     for (const server of this.#servers) await server.close()
-    await this.#lab.close()
+    await Promise.all([this.#lab, ...this.#labs].map((lab) => lab.close()))
     fs.rmSync(this.#folder, { recursive: true, force: true })
   }
 
@@ -208,7 +217,7 @@ export class World {
     if (on === this.#offloads) return
     this.#offloads = on
     for (const client of [0, 1]) {
-      const args = [this.#load, 'offloads', 'eth0', on ? 'on' : 'off']
+      const args = [this.program, 'offloads', 'eth0', on ? 'on' : 'off']
       await this.#numbers(this.#client(client), args)
     }
   }

@@ -37,6 +37,8 @@ class Side {
   /** What the last segment added to `sentUpTo` and to `ackedUpTo`. */
   sent = 0
   acked = 0
+  /** Octets of text that the last segment sent for a second time. */
+  repeated = 0
 
   /** Takes text of this side in; `segment` is the length of its segments, `window` is shifted already. */
   take(
@@ -48,6 +50,8 @@ class Side {
     segment: number,
   ): void {
     const end = (seq + length + (flags & (SYN | FIN) ? 1 : 0)) | 0
+    const old = this.started ? (this.sentUpTo - seq) | 0 : 0
+    this.repeated = Math.max(0, Math.min(length, old))
     this.sent = this.started ? (end - this.sentUpTo) | 0 : length
     if (!this.started || this.sent > 0) this.sentUpTo = end
     this.started = true
@@ -75,6 +79,11 @@ export class WireFlow {
   /** Octets of the client's text that the last segment of the virtual address acknowledged for the first time. */
   get acked(): number {
     return this.#server.acked
+  }
+
+  /** Octets of text that the last segment of `departs`, the virtual address or the client, repeated. */
+  repeated(departs: boolean): number {
+    return departs ? this.#server.repeated : this.#client.repeated
   }
 
   /**

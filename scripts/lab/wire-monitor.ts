@@ -30,7 +30,7 @@ export type MonitorReply =
 
 const PROGRAM = fileURLToPath(new URL('./monitor-main.js', import.meta.url))
 const ASK_EVERY_MS = 20
-const NO_TOTALS: WireTotals = { frames: 0, down: 0, up: 0, syns: 0, resets: 0 }
+const NO_TOTALS: WireTotals = { frames: 0, down: 0, up: 0, syns: 0, resets: 0, repeats: 0 }
 
 export class WireMonitor {
   readonly #child: ChildProcess

@@ -46,6 +46,8 @@ export interface WireTotals {
   /** Connections that clients have opened: a SYN that is sent again counts once. */
   readonly syns: number
   readonly resets: number
+  /** Frames of either side with text that had gone over the wire before. */
+  readonly repeats: number
 }
 
 /** Frames that one MAC address sent in the name of the virtual address: as source of IP, or as sender of ARP. */
@@ -75,6 +77,7 @@ export class WireProgress {
   // SEG.SEQ of each flow's SYN until the client says more: the same one again, as on a busy host, opens nothing.
   readonly #openings = new Map<number, number>()
   #resets = 0
+  #repeats = 0
   // Octets of text per segment of the frame at hand.
   #segment = 0
 
@@ -90,6 +93,7 @@ export class WireProgress {
       up: this.#up,
       syns: this.#syns,
       resets: this.#resets,
+      repeats: this.#repeats,
     }
   }
 
@@ -259,6 +263,7 @@ export class WireProgress {
     const flow = this.#flow(key)
     const before = flow.serversTurn
     flow.arrive(bytes, view, tcp, length, this.#segment)
+    if (flow.repeated(false) > 0) this.#repeats++
     if (!before && flow.serversTurn) this.#note(now, 0, TURN_CAME)
   }
 
@@ -273,6 +278,7 @@ export class WireProgress {
   ): void {
     const flow = this.#flow(flowKey(client, view.getUint16(tcp + 2)))
     const advance = flow.depart(bytes, view, tcp, length, this.#segment)
+    if (flow.repeated(true) > 0) this.#repeats++
     if (flow.sent > 0) this.#down += flow.sent
     if (flow.acked > 0) this.#up += flow.acked
     if (advance === Advance.NONE) return

@@ -47,6 +47,18 @@ t.test('T8: the bench measures an upload beside the kernel', { skip: why }, asyn
   )
 })
 
+t.test('P1: the bench has an owner killed under an exact upload', { skip: why }, async (t) => {
+  const args = [program, '--runs', '1', '--json', 'takeover-kill']
+  const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  t.equal(run.status, 0, run.stderr)
+  const { results } = JSON.parse(run.stdout)
+  t.match(results, [
+    { name: 'takeover-kill-p50', unit: 'ms', runs: 1, failures: [] },
+    { name: 'takeover-kill-p99', unit: 'ms', runs: 1 },
+  ])
+  t.ok(results[0].ours > 0, JSON.stringify(results))
+})
+
 t.test('the bench says what it does not know', async (t) => {
   const run = spawnSync(process.execPath, [program, 'warp'], { encoding: 'utf8' })
   t.equal(run.status, 2)

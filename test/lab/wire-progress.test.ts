@@ -83,6 +83,11 @@ t.test('text counts once, also across the end of sequence space', async (t) => {
   wire.sends(3, start, 512)
   wire.sends(4, start + 256, 1024)
   t.equal(wire.progress.totals().down, 512 + 512 + 256)
+  t.equal(wire.progress.totals().repeats, 2, 'one repeated whole, one in part')
+  wire.gives(5, 1, 100)
+  wire.gives(6, 101, 100)
+  wire.gives(7, 1, 50)
+  t.equal(wire.progress.totals().repeats, 3, 'one of the client')
 })
 
 t.test('acknowledgements count by how far they go', async (t) => {

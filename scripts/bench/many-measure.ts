@@ -1,0 +1,180 @@
+/**
+ * Two measures of single take-overs: 10,000 connections that are to go on, and one that cannot. Both count from the decision, the instant
+ * at which the next owner, certain that the last one is silent, begins to claim.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Dialog, type FailoverLab, play } from './failover-lab.js'
+import type { Measure } from './measures.js'
+import { broken, loadNote, percentile, resultOf } from './takeover-measure.js'
+
+const CONNECTIONS = 10_000
+const CLIENT = '10.77.0.9'
+/** A second virtual address, which only kernels have. */
+const MOVING = '10.77.0.200'
+const MOVED_MS = 2000
+const READ_MS = 30_000
+
+/** The numbers of the load's next line. Throws ERR_BENCH_TAKEOVER. */
+async function numbers(dialog: Dialog, what: string): Promise<number[]> {
+  const line = await dialog.line()
+  if (line === undefined) throw broken(`${what}: no answer of the load`)
+  return line.split(' ').map(Number)
+}
+
+/** Has an octet carried on each connection. Resolves with the instant of the last answer, by the wall clock. */
+async function exchange(dialog: Dialog, what: string): Promise<number> {
+  const [at = 0, answered = 0, lost = 0] = await numbers(dialog, what)
+  if (answered !== CONNECTIONS) throw broken(`${what}: ${answered} answered, ${lost} are lost`)
+  return at
+}
+
+async function manyRound(at: FailoverLab): Promise<{ ms: number; usual: number; whole: number }> {
+  const dialog = at.load(['hold', at.address, CONNECTIONS, CLIENT])
+  if ((await dialog.line()) !== 'ready') throw broken('the connections were not opened')
+  let begun = Date.now()
+  dialog.say()
+  const usual = (await exchange(dialog, 'before the failure')) - begun
+  // Checkpoints and mirrors of that are written by then.
+  await delay(1000)
+  begun = Date.now()
+  const failure = await at.fail('kill')
+  dialog.say()
+  const last = await exchange(dialog, 'behind the take-over')
+  const { at: decided, promoted, givenUp } = await at.decision(failure)
+  if (promoted !== CONNECTIONS || givenUp > 0) throw broken(`${promoted} went on, ${givenUp} not`)
+  dialog.say()
+  await exchange(dialog, 'once more')
+  dialog.kill()
+  await at.restore(failure, false)
+  return { ms: last - decided, usual, whole: last - begun }
+}
+
+/** Until the last one of 10,000 connections has carried an octet there and back with the next owner. */
+export const TEN_THOUSAND: Measure = {
+  names: ['takeover-10k-last'],
+  async run(world, { samples }) {
+    const before = loadNote()
+    const count = Math.ceil(samples / 20)
+    const { done, failures } = await play(world, { app: 'echo' }, count, manyRound)
+    const ours = done.map(({ ms }) => ms)
+    const ratios = done.map(({ ms, usual }) => ms / usual)
+    const reference = percentile(
+      done.map(({ usual }) => usual),
+      0.5,
+    )
+    const whole = percentile(
+      done.map(({ whole }) => whole),
+      0.5,
+    )
+    return [
+      resultOf('takeover-10k-last', ours, percentile(ours, 0.5), {
+        failures,
+        reference,
+        referenceName: 'unharmed',
+        ratio: done.length > 0 ? percentile(ratios, 0.5) : null,
+        notes: [
+          `from the kill ${whole.toFixed(0)} ms; reference: the same octets with an owner that lives; ${before} before`,
+        ],
+      }),
+    ]
+  },
+}
+
+/** Lets frames through to the nodes that are not `owner`, or none. */
+function setPorts({ lab }: FailoverLab, owner: number, open: boolean): void {
+  const others = lab.record.nodes.filter(({ id }) => id !== owner)
+  const script = others.map(({ tap }) => `bridge link set dev ${tap} state ${open ? 3 : 0}`)
+  lab.space.runScriptIn(lab.record.switchNamespace, script.join('\n'))
+}
+
+/** Opens a connection to `address` and resolves when it is idle; `between` goes on behind its handshake. */
+async function idleClient(at: FailoverLab, address: string, between: () => void): Promise<Dialog> {
+  const dialog = at.load(['wait', address])
+  if ((await dialog.line()) !== 'open') throw broken('the connection was not opened')
+  between()
+  dialog.say()
+  if ((await dialog.line()) !== 'idle') throw broken('the connection carries nothing')
+  return dialog
+}
+
+/** One connection whose handshake the owner alone has heard: until the client learns that it is lost. */
+async function lostRound(at: FailoverLab): Promise<{ ms: number; whole: number }> {
+  const owner = await at.lab.awaitOwner()
+  setPorts(at, owner, false)
+  let dialog: Dialog
+  try {
+    dialog = await idleClient(at, at.address, () => setPorts(at, owner, true))
+  } finally {
+    setPorts(at, owner, true)
+  }
+  await delay(300)
+  const begun = Date.now()
+  const failure = await at.fail('kill')
+  const line = await dialog.line(READ_MS)
+  if (line === undefined) throw broken(`the client still reads after ${READ_MS / 1000} s`)
+  const [instant = '', why = ''] = line.split(' ')
+  if (why !== 'ECONNRESET') throw broken(`the client's read ended with ${why}`)
+  const { at: decided, givenUp } = await at.decision(failure)
+  if (givenUp !== 1) throw broken(`${givenUp} connections were given up`)
+  await at.restore(failure, false)
+  return { ms: Number(instant) - decided, whole: Number(instant) - begun }
+}
+
+/**
+ * The same client of a kernel whose address moves to another one, which announces it and knows of no connection: how long it
+ * reads, at most MOVED_MS.
+ */
+async function movedRound(at: FailoverLab): Promise<number> {
+  const { lab } = at
+  const [, first, second] = lab.record.clients.map(({ namespace }) => namespace)
+  const take = `ip address add ${MOVING}/24 dev eth0`
+  lab.space.runScriptIn(first ?? '', take)
+  const server = at.load(['serve', MOVING], 1)
+  await server.line()
+  const dialog = await idleClient(at, MOVING, () => {})
+  const begun = Date.now()
+  lab.space.runScriptIn(first ?? '', 'ip link set eth0 down')
+  server.kill()
+  const announce = 'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify'
+  // Twice: a neighbour's entry that has just changed is not changed again at once.
+  const script = `${announce}\n${take}\nfor i in 1 2; do ip link set eth0 down; ip link set eth0 up; sleep 0.6; done`
+  lab.space.runScriptIn(second ?? '', script)
+  const line = await dialog.line(MOVED_MS)
+  const ms = line === undefined ? MOVED_MS : Number(line.split(' ')[0]) - begun
+  // The address has really moved: what the client says by itself is reset.
+  dialog.signal('SIGUSR1')
+  if (line === undefined && (await dialog.line())?.endsWith('ECONNRESET') !== true) {
+    throw broken('the address of the reference has not moved')
+  }
+  return ms
+}
+
+/** Until an idle client that reads learns that its connection could not be saved (S2). */
+export const FAIL_FAST: Measure = {
+  names: ['fail-fast'],
+  async run(world, { samples }) {
+    const before = loadNote()
+    const count = Math.ceil(samples / 5)
+    const { done, failures } = await play(world, { app: 'echo' }, count, lostRound)
+    const moved = await play(world, { app: 'echo', clients: 3 }, 1, movedRound)
+    failures.push(...moved.failures)
+    const [reference = Number.NaN] = moved.done
+    const ours = done.map(({ ms }) => ms)
+    const whole = percentile(
+      done.map((each) => each.whole),
+      0.5,
+    )
+    const silent = reference >= MOVED_MS
+    return [
+      resultOf('fail-fast', ours, percentile(ours, 0.5), {
+        failures,
+        reference,
+        referenceName: silent ? 'kernel >' : 'kernel',
+        notes: [
+          `from the kill ${whole.toFixed(0)} ms: nodes that could not save it let others go first`,
+          `reference: the address moves to a kernel that knows nothing${silent ? `: nothing within ${MOVED_MS / 1000} s` : ''}; ${before} before`,
+        ],
+      }),
+    ]
+  },
+}
