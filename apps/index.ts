@@ -8,6 +8,7 @@ import { echo } from './echo/server.js'
 import { createFileServer } from './files/server.js'
 import { createKvServer, type DataStore } from './kv/server.js'
 import { startProxy } from './proxy/server.js'
+import { sqlServerFor } from './sql/server.js'
 
 /**
  * Starts the application of a configuration on a node and resolves when it listens. Throws ERR_UNKNOWN_APP, ERR_CONFIG, EADDRINUSE,
@@ -30,7 +31,9 @@ export async function startApp(
   }
   const server = runtime.net.createServer(
     { allowHalfOpen: true },
-    serverOf(app, onError, runtime.store),
+    app.name === 'sql'
+      ? sqlServerFor(app, runtime, onError)
+      : serverOf(app, onError, runtime.store),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: Error) => reject(refused(app, error)))
@@ -57,7 +60,7 @@ function serverOf(
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, echo, kv and proxy`,
+        `app.name: '${app.name}' is unknown; there are http, echo, kv, sql and proxy`,
       )
   }
 }

@@ -2,6 +2,7 @@
  * Backend: carries the units of all clients out on the one session that PGlite has. A unit that stands for itself is put into a
  * transaction of ours, so that its mark is committed with it (marks.ts); one in a client's own block leaves a mark with its COMMIT.
  */
+import { LOST, REST_LOST, UNDONE } from './failures.js'
 import type { AttachResult, UnitRequest, UnitResult } from './jobs.js'
 import {
   answerToCommit,
@@ -52,26 +53,6 @@ const LOST_BLOCK = encodeQuery(
 )
 /** What says that it must not be in a transaction block, or that it ends transactions itself. */
 const NOT_IN_BLOCK = new Set(['25001', '2D000'])
-
-/** What a client is told whose transaction went with its owner. Clients know the code: they begin the transaction again. */
-export const LOST: Failure = {
-  code: '40001',
-  message: 'the transaction is lost with the server that ran it; nothing of it was done',
-  hint: 'Run the transaction again.',
-}
-const UNDONE: Failure = {
-  code: '40001',
-  message: 'the server was replaced in the middle of the answer; nothing of the statement was done',
-  hint: 'Run the statement again.',
-}
-const REST_LOST: Failure = {
-  code: '08007',
-  message: 'the statement was carried out and committed, but the rest of its answer is lost',
-}
-export const UNKNOWN: Failure = {
-  code: '08007',
-  message: 'the server was replaced while it carried out a statement that leaves no mark; whether it was done is not known',
-}
 
 export class Backend {
   readonly #engine: Engine
@@ -124,7 +105,7 @@ export class Backend {
     if (session === undefined) throw new Error(`no client ${request.connection}`)
     if (this.#status === 'I' && this.#open === null) this.#switch.enter(session)
     const work = new Work(request, session, port)
-    if (request.recover || request.lost !== 'I') this.#recover(work)
+    if (request.recover || request.lost !== 'I' || request.instead !== null) this.#recover(work)
     if (!work.finished) this.#carryOut(work)
     return {
       answer: work.answer.take(),
@@ -144,14 +125,17 @@ export class Backend {
 
   // What an owner before us did of the unit.
   #recover(work: Work): void {
-    const { connection, unit, lost, partial, recover } = work.request
+    const { connection, unit, lost, partial, recover, instead } = work.request
     if (recover) {
       const { rows } = this.#ask(askMarks(connection, unit))
       work.marks = readMarks(rows)
       if (work.marks.size > 0) work.session.marked = true
     }
     const first = work.marks.get(0)
-    if (partial) {
+    if (instead !== null && first === undefined) {
+      work.fail(instead)
+      if (lost !== 'I') this.#failBlock()
+    } else if (partial) {
       if (lost === 'I') work.fail(first === undefined ? UNDONE : REST_LOST)
       else work.fail(first === undefined ? LOST : REST_LOST)
       if (first === undefined && lost !== 'I') this.#failBlock()

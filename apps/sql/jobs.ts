@@ -21,6 +21,8 @@ export interface UnitRequest {
   readonly lost: TransactionStatus
   /** A part of the answer has been given, which cannot be given again. */
   readonly partial: boolean
+  /** What the client is told in place of carrying the unit out, unless it has left a mark. */
+  readonly instead: Failure | null
 }
 
 /** What comes of a unit. `answer`: what is not with the client yet, without ReadyForQuery. */

@@ -80,7 +80,7 @@ async function up(args: readonly string[]): Promise<number> {
 function upOptions(values: Values): LabOptions {
   const app = String(values.app ?? 'http')
   if (!isAppName(app)) {
-    throw new UsageError(`--app is http, echo, kv or proxy, not ${app}.`)
+    throw new UsageError(`--app is http, echo, kv, sql or proxy, not ${app}.`)
   }
   const to = values.to === undefined ? undefined : String(values.to)
   if ((app === 'proxy') !== (to !== undefined && /^[^:\s]+:\d{1,5}$/.test(to))) {

@@ -3,7 +3,7 @@
 import type { LabRecord } from './lab-file.js'
 
 /** Where each listens; the proxy where its server does. */
-const APP_PORTS = { http: 80, echo: 7, kv: 6379, proxy: 0 } as const
+const APP_PORTS = { http: 80, echo: 7, kv: 6379, sql: 5432, proxy: 0 } as const
 
 /** An application that a lab's nodes can run. */
 export type AppName = keyof typeof APP_PORTS
@@ -25,7 +25,7 @@ export function appConfig(
   to: string | undefined,
 ): Record<string, unknown> {
   const name = { name: app, port }
-  if (app === 'http') return { ...name, root }
+  if (app === 'http' || app === 'sql') return { ...name, root }
   return app === 'proxy' ? { ...name, to } : name
 }
 

@@ -162,7 +162,7 @@ t.test('applications that cannot start say why', async (t) => {
   })
   await t.rejects(start({ name: 'gopher', port: 70 }), {
     code: 'ERR_UNKNOWN_APP',
-    message: /http, echo, kv and proxy/,
+    message: /http, echo, kv, sql and proxy/,
   })
   await t.rejects(start({ name: 'http', port: 80 }), { code: 'ERR_CONFIG', message: /app.root/ })
   await t.rejects(start({ name: 'http', port: 80, root: join(root, 'nowhere') }), {
