@@ -109,6 +109,7 @@ class Client {
   async serve(full: boolean): Promise<void> {
     try {
       if (this.#io.resumed !== null || (await this.#begin(full))) await this.#messages()
+      this.#io.end()
     } catch (error) {
       // The address is gone, and the connection with it: another node answers.
       if (error instanceof ThreadEnded && !this.#database.owned) return
@@ -118,7 +119,6 @@ class Client {
     } finally {
       await this.runner.leave()
     }
-    this.#io.end()
   }
 
   // True when a session has begun.

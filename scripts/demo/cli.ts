@@ -14,6 +14,7 @@ import { type DemoOptions, runDemo, tabulate } from './demo.js'
 import { openMemoryWorld } from './memory-world.js'
 import { runPostgresDemo, tabulatePostgres } from './proxy-postgres.js'
 import { Screen } from './screen.js'
+import { runSqlDemo, tabulateSql } from './sql.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
 
@@ -23,8 +24,9 @@ A curl downloads a file from one of three nodes while two owners of the address 
 the same way. Its connection survives each time.
 
   --app NAME         files: as above (default); proxy-postgres: psql asks an unmodified PostgreSQL for a long result, and
-                     has a transaction open, while the proxies between them are killed, six in all
-  --rows N           rows of the long result (default 2000000)
+                     has a transaction open, while the proxies between them are killed, six in all; sql: psql asks a
+                     PostgreSQL that runs in the nodes, and inserts, while its owners are killed
+  --rows N           rows of the long result (default 2000000; of sql 400000)
   --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
@@ -45,7 +47,7 @@ Exit codes: 0 both transfers are exact on their first connections, 1 they are no
 
 const OPTIONS = {
   app: { type: 'string', default: 'files' },
-  rows: { type: 'string', default: '2000000' },
+  rows: { type: 'string' },
   cause: { type: 'string', default: 'kill' },
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
@@ -70,9 +72,9 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  if (values.app === 'proxy-postgres') return playPostgres(values)
+  if (values.app === 'proxy-postgres' || values.app === 'sql') return playPostgres(values)
   if (values.app !== 'files') {
-    throw new UsageError(`--app is files or proxy-postgres, not ${values.app}.`)
+    throw new UsageError(`--app is files, proxy-postgres or sql, not ${values.app}.`)
   }
   const cause = values.cause
   if (cause !== 'kill' && cause !== 'stop') {
@@ -94,7 +96,7 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
 }
 
 async function playPostgres(values: Values): Promise<number> {
-  const rows = Number(values.rows)
+  const rows = Number(values.rows ?? (values.app === 'sql' ? 400_000 : 2_000_000))
   if (!Number.isInteger(rows) || rows < 1000 || rows > 100_000_000) {
     throw new UsageError(`--rows is a number from 1000 to 100000000, not ${values.rows}.`)
   }
@@ -105,8 +107,10 @@ async function playPostgres(values: Values): Promise<number> {
   const release = onInterrupt((signal) => interrupt.abort(signal))
   try {
     const say = (line: string): void => screen.say(line)
-    const report = await runPostgresDemo({ rows, scratch, say, signal: interrupt.signal })
-    screen.say(tabulatePostgres(report))
+    const options = { rows, scratch, say, signal: interrupt.signal }
+    const report =
+      values.app === 'sql' ? await runSqlDemo(options) : await runPostgresDemo(options)
+    screen.say(report.app === 'sql' ? tabulateSql(report) : tabulatePostgres(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? 0 : 1
   } catch (error) {

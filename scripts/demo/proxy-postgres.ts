@@ -255,7 +255,7 @@ class Play {
 }
 
 /** One psql, and what it printed. */
-class Psql {
+export class Psql {
   readonly child: ChildProcess
   octets = 0
   /** The first of it. */
