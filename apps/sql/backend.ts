@@ -48,9 +48,7 @@ const COMMIT = encodeQuery('COMMIT')
 const ROLLBACK = encodeQuery('ROLLBACK')
 const SYNC = encode('S')
 const COPY_FAIL = encode('f', 'only asked how it begins')
-const LOST_BLOCK = encodeQuery(
-  "DO $$BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END$$",
-)
+const LOST_BLOCK = encodeQuery("DO $$BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END$$")
 /** What says that it must not be in a transaction block, or that it ends transactions itself. */
 const NOT_IN_BLOCK = new Set(['25001', '2D000'])
 
@@ -78,7 +76,12 @@ export class Backend {
 
   /** A client is there. `database`: what it asks for, or null when it has been let in before. */
   attach(connection: string, memory: SessionMemory, database: string | null): AttachResult {
-    const session = new ClientSession(connection, `u${(++this.#count).toString(36)}_`, this.#live, memory)
+    const session = new ClientSession(
+      connection,
+      `u${(++this.#count).toString(36)}_`,
+      this.#live,
+      memory,
+    )
     const { parameters, refused } = this.#switch.letIn(session, database)
     if (refused === null) this.#sessions.set(connection, session)
     return { parameters, refused }
@@ -96,7 +99,10 @@ export class Backend {
     const closes = session.statements.closeAll()
     const parts: Uint8Array[] = [Buffer.concat([closes, SYNC])]
     if (session.marked) parts.push(dropMarks(connection))
-    this.#run(parts.map((octets) => ({ octets, shown: false })), silent())
+    this.#run(
+      parts.map((octets) => ({ octets, shown: false })),
+      silent(),
+    )
   }
 
   /** Carries a unit out, or a part of one. Throws when there is no such client. */
@@ -145,7 +151,10 @@ export class Backend {
   }
 
   #failBlock(): void {
-    this.#run([BEGIN, LOST_BLOCK].map((octets) => ({ octets, shown: false })), silent())
+    this.#run(
+      [BEGIN, LOST_BLOCK].map((octets) => ({ octets, shown: false })),
+      silent(),
+    )
   }
 
   // The client is in a block that is no more.
@@ -290,7 +299,10 @@ export class Backend {
     const wrapped = this.#open?.wrapped === true
     const parts = wrapped ? [SYNC, how] : [SYNC]
     this.#open = null
-    this.#run(parts.map((octets) => ({ octets, shown: false })), silent())
+    this.#run(
+      parts.map((octets) => ({ octets, shown: false })),
+      silent(),
+    )
   }
 
   // One that cannot be prepared any more is missed by what uses it.
@@ -305,7 +317,11 @@ export class Backend {
   // How COPY FROM STDIN begins, without its data: the database would wait for it.
   #probe(work: Work, message: Uint8Array): void {
     const idle = this.#status === 'I'
-    const before = idle ? [BEGIN] : this.#status === 'T' ? [encodeQuery('SAVEPOINT understudy')] : []
+    const before = idle
+      ? [BEGIN]
+      : this.#status === 'T'
+        ? [encodeQuery('SAVEPOINT understudy')]
+        : []
     const answer = new HeldAnswer(() => {})
     const parts = before.map((octets) => ({ octets, shown: false }))
     this.#run([...parts, { octets: Buffer.concat([message, COPY_FAIL]), shown: true }], answer)
@@ -415,7 +431,8 @@ function groupsOf(sql: string): Group[] {
   )
   if (statements.length <= 1 || !special) {
     const reads = statements.every(({ kind }) => kind === 'read')
-    const kind = statements.length === 1 ? (statements[0]?.kind ?? 'read') : reads ? 'read' : 'other'
+    const kind =
+      statements.length === 1 ? (statements[0]?.kind ?? 'read') : reads ? 'read' : 'other'
     return [{ kind, text: sql, whole: true }]
   }
   const groups: Group[] = []

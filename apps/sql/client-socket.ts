@@ -94,7 +94,6 @@ export class ClientSocket {
   write(octets: Uint8Array, taken?: () => void): void {
     const { socket } = this
     if (this.gone || octets.length === 0) return void taken?.()
-    // Much memory may hang on a small part of it.
     const room = socket.write(octets)
     if (taken === undefined) return
     if (room) return taken()

@@ -58,7 +58,12 @@ export class Clients {
   }
 
   serve(socket: Socket): void {
-    const client = new Client(new ClientSocket(socket, this.#store), this.#database, this, this.#limits)
+    const client = new Client(
+      new ClientSocket(socket, this.#store),
+      this.#database,
+      this,
+      this.#limits,
+    )
     this.#clients.add(client)
     client
       .serve(this.#clients.size > this.#limits.clients)
@@ -131,7 +136,8 @@ class Client {
         const opening = readOpening(first.body)
         if (opening.kind === 'session') {
           clearTimeout(timer)
-          if (full) throw new TurnRefused({ code: '53300', message: 'sorry, too many clients already' })
+          if (full)
+            throw new TurnRefused({ code: '53300', message: 'sorry, too many clients already' })
           return await this.#session(opening)
         }
         if (opening.kind === 'cancel') {
@@ -154,7 +160,11 @@ class Client {
       this.#io.end(errorResponse(refused))
       return false
     }
-    const welcome = [encode('R', uint32(0)), parameters, encode('K', uint32(runner.process, runner.key))]
+    const welcome = [
+      encode('R', uint32(0)),
+      parameters,
+      encode('K', uint32(runner.process, runner.key)),
+    ]
     this.#io.write(Buffer.concat([negotiated, ...welcome, readyForQuery('I')]))
     runner.commit()
     return true
@@ -214,14 +224,20 @@ class Client {
       const { kind, body } = message
       if (kind === 'S' || kind === 'H') continue
       if (kind !== 'd' && kind !== 'c' && kind !== 'f') {
-        throw new SqlProtocolError(`unexpected message type 0x${kind.charCodeAt(0).toString(16)} during COPY from stdin`)
+        throw new SqlProtocolError(
+          `unexpected message type 0x${kind.charCodeAt(0).toString(16)} during COPY from stdin`,
+        )
       }
       length += body.length + 5
       if (length <= MAX_MESSAGE) parts.push(encode(kind, body))
       if (kind !== 'd') break
     }
     if (length > MAX_MESSAGE) {
-      parts.splice(1, parts.length, encode('f', `more than ${MAX_MESSAGE} octets: copy in several parts`))
+      parts.splice(
+        1,
+        parts.length,
+        encode('f', `more than ${MAX_MESSAGE} octets: copy in several parts`),
+      )
     }
     await this.#run('copy', Buffer.concat(parts))
   }
@@ -235,7 +251,9 @@ class Client {
       if (kind === 'X') return
       if (!'PBDECSH'.includes(kind)) {
         if ('dcf'.includes(kind)) continue
-        throw new SqlProtocolError(`unexpected message type 0x${kind.charCodeAt(0).toString(16)} before Sync`)
+        throw new SqlProtocolError(
+          `unexpected message type 0x${kind.charCodeAt(0).toString(16)} before Sync`,
+        )
       }
       checkMessage(message)
       length += body.length + 5
@@ -254,7 +272,9 @@ class Client {
   }
 
   async #refuseCall(): Promise<void> {
-    this.#io.write(errorResponse({ code: '0A000', message: 'function calls are not served: use SELECT' }))
+    this.#io.write(
+      errorResponse({ code: '0A000', message: 'function calls are not served: use SELECT' }),
+    )
     this.#finish()
   }
 
@@ -311,4 +331,3 @@ function softened(error: unknown): Failure {
   if (error instanceof TurnRefused) return error.failure
   throw error
 }
-

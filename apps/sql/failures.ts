@@ -21,7 +21,8 @@ export const REST_LOST: Failure = {
 /** Such as VACUUM, or a procedure that commits by itself. */
 export const UNKNOWN: Failure = {
   code: '08007',
-  message: 'the server was replaced while it carried out a statement that leaves no mark; whether it was done is not known',
+  message:
+    'the server was replaced while it carried out a statement that leaves no mark; whether it was done is not known',
 }
 
 /** The database itself failed, not the server. */

@@ -42,8 +42,13 @@ export interface AttachResult {
 }
 
 export type Request =
-  | { readonly kind: 'open'; readonly folder: string }
-  | { readonly kind: 'attach'; readonly connection: string; readonly memory: SessionMemory; readonly database: string | null }
+  | { readonly kind: 'open' | 'prepare'; readonly folder: string }
+  | {
+      readonly kind: 'attach'
+      readonly connection: string
+      readonly memory: SessionMemory
+      readonly database: string | null
+    }
   | { readonly kind: 'detach'; readonly connection: string }
   | { readonly kind: 'unit'; readonly request: UnitRequest }
 
@@ -55,7 +60,12 @@ export type FromThread =
   | { readonly kind: 'done'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly message: string }
   /** A part of an answer. `progress`: it cannot be given again, as the unit writes. */
-  | { readonly kind: 'chunk'; readonly id: number; readonly octets: Uint8Array; readonly progress: boolean }
+  | {
+      readonly kind: 'chunk'
+      readonly id: number
+      readonly octets: Uint8Array
+      readonly progress: boolean
+    }
   /** What comes now leaves no mark: the thread waits until that is stored. */
   | { readonly kind: 'unmarked'; readonly id: number }
 

@@ -2,7 +2,7 @@
  * Marks: a transaction that writes leaves one when it is committed, in the transaction itself, with the answer that the client is to
  * have. So the next owner of the data can tell whether a statement that was under way has been carried out.
  */
-import { type Batch } from './names.js'
+import type { Batch } from './names.js'
 import type { StatementKind } from './statements.js'
 import { BodyReader, encode, encodeQuery, type Message, type TransactionStatus } from './wire.js'
 

@@ -2,13 +2,7 @@
  * What the database says to several messages that were given to it at once: its own housekeeping and a client's statement. Each
  * part ends with ReadyForQuery; of each is known whether the client is to see it.
  */
-import {
-  columnsOf,
-  encode,
-  MessageReader,
-  sqlStateOf,
-  type TransactionStatus,
-} from './wire.js'
+import { columnsOf, encode, MessageReader, sqlStateOf, type TransactionStatus } from './wire.js'
 
 /** Octets of an answer that are held back until it is certain what becomes of it. */
 export const MAX_HELD = 256 * 1024
@@ -119,7 +113,8 @@ export class OutputReader {
   /** `chunk` is borrowed: the database writes its next words there. */
   feed(chunk: Uint8Array): void {
     this.#reader.push(Buffer.from(chunk))
-    for (let m = this.#reader.next(); m !== null; m = this.#reader.next()) this.#take(m.kind, m.body)
+    for (let m = this.#reader.next(); m !== null; m = this.#reader.next())
+      this.#take(m.kind, m.body)
   }
 
   #take(kind: string, body: Uint8Array): void {

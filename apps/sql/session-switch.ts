@@ -180,7 +180,9 @@ export class SessionSwitch {
     const pairs = (rows: readonly (readonly (string | null)[])[]): Record<string, string> =>
       Object.fromEntries(rows.map(([name, value]) => [name ?? '', value ?? '']))
     session.settings = pairs(settings)
-    session.prepared = pairs(prepared.filter(([, text]) => /^\s*PREPARE\s[^;]*;?\s*$/i.test(text ?? '')))
+    session.prepared = pairs(
+      prepared.filter(([, text]) => /^\s*PREPARE\s[^;]*;?\s*$/i.test(text ?? '')),
+    )
     session.user = user ?? session.user
     this.#prepared = Object.keys(session.prepared)
     this.#state = stateOf(session.user, session.settings, session.prepared)

@@ -33,6 +33,8 @@ export function readOpening(body: Uint8Array): Opening {
   if (startup.user === '') throw new SqlProtocolError('no PostgreSQL user name specified', '28000')
   const unknown = pairs.filter((name, i) => i % 2 === 0 && name.startsWith('_pq_.'))
   const plain = (version & 0xffff) === 0 && unknown.length === 0
-  const negotiated = plain ? new Uint8Array(0) : encode('v', uint32(VERSION_3, unknown.length), ...unknown)
+  const negotiated = plain
+    ? new Uint8Array(0)
+    : encode('v', uint32(VERSION_3, unknown.length), ...unknown)
   return { kind: 'session', startup, negotiated }
 }

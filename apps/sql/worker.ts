@@ -42,16 +42,21 @@ async function compile(): Promise<Compiled> {
   return { pgliteWasmModule, initdbWasmModule, fsBundle: new Blob([new Uint8Array(bundle)]) }
 }
 
-/** Opens the data directory in `folder`, which is made when it is not there. Nobody else may have it open. */
-async function open(folder: string, compiled: Compiled): Promise<PGlite> {
+/** Makes the data directory in `folder`, unless it is there. Nobody else may have it open. */
+async function makeData(folder: string, compiled: Compiled): Promise<string> {
   const data = join(folder, DATA)
-  if (!fs.existsSync(join(data, 'PG_VERSION'))) {
-    const fresh = join(folder, FRESH)
-    fs.rmSync(fresh, { recursive: true, force: true })
-    const made = await PGlite.create({ dataDir: fresh, ...compiled })
-    await made.close()
-    fs.renameSync(fresh, data)
-  }
+  if (fs.existsSync(join(data, 'PG_VERSION'))) return data
+  const fresh = join(folder, FRESH)
+  fs.rmSync(fresh, { recursive: true, force: true })
+  const made = await PGlite.create({ dataDir: fresh, ...compiled })
+  await made.close()
+  fs.renameSync(fresh, data)
+  return data
+}
+
+/** Opens it. */
+async function open(folder: string, compiled: Compiled): Promise<PGlite> {
+  const data = await makeData(folder, compiled)
   return await PGlite.create({ dataDir: data, ...compiled })
 }
 
@@ -83,6 +88,7 @@ class Thread {
   }
 
   async #carryOut(message: ToThread): Promise<unknown> {
+    if (message.kind === 'prepare') return await makeData(message.folder, this.#compiled)
     if (message.kind === 'open') {
       const db = await open(message.folder, this.#compiled)
       const backend = new Backend((messages, give) => {

@@ -66,7 +66,10 @@ const APP = section(
   {
     name: text('http, echo, kv, sql or proxy.', 'http'),
     port: port('Where it listens, on the virtual address.'),
-    root: text('http: the folder that is served; sql: that of the data, which all nodes share.', 'www'),
+    root: text(
+      'http: the folder that is served; sql: that of the data, which all nodes share.',
+      'www',
+    ),
     to: text('proxy: where clients are led.', '10.77.0.50:5432'),
     maxConnections: { type: 'integer', minimum: 1, description: 'proxy: clients at once.' },
     connectMs: milliseconds('proxy: how long the server may take to answer.', 1),

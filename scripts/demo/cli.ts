@@ -108,8 +108,7 @@ async function playPostgres(values: Values): Promise<number> {
   try {
     const say = (line: string): void => screen.say(line)
     const options = { rows, scratch, say, signal: interrupt.signal }
-    const report =
-      values.app === 'sql' ? await runSqlDemo(options) : await runPostgresDemo(options)
+    const report = values.app === 'sql' ? await runSqlDemo(options) : await runPostgresDemo(options)
     screen.say(report.app === 'sql' ? tabulateSql(report) : tabulatePostgres(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? 0 : 1
