@@ -62,7 +62,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
     files: ['stack/index.ts'],
     packages: ['node:', 'ws', 'lmdb', 'prom-client', 'jsonc-parser'],
   },
-  apps: { folders: [], files: DOORS, packages: ['node:', 'understudy'] },
+  apps: { folders: [], files: DOORS, packages: ['node:', 'understudy', '@electric-sql/pglite'] },
 }
 
 /** The files that are doors themselves, or join what others keep apart, may reach what lies behind them. */

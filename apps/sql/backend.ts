@@ -20,17 +20,9 @@ import type { SessionMemory } from './memory.js'
 import { type Batch, insteadOf, LiveStatements } from './names.js'
 import { HeldAnswer, OutputReader, type Part, type Said } from './output.js'
 import { ClientSession, SessionSwitch } from './session-switch.js'
-import { type Statement, type StatementKind, splitStatements } from './statements.js'
-import {
-  BodyReader,
-  encode,
-  encodeQuery,
-  errorResponse,
-  type Failure,
-  type Message,
-  MessageReader,
-  type TransactionStatus,
-} from './wire.js'
+import type { StatementKind } from './statements.js'
+import { BodyReader, encode, encodeQuery, type TransactionStatus } from './wire.js'
+import { groupsOf, readMessages, silent, Work } from './work.js'
 
 /** A database session: hands what it says to `give`, octets that are lent, and returns when it has said all. */
 export type Engine = (messages: Uint8Array, give: (octets: Uint8Array) => void) => void
@@ -355,107 +347,4 @@ export class Backend {
     if (reader.ended) this.#status = reader.status
     return reader.said
   }
-}
-
-/** One unit on its way through the backend. */
-class Work {
-  readonly request: UnitRequest
-  readonly session: ClientSession
-  readonly port: BackendPort
-  readonly answer: HeldAnswer
-  marks = new Map<number, Mark>()
-  /** The unit may write: what has been given of its answer cannot be given again. */
-  writes = true
-  finished = false
-  status: TransactionStatus = 'I'
-  #before = 0
-
-  constructor(request: UnitRequest, session: ClientSession, port: BackendPort) {
-    this.request = request
-    this.session = session
-    this.port = port
-    this.answer = new HeldAnswer((octets) => port.give(octets, this.writes))
-  }
-
-  /** The octets that the step under way has said. */
-  get held(): Uint8Array {
-    return this.answer.held.subarray(this.#before)
-  }
-
-  stepDone(): void {
-    this.#before = this.answer.held.length
-  }
-
-  /** Takes back what the step under way has said. */
-  takeBack(): void {
-    const kept = this.answer.take().subarray(0, this.#before)
-    if (kept.length > 0) this.answer.add(kept)
-  }
-
-  recorded({ status }: Mark, answer: Uint8Array): void {
-    this.answer.add(answer)
-    this.status = status
-    this.finished = this.request.form !== 'simple' || this.request.lost !== 'I'
-    this.stepDone()
-  }
-
-  fail(failure: Failure): void {
-    this.answer.add(errorResponse(failure))
-    this.finished = true
-  }
-
-  noteText(text: string): void {
-    if (/set_config/i.test(text)) this.session.dirty = true
-  }
-
-  /** The kinds of the unit's statements. */
-  kinds(): readonly StatementKind[] {
-    const { form, messages } = this.request
-    const read = readMessages(messages)
-    if (form === 'extended') return this.session.statements.translate(read).kinds
-    const sql = new BodyReader(read[0]?.body ?? new Uint8Array([0])).text()
-    return splitStatements(sql).map(({ kind }) => kind)
-  }
-}
-
-interface Group extends Statement {
-  /** The group is the whole query. */
-  readonly whole: boolean
-}
-
-// What may be run at once: all of a query, unless it begins or ends transactions.
-function groupsOf(sql: string): Group[] {
-  const statements = splitStatements(sql)
-  const special = statements.some(
-    ({ kind }) => controlsTransactions([kind]) || insteadOf(kind) !== null,
-  )
-  if (statements.length <= 1 || !special) {
-    const reads = statements.every(({ kind }) => kind === 'read')
-    const kind =
-      statements.length === 1 ? (statements[0]?.kind ?? 'read') : reads ? 'read' : 'other'
-    return [{ kind, text: sql, whole: true }]
-  }
-  const groups: Group[] = []
-  for (const { kind, text } of statements) {
-    const last = groups.at(-1)
-    const plain = kind === 'read' || kind === 'other'
-    if (plain && last?.kind === 'other') {
-      groups[groups.length - 1] = { kind: 'other', text: last.text + text, whole: false }
-    } else {
-      groups.push({ kind: plain ? 'other' : kind, text, whole: false })
-    }
-  }
-  return groups
-}
-
-function readMessages(octets: Uint8Array): Message[] {
-  const reader = new MessageReader(false)
-  reader.push(octets)
-  const messages: Message[] = []
-  for (let m = reader.next(); m !== null; m = reader.next()) messages.push(m)
-  return messages
-}
-
-function silent(): HeldAnswer {
-  return new HeldAnswer(() => {})
 }

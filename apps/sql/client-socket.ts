@@ -93,10 +93,12 @@ export class ClientSocket {
   /** Writes; calls `taken` when there is room for more. */
   write(octets: Uint8Array, taken?: () => void): void {
     const { socket } = this
-    if (this.gone || octets.length === 0) return void taken?.()
-    const room = socket.write(octets)
+    const room = this.gone || octets.length === 0 || socket.write(octets)
     if (taken === undefined) return
-    if (room) return taken()
+    if (room) {
+      taken()
+      return
+    }
     const done = (): void => {
       socket.off('drain', done)
       socket.off('close', done)

@@ -26,6 +26,9 @@ const pgbench = fs.existsSync(INSTALLED)
   : undefined
 const whyNoBench = why || (pgbench === undefined ? 'pgbench is not installed' : false)
 
+// On a busy machine, and with the data directory to be made.
+t.setTimeout(300_000)
+
 // To make a data directory takes longer than any of the tests: it is made once, and copied.
 const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-sql-'))
 t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
