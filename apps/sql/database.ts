@@ -2,9 +2,11 @@
  * Database: what the node has of PGlite. Its thread is loaded from the start; the data directory is open only while this node owns the
  * binding. Clients get their turns from here.
  */
+import * as fs from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { DataLock } from './data-lock.js'
-import type { AttachResult, UnitRequest, UnitResult } from './jobs.js'
+import { type AttachResult, TEMPLATE, type UnitRequest, type UnitResult } from './jobs.js'
 import type { SessionMemory } from './memory.js'
 import { DatabaseThread, type Sink, ThreadEnded } from './thread.js'
 import { Turns } from './turns.js'
@@ -12,6 +14,8 @@ import { Turns } from './turns.js'
 /** How long a client waits for its turn: for a take-over, and for others' transactions. */
 const TURN_MS = 60_000
 const RETRY_MS = 500
+/** When a thread that has nothing to do warms up; an owner that is the first is one by then. */
+const WARM_MS = 1000
 
 export interface DatabaseOptions {
   /** Folder that has the data directory in it. */
@@ -31,6 +35,7 @@ export class Database {
   #closed = false
   /** Ends of threads that may still write. */
   #ending: Promise<void> = Promise.resolve()
+  #warmTimer: NodeJS.Timeout | null = null
   /** How often the database has been opened: clients are made known to each anew. */
   generation = 0
 
@@ -38,6 +43,7 @@ export class Database {
     this.#options = options
     this.turns = new Turns(options.turnMs ?? TURN_MS)
     this.#thread = this.#newThread()
+    this.#warmUp()
   }
 
   /** Whether this node may have the data directory open. */
@@ -116,6 +122,23 @@ export class Database {
     })
     this.#thread = this.#newThread()
     if (this.#owned) void this.#run()
+    else this.#warmUp()
+  }
+
+  // As long as it is not the owner, it has time for what makes the opening shorter. The first owner makes what it takes.
+  #warmUp(): void {
+    if (this.#warmTimer !== null) clearTimeout(this.#warmTimer)
+    this.#warmTimer = setTimeout(() => {
+      if (this.#owned || this.#closed) return
+      const { folder } = this.#options
+      if (!fs.existsSync(join(folder, TEMPLATE))) {
+        this.#warmUp()
+        return
+      }
+      // What goes wrong with it is told by the thread's end.
+      this.#thread.ask({ kind: 'warm', folder }).result.catch(() => {})
+    }, WARM_MS)
+    this.#warmTimer.unref()
   }
 
   async #run(): Promise<void> {

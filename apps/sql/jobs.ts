@@ -42,7 +42,7 @@ export interface AttachResult {
 }
 
 export type Request =
-  | { readonly kind: 'open' | 'prepare'; readonly folder: string }
+  | { readonly kind: 'open' | 'prepare' | 'warm'; readonly folder: string }
   | {
       readonly kind: 'attach'
       readonly connection: string
@@ -81,3 +81,6 @@ export const Shared = {
 
 /** Octets of an answer that may be under way between the threads. */
 export const WINDOW = 1024 * 1024
+
+/** A data directory as it was when it was made, packed, beside it. */
+export const TEMPLATE = 'template.tar.gz'

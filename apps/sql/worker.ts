@@ -9,7 +9,16 @@ import { fileURLToPath } from 'node:url'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import { Backend, type BackendPort } from './backend.js'
-import { type FromThread, Shared, type ToThread, WINDOW } from './jobs.js'
+import {
+  type FromThread,
+  Shared,
+  TEMPLATE,
+  type ToThread,
+  type UnitRequest,
+  WINDOW,
+} from './jobs.js'
+import { newMemory } from './memory.js'
+import { encodeQuery } from './wire.js'
 
 /** The data directory in the application's folder. */
 const DATA = 'data'
@@ -49,9 +58,36 @@ async function makeData(folder: string, compiled: Compiled): Promise<string> {
   const fresh = join(folder, FRESH)
   fs.rmSync(fresh, { recursive: true, force: true })
   const made = await PGlite.create({ dataDir: fresh, ...compiled })
+  const template = await made.dumpDataDir('gzip')
   await made.close()
+  const half = `${join(folder, TEMPLATE)}.half`
+  fs.writeFileSync(half, new Uint8Array(await template.arrayBuffer()))
+  fs.renameSync(half, join(folder, TEMPLATE))
   fs.renameSync(fresh, data)
   return data
+}
+
+/**
+ * Opens a fresh database in memory and closes it again: most of the time that the first opening takes goes into code that is compiled
+ * when it is first run.
+ */
+async function warmUp(folder: string, compiled: Compiled): Promise<null> {
+  const template = new Blob([new Uint8Array(await readFile(join(folder, TEMPLATE)))])
+  const db = await PGlite.create({ loadDataDir: template, ...compiled })
+  const backend = new Backend((messages, give) => {
+    db.execProtocolRawStream(messages, { syncToFs: false, onRawData: give }).catch(() => {})
+  })
+  backend.prepare()
+  const memory = newMemory({ user: 'postgres', database: 'postgres', settings: {} })
+  backend.attach('warm', memory, null)
+  const script = ['CREATE TABLE warm(i int)', ...Array(50).fill('INSERT INTO warm VALUES (1) RETURNING i')]
+  for (const [unit, sql] of script.entries()) {
+    const rest = { recover: unit === 1, lost: 'I', partial: false, instead: null } as const
+    const request = { connection: 'warm', unit, form: 'simple', messages: encodeQuery(sql), ...rest }
+    backend.unit(request as UnitRequest, { give() {}, unmarked() {} })
+  }
+  await db.close()
+  return null
 }
 
 /** Opens it. */
@@ -89,6 +125,7 @@ class Thread {
 
   async #carryOut(message: ToThread): Promise<unknown> {
     if (message.kind === 'prepare') return await makeData(message.folder, this.#compiled)
+    if (message.kind === 'warm') return await warmUp(message.folder, this.#compiled)
     if (message.kind === 'open') {
       const db = await open(message.folder, this.#compiled)
       const backend = new Backend((messages, give) => {

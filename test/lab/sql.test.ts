@@ -27,7 +27,7 @@ const pgbench = fs.existsSync(INSTALLED)
 const whyNoBench = why || (pgbench === undefined ? 'pgbench is not installed' : false)
 
 // On a busy machine, and with the data directory to be made.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 // To make a data directory takes longer than any of the tests: it is made once, and copied.
 const folder = fs.mkdtempSync(join(tmpdir(), 'understudy-sql-'))
@@ -94,9 +94,14 @@ t.test('A5: each insert is done once, and what was answered is there', { skip: w
   const end = ended(client)
   let count = 0
   let stopped = false
+  let lines = 0
+  client.stdout?.on('data', (chunk: Buffer) => {
+    lines += chunk.toString().split('\n').length - 1
+  })
   const feeding = (async () => {
     while (!stopped) {
-      client.stdin?.write(`insert into n values (${++count}) returning i;\n`)
+      // A new owner is slow at first.
+      if (count - lines < 10) client.stdin?.write(`insert into n values (${++count}) returning i;\n`)
       await delay(2)
     }
     client.stdin?.end()
