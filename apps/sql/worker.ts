@@ -80,10 +80,19 @@ async function warmUp(folder: string, compiled: Compiled): Promise<null> {
   backend.prepare()
   const memory = newMemory({ user: 'postgres', database: 'postgres', settings: {} })
   backend.attach('warm', memory, null)
-  const script = ['CREATE TABLE warm(i int)', ...Array(50).fill('INSERT INTO warm VALUES (1) RETURNING i')]
+  const script = [
+    'CREATE TABLE warm(i int)',
+    ...Array(50).fill('INSERT INTO warm VALUES (1) RETURNING i'),
+  ]
   for (const [unit, sql] of script.entries()) {
     const rest = { recover: unit === 1, lost: 'I', partial: false, instead: null } as const
-    const request = { connection: 'warm', unit, form: 'simple', messages: encodeQuery(sql), ...rest }
+    const request = {
+      connection: 'warm',
+      unit,
+      form: 'simple',
+      messages: encodeQuery(sql),
+      ...rest,
+    }
     backend.unit(request as UnitRequest, { give() {}, unmarked() {} })
   }
   await db.close()
@@ -125,7 +134,9 @@ class Thread {
 
   async #carryOut(message: ToThread): Promise<unknown> {
     if (message.kind === 'prepare') return await makeData(message.folder, this.#compiled)
-    if (message.kind === 'warm') return await warmUp(message.folder, this.#compiled)
+    // Nothing is lost when it fails.
+    if (message.kind === 'warm')
+      return await warmUp(message.folder, this.#compiled).catch(() => null)
     if (message.kind === 'open') {
       const db = await open(message.folder, this.#compiled)
       const backend = new Backend((messages, give) => {

@@ -101,7 +101,8 @@ t.test('A5: each insert is done once, and what was answered is there', { skip: w
   const feeding = (async () => {
     while (!stopped) {
       // A new owner is slow at first.
-      if (count - lines < 10) client.stdin?.write(`insert into n values (${++count}) returning i;\n`)
+      if (count - lines < 10)
+        client.stdin?.write(`insert into n values (${++count}) returning i;\n`)
       await delay(2)
     }
     client.stdin?.end()
