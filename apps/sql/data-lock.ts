@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { StackError } from '../../stack/index.js'
 
 /** How long a holder that lives may take to let go; it does so at once when it hears that it is not the owner any more. */
-const LET_GO_MS = 1000
+const LET_GO_MS = 5000
 const LOOK_MS = 5
 const DIES_MS = 2000
 

@@ -213,3 +213,14 @@ t.test('A5: garbage ends its own connection and nothing else', { skip: why }, as
     [],
   )
 })
+
+t.test('A5: an owner that was stopped never writes again', { skip: why }, async (t) => {
+  const lab = await inLab(t, 'stopped', 2)
+  await answer(lab, 'create table n(i int); insert into n values (1)')
+  const stopped = await lab.awaitOwner()
+  lab.stop(stopped)
+  await lab.awaitOwner(20_000)
+  t.equal(await answer(lab, 'insert into n values (2) returning (select count(*) from n)'), '1')
+  const state = lab.status().find(({ id }) => id === stopped)?.state
+  t.equal(state, 'ended', 'its process was killed before the data were opened')
+})
