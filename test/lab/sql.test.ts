@@ -165,7 +165,8 @@ t.test('A5: pgbench with four clients goes on over a death', { skip: whyNoBench 
   const [host = ''] = lab.record.address.split('/')
   const bench = (...args: string[]) =>
     ended(lab.spawnInClient([pgbench ?? '', '-h', host, '-U', 'postgres', ...args, 'postgres']))
-  t.match(await bench('-i', '-q'), { code: 0 })
+  const filled = await bench('-i', '-q')
+  t.equal(filled.code, 0, filled.stderr)
   const counting = lab.startCounting()
   const select = bench('-n', '-S', '-c', '4', '-T', '6')
   await delay(2500)
