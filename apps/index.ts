@@ -10,6 +10,7 @@ import { createFileServer } from './files/server.js'
 import { createKvServer } from './kv/server.js'
 import { createNfsServer } from './nfs/server.js'
 import { startProxy } from './proxy/server.js'
+import { sqlServerFor } from './sql/server.js'
 import { ticker } from './ticker/server.js'
 
 /**
@@ -56,6 +57,8 @@ function serverOf(
       return createKvServer(runtime.store)
     case 'nfs':
       return createNfsServer({ root: rootOf(app), store: runtime.store, onError })
+    case 'sql':
+      return sqlServerFor(app, runtime, onError)
     case 'ticker':
       return ticker
     case 'chat':
@@ -63,7 +66,7 @@ function serverOf(
     default:
       throw new StackError(
         'ERR_UNKNOWN_APP',
-        `app.name: '${app.name}' is unknown; there are http, chat, echo, kv, nfs, proxy and ticker`,
+        `app.name: '${app.name}' is unknown; there are http, chat, echo, kv, nfs, proxy, sql and ticker`,
       )
   }
 }

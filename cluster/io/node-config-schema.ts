@@ -64,9 +64,12 @@ const BINDING = section(
 const APP = section(
   'The application that the node runs.',
   {
-    name: text('http, chat, echo, kv, nfs, proxy or ticker.', 'http'),
+    name: text('http, chat, echo, kv, nfs, proxy, sql or ticker.', 'http'),
     port: port('Where it listens, on the virtual address.'),
-    root: text('http, nfs: the folder that is served.', 'www'),
+    root: text(
+      'http, nfs: the folder that is served; sql: that of the data, which all nodes share.',
+      'www',
+    ),
     to: text('proxy: where clients are led.', '10.77.0.50:5432'),
     maxConnections: { type: 'integer', minimum: 1, description: 'proxy: clients at once.' },
     connectMs: milliseconds('proxy: how long the server may take to answer.', 1),

@@ -22,7 +22,7 @@ export type HubMode = 'checked' | 'unchecked'
 export interface AppConfig {
   readonly name: string
   readonly port: number
-  /** Folder of the file server. */
+  /** Folder of the file server, or of the database's data. */
   readonly root?: string
   /** Where the proxy leads its clients, `HOST:PORT`. */
   readonly to?: string

@@ -35,11 +35,12 @@ export const VERB_HELP: Readonly<Record<string, string>> = {
   --nodes N      how many nodes (default 3)
   --clients N    how many clients; they are called client, client2, ... (default 1)
   --app NAME     http: GET and PUT of files on port 80; chat: for browsers, port 80; kv: commands of Redis on port 6379;
-                 nfs: NFS 3 and 4.0, and MOUNT, on port 2049; echo: port 7; ticker: port 13; proxy: leads to the server of
-                 --to (default http)
+                 nfs: NFS 3 and 4.0, and MOUNT, on port 2049; sql: PostgreSQL on port 5432; echo: port 7; ticker: port 13;
+                 proxy: leads to the server of --to (default http)
   --to HOST:PORT the server behind --app proxy: one of the lab's clients, such as 10.77.0.10:5432 with --clients 2
   --ipv6         the virtual address is fd77::100 and not 10.77.0.100, and the clients are fd77::9, fd77::10, ...
-  --root DIR     the folder that http and nfs serve and store to (default: one that goes with the lab)
+  --root DIR     the folder that http and nfs serve and store to, or that sql has its data in (default: one that goes with
+                 the lab)
   --record DIR   each node writes what its link carries to DIR/nodeN.pcapng, with a comment at each change of owner
   --fence HOW    what a successor does to the old owner first: port, kill or none (default port)
   --offload, --no-offload

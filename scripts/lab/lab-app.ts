@@ -10,6 +10,7 @@ const APP_PORTS = {
   kv: 6379,
   nfs: 2049,
   proxy: 0,
+  sql: 5432,
   ticker: 13,
 } as const
 
@@ -35,7 +36,7 @@ export function appConfig(
   to: string | undefined,
 ): Record<string, unknown> {
   const name = { name: app, port }
-  if (app === 'http' || app === 'nfs') return { ...name, root }
+  if (app === 'http' || app === 'nfs' || app === 'sql') return { ...name, root }
   return app === 'proxy' ? { ...name, to } : name
 }
 

@@ -9,10 +9,12 @@ import { proxyRedisDemo } from './proxy-redis.js'
 import { proxySshDemo } from './proxy-ssh.js'
 import { replayDemo } from './replay.js'
 import { chatDemo, echoDemo, tickerDemo } from './small.js'
+import { sqlDemo } from './sql.js'
 
 const DEMOS: readonly AppDemo[] = [
   kvDemo,
   nfsDemo,
+  sqlDemo,
   replayDemo,
   chatDemo,
   echoDemo,

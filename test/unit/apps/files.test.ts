@@ -237,7 +237,7 @@ t.test('applications that cannot start say why', async (t) => {
   })
   await t.rejects(start({ name: 'gopher', port: 70 }), {
     code: 'ERR_UNKNOWN_APP',
-    message: /http, chat, echo, kv, nfs, proxy and ticker/,
+    message: /http, chat, echo, kv, nfs, proxy, sql and ticker/,
   })
   await t.rejects(start({ name: 'http', port: 80 }), { code: 'ERR_CONFIG', message: /app.root/ })
   await t.rejects(start({ name: 'http', port: 80, root: join(root, 'nowhere') }), {

@@ -1,0 +1,333 @@
+/** One client of the database: its startup, and its messages as units of work. */
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { Socket } from '../../stack/index.js'
+import { ClientSocket, type Store } from './client-socket.js'
+import type { Database } from './database.js'
+import { IDLE_TOO_LONG } from './failures.js'
+import { newMemory } from './memory.js'
+import { checkMessage } from './names.js'
+import { type Opening, readOpening } from './startup.js'
+import { splitStatements } from './statements.js'
+import { ThreadEnded } from './thread.js'
+import { TurnRefused } from './turns.js'
+import { UnitRunner } from './unit-runner.js'
+import {
+  BodyReader,
+  encode,
+  errorResponse,
+  type Failure,
+  MAX_MESSAGE,
+  type Message,
+  readyForQuery,
+  SqlProtocolError,
+  uint32,
+} from './wire.js'
+
+/** Limits of a server; times are milliseconds. */
+export interface ClientLimits {
+  /** Clients at once. */
+  readonly clients: number
+  /** How long a client waits for its turn. */
+  readonly turnMs: number
+  /** How long an open transaction may do nothing, and an answer not be taken, while others wait. */
+  readonly idleMs: number
+  /** How long a client may take to begin. */
+  readonly startupMs: number
+}
+
+const LIMITS: ClientLimits = { clients: 1000, turnMs: 60_000, idleMs: 30_000, startupMs: 60_000 }
+
+/** All clients of a server. */
+export class Clients {
+  readonly #database: Database
+  readonly #store: Store
+  readonly #onError: (error: Error) => void
+  readonly #limits: ClientLimits
+  readonly #clients = new Set<Client>()
+
+  constructor(
+    database: Database,
+    store: Store,
+    onError: (error: Error) => void,
+    limits: Partial<ClientLimits>,
+  ) {
+    this.#database = database
+    this.#store = store
+    this.#onError = onError
+    this.#limits = { ...LIMITS, ...limits }
+  }
+
+  serve(socket: Socket): void {
+    const client = new Client(
+      new ClientSocket(socket, this.#store),
+      this.#database,
+      this,
+      this.#limits,
+    )
+    this.#clients.add(client)
+    client
+      .serve(this.#clients.size > this.#limits.clients)
+      .catch((error: Error) => {
+        this.#onError(error)
+        socket.destroy()
+      })
+      .finally(() => this.#clients.delete(client))
+  }
+
+  /** Ends what a client is waiting for, if `key` is right. */
+  cancel(process: number, key: number): void {
+    for (const client of this.#clients) {
+      if (client.runner.process === process && client.runner.key === key) client.runner.cancel()
+    }
+  }
+}
+
+class Client {
+  readonly runner: UnitRunner
+  readonly #io: ClientSocket
+  readonly #database: Database
+  readonly #clients: Clients
+  readonly #limits: ClientLimits
+  /** Up to Sync nothing more is carried out. */
+  #skipping = false
+
+  constructor(io: ClientSocket, database: Database, clients: Clients, limits: ClientLimits) {
+    this.#io = io
+    this.#database = database
+    this.#clients = clients
+    this.#limits = limits
+    const state = io.resumed ?? {
+      id: randomUUID(),
+      process: randomBytes(4).readUInt32BE() >>> 1,
+      key: randomBytes(4).readUInt32BE(),
+      unit: 1,
+      begun: false,
+      status: 'I',
+      partial: false,
+      unmarked: false,
+      memory: newMemory({ user: '', database: '', settings: {} }),
+    }
+    this.runner = new UnitRunner(io, database, state, limits.idleMs)
+  }
+
+  /** Resolves when the client is gone. */
+  async serve(full: boolean): Promise<void> {
+    try {
+      if (this.#io.resumed !== null || (await this.#begin(full))) await this.#messages()
+      this.#io.end()
+    } catch (error) {
+      // The address is gone, and the connection with it: another node answers.
+      if (error instanceof ThreadEnded && !this.#database.owned) return
+      const failure = failureOf(error)
+      if (failure === null) throw error
+      this.#io.end(errorResponse({ ...failure, fatal: true }))
+    } finally {
+      await this.runner.leave()
+    }
+  }
+
+  // True when a session has begun.
+  async #begin(full: boolean): Promise<boolean> {
+    const timer = setTimeout(() => this.#io.socket.destroy(), this.#limits.startupMs)
+    try {
+      for (let tries = 0; tries < 3; tries++) {
+        const first = await this.#io.next()
+        if (first === null) return false
+        const opening = readOpening(first.body)
+        if (opening.kind === 'session') {
+          clearTimeout(timer)
+          if (full)
+            throw new TurnRefused({ code: '53300', message: 'sorry, too many clients already' })
+          return await this.#session(opening)
+        }
+        if (opening.kind === 'cancel') {
+          this.#clients.cancel(opening.process, opening.key)
+          return false
+        }
+        this.#io.write(Buffer.from('N'))
+        this.#io.expectFirst()
+      }
+      throw new SqlProtocolError('no startup message behind requests for encryption')
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #session({ startup, negotiated }: Opening & { kind: 'session' }): Promise<boolean> {
+    const { runner } = this
+    const { parameters, refused } = await runner.begin(newMemory(startup), startup.database)
+    if (refused !== null) {
+      this.#io.end(errorResponse(refused))
+      return false
+    }
+    const welcome = [
+      encode('R', uint32(0)),
+      parameters,
+      encode('K', uint32(runner.process, runner.key)),
+    ]
+    this.#io.write(Buffer.concat([negotiated, ...welcome, readyForQuery('I')]))
+    runner.commit()
+    return true
+  }
+
+  async #messages(): Promise<void> {
+    const { runner } = this
+    for (;;) {
+      const start = this.#io.consumed
+      const message = await this.#nextUnit()
+      if (message === null || message.kind === 'X') return
+      runner.start(start)
+      if (message.kind === 'Q') await this.#query(message)
+      else if ('PBDECSH'.includes(message.kind)) await this.#extended(message)
+      else if (message.kind === 'F') await this.#refuseCall()
+      else if (message.kind === 'p') throw new SqlProtocolError('unexpected password message')
+      // The rest of a COPY that has failed.
+      else runner.commit()
+    }
+  }
+
+  // The first message of a unit. A transaction that does nothing while others wait is ended.
+  async #nextUnit(): Promise<Message | null> {
+    if (this.runner.status === 'I') return await this.#io.next()
+    const timer = setInterval(() => {
+      if (this.#database.turns.holder !== this.runner || this.#database.turns.waiting === 0) return
+      this.#io.end(errorResponse(IDLE_TOO_LONG))
+      this.#io.socket.destroySoon()
+    }, this.#limits.idleMs)
+    try {
+      return await this.#io.next()
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  async #query(message: Message): Promise<void> {
+    checkMessage(message)
+    const sql = new BodyReader(message.body).text()
+    const statements = splitStatements(sql)
+    const octets = encode('Q', message.body)
+    const copies = statements.length === 1 && statements[0]?.kind === 'copy'
+    if (copies) await this.#copy(octets)
+    else await this.#run('simple', octets)
+    await this.#io.drained()
+  }
+
+  // Asks how it begins, takes the data, and does it.
+  async #copy(query: Uint8Array): Promise<void> {
+    const begins = await this.#attempt('probe', query, (result) => result.answer[0] === 0x47)
+    if (!begins) return
+    const parts = [query]
+    let length = query.length
+    for (;;) {
+      const message = await this.#io.next()
+      if (message === null || message.kind === 'X') return
+      const { kind, body } = message
+      if (kind === 'S' || kind === 'H') continue
+      if (kind !== 'd' && kind !== 'c' && kind !== 'f') {
+        throw new SqlProtocolError(
+          `unexpected message type 0x${kind.charCodeAt(0).toString(16)} during COPY from stdin`,
+        )
+      }
+      length += body.length + 5
+      if (length <= MAX_MESSAGE) parts.push(encode(kind, body))
+      if (kind !== 'd') break
+    }
+    if (length > MAX_MESSAGE) {
+      parts.splice(
+        1,
+        parts.length,
+        encode('f', `more than ${MAX_MESSAGE} octets: copy in several parts`),
+      )
+    }
+    await this.#run('copy', Buffer.concat(parts))
+  }
+
+  // Takes messages up to Sync, and carries out those before each Flush.
+  async #extended(first: Message): Promise<void> {
+    let parts: Uint8Array[] = []
+    let length = 0
+    for (let message: Message | null = first; message !== null; message = await this.#io.next()) {
+      const { kind, body } = message
+      if (kind === 'X') return
+      if (!'PBDECSH'.includes(kind)) {
+        if ('dcf'.includes(kind)) continue
+        throw new SqlProtocolError(
+          `unexpected message type 0x${kind.charCodeAt(0).toString(16)} before Sync`,
+        )
+      }
+      checkMessage(message)
+      length += body.length + 5
+      if (length > MAX_MESSAGE) throw new SqlProtocolError('too much before Sync', '54000')
+      if (!this.#skipping || kind === 'S') parts.push(encode(kind, body))
+      if (kind === 'S') {
+        this.#skipping = false
+        await this.#run('extended', Buffer.concat(parts))
+        await this.#io.drained()
+        return
+      }
+      if (kind !== 'H' || this.#skipping) continue
+      await this.#attempt('extended', Buffer.concat(parts), () => true)
+      parts = []
+    }
+  }
+
+  async #refuseCall(): Promise<void> {
+    this.#io.write(
+      errorResponse({ code: '0A000', message: 'function calls are not served: use SELECT' }),
+    )
+    this.#finish()
+  }
+
+  // The unit ends with it.
+  async #run(form: 'simple' | 'extended' | 'copy', messages: Uint8Array): Promise<void> {
+    try {
+      this.#io.write((await this.runner.run(form, messages)).answer)
+    } catch (error) {
+      this.#io.write(errorResponse(softened(error)))
+    }
+    this.#skipping = false
+    this.#finish()
+  }
+
+  // A part of a unit. True when `goesOn` with it; otherwise it has ended, with its answer.
+  async #attempt(
+    form: 'probe' | 'extended',
+    messages: Uint8Array,
+    goesOn: (result: { readonly answer: Uint8Array }) => boolean,
+  ): Promise<boolean> {
+    try {
+      const result = await this.runner.run(form, messages)
+      this.#io.write(result.answer)
+      if (form === 'extended') this.#skipping ||= result.skips
+      if (goesOn(result)) {
+        if (form === 'probe') this.runner.pause()
+        return true
+      }
+    } catch (error) {
+      this.#io.write(errorResponse(softened(error)))
+      this.#skipping = form === 'extended'
+      if (this.#skipping) return true
+    }
+    this.#finish()
+    return false
+  }
+
+  #finish(): void {
+    this.#io.write(readyForQuery(this.runner.status))
+    this.runner.finish()
+  }
+}
+
+// What the client is told, or null when it is no failure of that kind.
+function failureOf(error: unknown): Failure | null {
+  if (error instanceof TurnRefused) return error.failure
+  if (error instanceof SqlProtocolError) return { code: error.sqlState, message: error.message }
+  if (error instanceof ThreadEnded) return { code: '57P01', message: error.message }
+  return null
+}
+
+// A failure with which the connection goes on.
+function softened(error: unknown): Failure {
+  if (error instanceof TurnRefused) return error.failure
+  throw error
+}

@@ -1,0 +1,173 @@
+/**
+ * Database: what the node has of PGlite. Its thread is loaded from the start; the data directory is open only while this node owns the
+ * binding. Clients get their turns from here.
+ */
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { DataLock } from './data-lock.js'
+import { type AttachResult, TEMPLATE, type UnitRequest, type UnitResult } from './jobs.js'
+import type { SessionMemory } from './memory.js'
+import { DatabaseThread, type Sink, ThreadEnded } from './thread.js'
+import { Turns } from './turns.js'
+
+/** How long a client waits for its turn: for a take-over, and for others' transactions. */
+const TURN_MS = 60_000
+const RETRY_MS = 500
+/** When a thread that has nothing to do warms up; an owner that is the first is one by then. */
+const WARM_MS = 1000
+
+export interface DatabaseOptions {
+  /** Folder that has the data directory in it. */
+  readonly folder: string
+  readonly lock: DataLock
+  readonly onError: (error: Error) => void
+  /** How long a client waits for its turn. */
+  readonly turnMs?: number
+}
+
+export class Database {
+  readonly turns: Turns
+  readonly #options: DatabaseOptions
+  #thread: DatabaseThread
+  #owned = false
+  #running = false
+  #closed = false
+  /** Ends of threads that may still write. */
+  #ending: Promise<void> = Promise.resolve()
+  #warmTimer: NodeJS.Timeout | null = null
+  /** How often the database has been opened: clients are made known to each anew. */
+  generation = 0
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options
+    this.turns = new Turns(options.turnMs ?? TURN_MS)
+    this.#thread = this.#newThread()
+    this.#warmUp()
+  }
+
+  /** Whether this node may have the data directory open. */
+  get owned(): boolean {
+    return this.#owned
+  }
+
+  /** This node is the owner: the database is opened as soon as nobody else has it open. */
+  own(): void {
+    if (this.#owned || this.#closed) return
+    this.#owned = true
+    void this.#run()
+  }
+
+  /** It is not any more. Nothing is written from the moment in which the promise resolves. */
+  disown(): Promise<void> {
+    if (this.#owned) {
+      this.#owned = false
+      this.#replace('this node does not own the address any more')
+    }
+    return this.#ending
+  }
+
+  /** Ends what the database is doing, and opens it again. */
+  restart(why: string): void {
+    if (this.#owned) this.#replace(why)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#owned = false
+    this.turns.open = false
+    const ended = this.#thread.end('the node is closed')
+    await this.#ending
+    await ended
+    this.#options.lock.release()
+  }
+
+  attach(
+    connection: string,
+    memory: SessionMemory,
+    database: string | null,
+  ): Promise<AttachResult> {
+    return this.#thread.ask<AttachResult>({ kind: 'attach', connection, memory, database }).result
+  }
+
+  detach(connection: string): Promise<null> {
+    return this.#thread.ask<null>({ kind: 'detach', connection }).result
+  }
+
+  /** Carries a unit out. Rejects with ThreadEnded. */
+  unit(request: UnitRequest, sink: Sink): { id: number; result: Promise<UnitResult> } {
+    return this.#thread.ask<UnitResult>({ kind: 'unit', request }, sink)
+  }
+
+  /** Nobody wants the answer of unit `id` any more. */
+  unwanted(id: number): void {
+    this.#thread.unwanted(id)
+  }
+
+  #newThread(): DatabaseThread {
+    const thread: DatabaseThread = new DatabaseThread((error) => {
+      this.#options.onError(error)
+      if (thread === this.#thread && !this.#closed) this.#replace(error.message)
+    })
+    return thread
+  }
+
+  // The lock stays until the thread has ended.
+  #replace(why: string): void {
+    this.turns.open = false
+    const old = this.#thread
+    const before = this.#ending
+    this.#ending = Promise.all([before, old.end(why)]).then(() => {
+      if (!this.#owned) this.#options.lock.release()
+    })
+    this.#thread = this.#newThread()
+    if (this.#owned) void this.#run()
+    else this.#warmUp()
+  }
+
+  // As long as it is not the owner, it has time for what makes the opening shorter. The first owner makes what it takes.
+  #warmUp(): void {
+    if (this.#warmTimer !== null) clearTimeout(this.#warmTimer)
+    this.#warmTimer = setTimeout(() => {
+      if (this.#owned || this.#closed) return
+      const { folder } = this.#options
+      if (!fs.existsSync(join(folder, TEMPLATE))) {
+        this.#warmUp()
+        return
+      }
+      // What goes wrong with it is told by the thread's end.
+      this.#thread.ask({ kind: 'warm', folder }).result.catch(() => {})
+    }, WARM_MS)
+    this.#warmTimer.unref()
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running) return
+    this.#running = true
+    try {
+      while (this.#owned && !(await this.#open())) await delay(RETRY_MS, undefined, { ref: false })
+    } finally {
+      this.#running = false
+    }
+  }
+
+  // True when it is open.
+  async #open(): Promise<boolean> {
+    const { folder, lock, onError } = this.#options
+    const thread = this.#thread
+    try {
+      await this.#ending
+      if (!(await lock.acquire(() => this.#owned))) return false
+      if (thread !== this.#thread) return false
+      await thread.ask({ kind: 'open', folder }).result
+    } catch (error) {
+      if (!(error instanceof ThreadEnded)) onError(error as Error)
+      if (!this.#owned) lock.release()
+      return false
+    }
+    if (thread !== this.#thread || !this.#owned) return false
+    this.generation++
+    this.turns.open = true
+    return true
+  }
+}
