@@ -125,9 +125,14 @@ export class GapRepair {
     this.#begin(shadow, now + SETTLE_MS)
   }
 
-  // allocates: once per hole
+  // Asks at `at`, sooner than was meant where that had begun. allocates: once per hole
   #begin(shadow: Shadow, at: Millis): void {
     shadow.repair = 'pending'
+    const begun = this.#pending.get(shadow)
+    if (begun !== undefined) {
+      begun.at = at
+      return
+    }
     this.#pending.set(shadow, { at, tries: 0, epoch: 0, without: new Set() })
   }
 
@@ -274,8 +279,15 @@ export class GapRepair {
       }
       asks++
       this.#ask(shadow, pending, ranges, left)
-      pending.at = now + ASK_AGAIN_MS * 2 ** pending.tries++
+      // In a hurry the requests do not thin out.
+      pending.at = now + ASK_AGAIN_MS * (this.#hurried ? 1 : 2 ** pending.tries)
+      pending.tries++
     }
+  }
+
+  // The owner is gone: everybody is asked, not one after the other.
+  get #hurried(): boolean {
+    return this.#orphaned || this.#term.owned
   }
 
   #isKnown(shadow: Shadow): boolean {
@@ -284,14 +296,12 @@ export class GapRepair {
   }
 
   #ask(shadow: Shadow, pending: Pending, ranges: Range[], left: NodeId[]): void {
-    const { binding, epoch, owned } = this.#term
+    const { binding, epoch } = this.#term
     pending.epoch = epoch
     const { key, tcb } = shadow
     const flow = { key, iss: tcb.iss, irs: tcb.irs }
     const encoder = new RepairEncoder(this.#world.authenticator, binding.id, epoch)
-    // In a hurry everybody is asked; else one after the other.
-    const hurried = this.#orphaned || owned
-    const nodes = hurried ? left : [left[pending.tries % left.length] as NodeId]
+    const nodes = this.#hurried ? left : [left[pending.tries % left.length] as NodeId]
     for (const node of nodes) this.#act({ kind: 'tell', node, bytes: encoder.ask(flow, ranges) })
   }
 

@@ -69,7 +69,9 @@ export class Snooper {
     now: Millis,
   ): void {
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
-    if (!this.active && (shadow === undefined || direction === 'outbound')) return
+    // Of one that waits to be promoted only the client is heard, and a new connection is not begun in its place.
+    const waits = shadow !== undefined && direction === 'inbound' && !seg.has(SYN)
+    if (!this.active && !waits) return
     this.stats.segments++
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
       shadow = this.#open(shadow, seg, direction, localPort, remoteAddress, remotePort, now)

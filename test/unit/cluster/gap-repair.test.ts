@@ -12,6 +12,7 @@ import {
 import type { Shadow } from '../../../cluster/shadow.js'
 import {
   ACK,
+  DropReason,
   FIN,
   PSH,
   parseIpAddress,
@@ -245,7 +246,12 @@ t.test(
     t.equal(two.own.state, 'owner')
     t.equal(two.own.snooper.repair?.waiting, 1, 'it is neither promoted nor reset')
     t.equal(two.stack.tcp.demux.find(two.own.binding.address, 80, CLIENT, PORT), undefined)
-    t.equal(two.stack.tcp.hushed.size, 1)
+    const late = new Segment()
+    late.srcPort = PORT
+    late.dstPort = 80
+    late.flags = ACK
+    two.stack.tcp.receive(late, two.own.binding.address, CLIENT, 1502, false)
+    t.equal(two.stack.drops.get(DropReason.TCP_QUIET), 1, 'its client is not answered by a reset')
     // The third node has not heard of the claim yet, and answers nothing of a term that it does not know.
     two.own.answer = true
     carry(all, [two, three], 1500 + RESCUE_MS / 2)
