@@ -93,6 +93,12 @@ export type NodeReport =
       readonly from: NodeId | null
       readonly cause: ClaimCause
     }
+  /** Of the connections of the last take-over these lacked something, and were promoted or given up a little later (D1). */
+  | ({
+      readonly event: 'repaired'
+      readonly binding: number
+      readonly epoch: number
+    } & PromotionCount)
   | ({
       readonly event: 'takeover'
       readonly binding: number

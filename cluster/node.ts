@@ -23,12 +23,14 @@ import {
   type OwnershipDeclaration,
 } from './declaration.js'
 import { FailureDetector } from './failure-detector.js'
+import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership, type OwnershipContext } from './ownership.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
+import { decodeRepairMessage, isRepairMessage } from './repair-message.js'
 import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
 import { Wiretap } from './wiretap.js'
 
@@ -49,6 +51,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   readonly peers = new Peers()
   /** One for each binding, in the order of the options. */
   readonly ownerships: readonly Ownership[]
+  readonly #repairs: GapRepair[] = []
   readonly #byEndpoint = new BindingTable<Ownership>()
   readonly #wiretap: Wiretap
   readonly #cluster: number
@@ -69,6 +72,9 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.ownerships = options.sets.map((set) => new Ownership(set, this))
     for (const ownership of this.ownerships) {
       this.#byEndpoint.add(ownership.binding, ownership)
+      const repair = new GapRepair(options.id, ownership, world, this.peers, (a) => this.act(a))
+      ownership.snooper.repair = repair
+      this.#repairs.push(repair)
       this.#wiretap.add(ownership.snooper)
     }
   }
@@ -161,6 +167,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   /** Takes a message from the control channel of `from`. `bytes` is borrowed. */
   handleMessage(from: NodeId, bytes: Uint8Array, now: Millis): void {
     if (isSnapshotMessage(bytes)) this.#handleSnapshot(from, bytes, now)
+    else if (isRepairMessage(bytes)) this.#handleRepair(from, bytes, now)
     else this.handleDeclaration(bytes, now)
   }
 
@@ -172,6 +179,16 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
       return
     }
     this.ownershipOf(message.binding)?.snapshots.handle(from, message, now)
+  }
+
+  #handleRepair(from: NodeId, bytes: Uint8Array, now: Millis): void {
+    const { authenticator, stack } = this.world
+    const message = decodeRepairMessage(bytes, authenticator)
+    if (message === null) {
+      stack.drops.count(DropReason.REPAIR_MALFORMED)
+      return
+    }
+    this.ownershipOf(message.binding)?.snooper.repair?.handle(from, message, now)
   }
 
   /** Takes a declaration from the link or from a control channel. `bytes` is borrowed. */
@@ -250,10 +267,12 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.#buryTheDead(now)
     this.#wiretap.handleTimeout(now)
     for (const ownership of this.ownerships) ownership.handleTimeout(now)
+    for (const repair of this.#repairs) repair.handleTimeout(now)
   }
 
   nextDeadline(): Millis {
     let earliest = this.#wiretap.nextDeadline()
+    for (const repair of this.#repairs) earliest = Math.min(earliest, repair.nextDeadline())
     for (const ownership of this.ownerships) {
       earliest = Math.min(earliest, ownership.nextDeadline())
     }
@@ -261,6 +280,8 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   silence(node: NodeId, now: Millis): void {
+    for (const { owner, snooper } of this.ownerships)
+      if (owner === node) snooper.repair?.orphan(now)
     if (this.#silencing.has(node)) return
     const target = this.peers.get(node)?.fence
     if (target === undefined) {
@@ -288,6 +309,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   handleSpeaker(of: Ownership): void {
+    of.snooper.repair?.handleSpeaker()
     const { nic } = this.world
     const { address, prefix } = of.binding
     const speaks = this.ownerships.some(

@@ -84,6 +84,8 @@ export class Shadow {
   peerAck: Seq = ZERO
   /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
   distrusted = false
+  /** What it lacks has been asked for in vain, or is asked for now (D1). */
+  repair: 'none' | 'pending' | 'vain' = 'none'
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
@@ -97,6 +99,7 @@ export class Shadow {
     this.tcb = parts?.tcb ?? new Tcb()
     this.buffers = parts?.buffers ?? newBuffers(MAX_KEPT, MAX_KEPT)
     this.buffers.received.limit = MAX_KEPT
+    this.buffers.received.keep = 0
     this.buffers.sent.limit = MAX_KEPT
     this.#tracked = tracked
   }

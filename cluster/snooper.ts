@@ -14,6 +14,7 @@ import {
   TcpState,
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
+import type { GapRepair } from './gap-repair.js'
 import { Joining } from './joining.js'
 import { type PairedIss, Pairs } from './pairs.js'
 import { type Direction, Shadow } from './shadow.js'
@@ -46,7 +47,9 @@ export class Snooper {
   readonly drops: DropCounters
   /** How connections that began before this node was there come to be known. */
   readonly joining: Joining = new Joining(this)
-  /** While this node owns the binding there is nothing to overhear. */
+  /** How what was missed comes to be known; set by the node. */
+  repair: GapRepair | null = null
+  /** While this node owns the binding there is nothing to overhear, but of connections that wait for what they lack. */
   active = true
 
   constructor(binding: Binding, drops: DropCounters, pairedIss: PairedIss = noPairs) {
@@ -65,8 +68,11 @@ export class Snooper {
     peerMac: number,
     now: Millis,
   ): void {
-    this.stats.segments++
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
+    // Of one that waits to be promoted only the client is heard, and a new connection is not begun in its place.
+    const waits = shadow !== undefined && direction === 'inbound' && !seg.has(SYN)
+    if (!this.active && !waits) return
+    this.stats.segments++
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
       shadow = this.#open(shadow, seg, direction, localPort, remoteAddress, remotePort, now)
       if (shadow === undefined) return
@@ -80,6 +86,7 @@ export class Snooper {
     }
     if (shadow.partner === null) this.pairs.note(shadow)
     if (before === 'ready' && shadow.verdict === 'gap') this.stats.gaps++
+    this.repair?.note(shadow, now)
     if (shadow.closed) {
       this.remove(shadow)
       return

@@ -26,7 +26,10 @@ export type { PromotionCount } from './promotion.js'
 /** Neighbours that are told by unicast at most. */
 const MAX_UNICAST_ARP = 256
 
-/** Promotes every shadow of the binding that can be, and resets the others' clients (P1, S2). */
+/**
+ * Promotes every shadow of the binding that can be, and resets the others' clients (P1, S2). What lacks text that may still come from
+ * another node stays a shadow a little longer (D1).
+ */
 export function promoteAll(
   stack: Stack,
   nic: Nic,
@@ -34,10 +37,27 @@ export function promoteAll(
   checkpoints: CheckpointStore,
   now: Millis,
 ): PromotionCount {
-  const promotion = new Promotion(stack, nic, now)
-  const { count } = promotion
   const shadows = [...snooper.table.shadows()]
   for (const shadow of shadows) shadow.settle(now)
+  const waits = new Set(shadows.filter((shadow) => snooper.repair?.retain(shadow, now) === true))
+  for (const { key, peerMac } of waits) {
+    if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(key.remoteAddress), peerMac, now)
+  }
+  const due = shadows.filter((shadow) => !waits.has(shadow))
+  return promoteShadows(stack, nic, snooper, checkpoints, due, now)
+}
+
+/** The same for some of them, which have been settled. */
+export function promoteShadows(
+  stack: Stack,
+  nic: Nic,
+  snooper: Snooper,
+  checkpoints: CheckpointStore,
+  shadows: readonly Shadow[],
+  now: Millis,
+): PromotionCount {
+  const promotion = new Promotion(stack, nic, now)
+  const { count } = promotion
   const stray = hasStray(snooper.pairs, shadows)
   const living = new Set<Shadow>()
   for (const shadow of shadows) {

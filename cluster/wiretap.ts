@@ -95,7 +95,7 @@ export class Wiretap {
     const snooper = inbound
       ? this.#snoopers.find(ip.dst, seg.dstPort)
       : this.#snoopers.find(ip.src, seg.srcPort)
-    if (snooper === undefined || !snooper.active) return false
+    if (snooper === undefined || !isListening(snooper)) return false
     if (!verifyTransport(frame, ip.payloadStart, ip.payloadEnd, ip.src, ip.dst, IpProtocol.TCP)) {
       this.drops.count(DropReason.TCP_BAD_CHECKSUM)
       return true
@@ -109,7 +109,7 @@ export class Wiretap {
   }
 
   #listens(): boolean {
-    for (let i = 0; i < this.#all.length; i++) if ((this.#all[i] as Snooper).active) return true
+    for (let i = 0; i < this.#all.length; i++) if (isListening(this.#all[i] as Snooper)) return true
     return false
   }
 
@@ -121,4 +121,9 @@ export class Wiretap {
   nextDeadline(): Millis {
     return this.#fragments.nextDeadline()
   }
+}
+
+// An owner, too, hears of connections that it has not promoted yet.
+function isListening({ active, repair }: Snooper): boolean {
+  return active || (repair !== null && repair.waiting > 0)
 }

@@ -5,13 +5,14 @@
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { type RunResult, simulate } from '../test/sim/scenario.js'
+import { PLAIN, type RunResult, simulate, type Variant } from '../test/sim/scenario.js'
 import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--json]
-       npm run sim -- --seed S [--proxy] [--trace] [--json]
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--no-repair] [--json]
+       npm run sim -- --seed S [--proxy] [--lossy] [--no-repair] [--trace] [--json]
 
-With --proxy the nodes are proxies, and a machine behind them serves.`
+With --proxy the nodes are proxies, and a machine behind them serves. With --lossy each peer's port loses frames, checkpoints
+are rare, and the owner is killed; with --no-repair no peer asks for what it missed.`
 /** Seeds that a worker runs before it reports. */
 const BATCH = 20
 const MAX_SHOWN = 20
@@ -21,11 +22,11 @@ interface Batch {
   readonly broken: readonly { readonly seed: number; readonly first: string }[]
 }
 
-function runBatch(from: number, to: number, proxied: boolean): Batch {
+function runBatch(from: number, to: number, variant: Variant): Batch {
   const totals = newTotals()
   const broken: { seed: number; first: string }[] = []
   for (let seed = from; seed < to; seed++) {
-    const result = simulate(seed, false, proxied)
+    const result = simulate(seed, false, variant)
     addCounts(totals, result)
     const [first] = result.violations
     if (first !== undefined) broken.push({ seed, first })
@@ -34,9 +35,9 @@ function runBatch(from: number, to: number, proxied: boolean): Batch {
 }
 
 // Asks for a range of seeds, runs it, reports, and asks again until there is none.
-function work(proxied: boolean): void {
+function work(variant: Variant): void {
   parentPort?.on('message', ([from, to]: [number, number]) =>
-    parentPort?.postMessage(runBatch(from, to, proxied)),
+    parentPort?.postMessage(runBatch(from, to, variant)),
   )
 }
 
@@ -47,7 +48,7 @@ function readNumber(name: string, text: string, least: number): number {
   throw new Error(`--${name} ${text}: write an integer from ${least} to ${2 ** 31 - 1}\n${USAGE}`)
 }
 
-async function runMany(from: number, count: number, proxied: boolean): Promise<Batch> {
+async function runMany(from: number, count: number, variant: Variant): Promise<Batch> {
   const totals = newTotals()
   const broken: { seed: number; first: string }[] = []
   const end = from + count
@@ -55,7 +56,7 @@ async function runMany(from: number, count: number, proxied: boolean): Promise<B
   const workers = Math.max(1, Math.min(availableParallelism(), Math.ceil(count / BATCH)))
   const runs: Promise<void>[] = []
   for (let i = 0; i < workers; i++) {
-    const worker = new Worker(new URL(import.meta.url), { workerData: proxied ? 'proxy' : 'sim' })
+    const worker = new Worker(new URL(import.meta.url), { workerData: variant })
     runs.push(
       new Promise<void>((resolve, reject) => {
         const give = (): void => {
@@ -99,6 +100,10 @@ function show(totals: Totals, ms: number): void {
     ['take-overs', totals.takeovers],
     ['taken over in mid-stream', totals.midStream],
     ['gaps seen', totals.gaps],
+    [
+      'repairs',
+      `${totals.repaired} made, ${totals.vain} in vain, ${totals.rescued} at a take-over`,
+    ],
     ['given up', lost.map(([reason, n]) => `${n} ${reason}`).join(', ') || 'none'],
     ['shadows compared', totals.shadowChecks],
     ['records compared', totals.recordChecks],
@@ -115,6 +120,10 @@ function showOne(result: RunResult, trace: boolean): void {
   console.log(`seed ${result.seed}, ${result.steps} steps, fingerprint ${result.fingerprint}`)
 }
 
+function flagsOf({ proxied, lossy, repairs }: Variant): string {
+  return `${proxied ? ' --proxy' : ''}${lossy ? ' --lossy' : ''}${repairs ? '' : ' --no-repair'}`
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -122,6 +131,8 @@ async function main(): Promise<number> {
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
       proxy: { type: 'boolean', default: false },
+      lossy: { type: 'boolean', default: false },
+      'no-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -131,18 +142,20 @@ async function main(): Promise<number> {
     console.log(USAGE)
     return 0
   }
+  const { proxy, lossy } = values
+  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, repairs: !values['no-repair'] }
   if (values.seed !== undefined) {
-    const result = simulate(readNumber('seed', values.seed, 0), values.trace, values.proxy)
+    const result = simulate(readNumber('seed', values.seed, 0), values.trace, variant)
     if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))
     else showOne(result, values.trace)
     return result.violations.length === 0 ? 0 : 1
   }
   const started = performance.now()
   const from = readNumber('from', values.from, 0)
-  const { totals, broken } = await runMany(from, readNumber('seeds', values.seeds, 1), values.proxy)
+  const { totals, broken } = await runMany(from, readNumber('seeds', values.seeds, 1), variant)
   for (const { seed, first } of broken.slice(0, MAX_SHOWN)) {
     console.error(
-      `seed ${seed}: ${first}\n  replay: npm run sim --${values.proxy ? ' --proxy' : ''} --seed ${seed} --trace`,
+      `seed ${seed}: ${first}\n  replay: npm run sim --${flagsOf(variant)} --seed ${seed} --trace`,
     )
   }
   if (broken.length > MAX_SHOWN) console.error(`and ${broken.length - MAX_SHOWN} more`)
@@ -163,6 +176,6 @@ if (isMainThread) {
     console.error(error instanceof Error ? error.message : error)
     process.exitCode = 2
   }
-} else if (workerData === 'sim' || workerData === 'proxy') {
-  work(workerData === 'proxy')
+} else {
+  work(workerData as Variant)
 }

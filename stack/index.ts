@@ -37,7 +37,7 @@ export type { EcnUse } from './tcp/handshake.js'
 export { TcpListener } from './tcp/listener.js'
 export { EPHEMERAL_PORTS } from './tcp/openings.js'
 export { pour } from './tcp/pour.js'
-export { arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
+export { arrivedElsewhere, arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
 export { departedUnseen, moveClock, segmentDeparts } from './tcp/segment-departs.js'
 export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
 export {
@@ -52,6 +52,7 @@ export {
   type TcbParts,
   timeWaitExpires,
 } from './tcp/tcb.js'
+export { hushedName } from './tcp/tcp.js'
 export { verifyTransport } from './wire/checksum.js'
 export {
   BROADCAST_MAC,

@@ -43,6 +43,18 @@ export function nodeMetrics(status: () => NodeStatus, log: DecisionLog): Registr
   counter('given_up', 'Connections a take-over could not save, by reason', ['reason'], (metric) => {
     for (const [reason, count] of log.givenUp) metric.inc({ reason }, count)
   })
+  counter(
+    'repairs',
+    'Shadows that missed text, by what came of it',
+    ['binding', 'result'],
+    (metric, status) => {
+      for (const { id, repairs } of status.bindings) {
+        for (const [result, count] of Object.entries(repairs)) {
+          metric.inc({ binding: String(id), result }, count)
+        }
+      }
+    },
+  )
   counter('dropped_frames', 'Frames not taken, by reason', ['reason'], (metric, { drops }) => {
     for (const [reason, count] of Object.entries(drops)) metric.inc({ reason }, count)
   })
@@ -74,6 +86,14 @@ function bindingMetrics(gauge: MakeGauge): void {
     'Term of ownership that this node knows of',
     label,
     each((metric, binding, { epoch }) => metric.set({ binding }, epoch)),
+  )
+  gauge(
+    'protected_percent',
+    'Connections that could be taken over, as far as this node knows',
+    label,
+    each((metric, binding, { protectedPercent }) => {
+      if (protectedPercent !== null) metric.set({ binding }, protectedPercent)
+    }),
   )
   gauge(
     'connections',

@@ -11,6 +11,7 @@ import {
   TCP_STATE_NAMES,
 } from '../../stack/index.js'
 import type { NodeId } from '../binding.js'
+import type { RepairStats } from '../gap-repair.js'
 import type { ClusterNode, NodeReport } from '../node.js'
 import type { Ownership } from '../ownership.js'
 import type { Shadow } from '../shadow.js'
@@ -47,6 +48,10 @@ export interface BindingStatus {
   readonly owner: NodeId | null
   readonly connections: number
   readonly shadows: { readonly ready: number; readonly gap: number; readonly untracked: number }
+  /** What this node missed, asked for, and got (D1). */
+  readonly repairs: Readonly<RepairStats>
+  /** Per cent of the connections that could be taken over, as far as this node knows: see `Protection`. Null without any. */
+  readonly protectedPercent: number | null
   readonly told: readonly ConnectionStatus[]
 }
 
@@ -109,7 +114,7 @@ export function gatherStatus(source: StatusSource, log: DecisionLog): NodeStatus
     pid: process.pid,
     at: Date.now(),
     upMs: Math.round(process.uptime() * 1000),
-    bindings: node.ownerships.map((each) => bindingStatus(each, owned.get(each))),
+    bindings: node.ownerships.map((each) => bindingStatus(each, owned.get(each), now)),
     peers: [...node.peers.all()].map(({ id, up }) => {
       const heardAt = node.detector.lastHeardAt(id)
       return { id, up, silentMs: heardAt > 0 ? Math.max(now - heardAt, 0) : null }
@@ -154,7 +159,9 @@ function connectionsByBinding({ node, stack }: StatusSource): Map<Ownership, Own
   return byBinding
 }
 
-function bindingStatus(ownership: Ownership, owned: Owned | undefined): BindingStatus {
+const NO_REPAIRS: RepairStats = { seen: 0, repaired: 0, vain: 0, refused: 0 }
+
+function bindingStatus(ownership: Ownership, owned: Owned | undefined, now: Millis): BindingStatus {
   const { binding, snooper } = ownership
   const shadows = { ready: 0, gap: 0, untracked: 0 }
   const told: ConnectionStatus[] = owned?.told ?? []
@@ -172,6 +179,8 @@ function bindingStatus(ownership: Ownership, owned: Owned | undefined): BindingS
     owner: ownership.owner === 0 ? null : ownership.owner,
     connections: owned?.count ?? 0,
     shadows,
+    repairs: { ...(snooper.repair?.stats ?? NO_REPAIRS) },
+    protectedPercent: snooper.repair?.protection.percent(now) ?? null,
     told,
   }
 }
@@ -212,12 +221,16 @@ export class DecisionLog {
   /** Notes what `source` reports; `now` is the driver's clock. */
   note(report: NodeReport, source: StatusSource, now: Millis): void {
     keep(this.decisions, { at: Date.now(), report })
-    if (report.event !== 'takeover') return
-    const { binding, from, to, epoch, cause, connections, promoted, givenUp } = report
-    this.causes.set(cause, (this.causes.get(cause) ?? 0) + 1)
-    for (const [reason, count] of Object.entries(givenUp)) {
+    if (report.event !== 'takeover' && report.event !== 'repaired') return
+    for (const [reason, count] of Object.entries(report.givenUp)) {
       this.givenUp.set(reason, (this.givenUp.get(reason) ?? 0) + (count ?? 0))
     }
+    if (report.event === 'repaired') {
+      this.#addRepaired(report)
+      return
+    }
+    const { binding, from, to, epoch, cause, connections, promoted, givenUp } = report
+    this.causes.set(cause, (this.causes.get(cause) ?? 0) + 1)
     const silentMs = Math.max(report.silentMs, 0)
     const takeover = {
       at: Date.now(),
@@ -236,6 +249,21 @@ export class DecisionLog {
     }
     keep(this.takeovers, takeover)
     this.#watch(takeover, source, now - takeover.claimedMs)
+  }
+
+  // What waited for text at the last take-over belongs to it.
+  #addRepaired(report: Extract<NodeReport, { event: 'repaired' }>): void {
+    const { binding, epoch, connections, promoted, givenUp } = report
+    const at = this.takeovers.findLastIndex((one) => one.binding === binding && one.epoch === epoch)
+    const last = this.takeovers[at]
+    if (last === undefined) return
+    const all: Record<string, number> = { ...last.givenUp }
+    for (const [reason, count] of Object.entries(givenUp)) all[reason] = (all[reason] ?? 0) + count
+    this.takeovers[at] = Object.assign(last, {
+      connections: last.connections + connections,
+      promoted: last.promoted + promoted,
+      givenUp: all,
+    })
   }
 
   #watch(takeover: { answeredMs: number | null }, { stack }: StatusSource, origin: Millis): void {

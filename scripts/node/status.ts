@@ -52,13 +52,15 @@ export function statusText(node: NodeStatus): string[] {
 }
 
 function bindingText(binding: BindingStatus): string[] {
-  const { id, address, firstPort, lastPort, state, epoch, owner, shadows } = binding
+  const { id, address, firstPort, lastPort, state, epoch, owner, shadows, protectedPercent } =
+    binding
   const head = `  binding ${id}, ${address} ports ${firstPort} to ${lastPort}: ${state}, term ${epoch}, owner ${owner ?? 'unknown'}`
   const counts =
     state === 'owner'
       ? `    connections: ${binding.connections}`
       : `    shadows: ${shadows.ready} ready, ${shadows.gap} with a gap, ${shadows.untracked} untracked`
-  return [head, counts]
+  const share = typeof protectedPercent === 'number' ? `, ${protectedPercent} % protected` : ''
+  return [head, counts + share]
 }
 
 function takeoverText(takeover: TakeoverStatus): string {

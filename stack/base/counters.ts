@@ -74,6 +74,7 @@ export const DropReason = {
   IPV6_REFUSED_HEADER: 65,
   IPV6_UNKNOWN_PROTOCOL: 66,
   SNAPSHOT_MALFORMED: 67,
+  REPAIR_MALFORMED: 68,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

@@ -24,6 +24,10 @@ export class StreamBuffer {
   contiguousEnd = 0
   /** Largest span `end - start` that may be kept, in octets. */
   limit: number
+  /** Octets below `start` that stay readable by `copyTo` although they have been let go of: for peers that missed them (D1). */
+  keep = 0
+  // Every octet in [floor, start) is still in its place; `start` while nothing is kept below it.
+  #floor = 0
   #ring: Buffer = EMPTY
   #mask = 0
   // The offset of the octet in place 0. It moves while nothing is kept, so that what comes and goes in turn stays in the same
@@ -61,6 +65,11 @@ export class StreamBuffer {
     return this.#ranges[2 * index + 1] as number
   }
 
+  /** Offset of the lowest octet that is still there, let go of or not. */
+  get floor(): number {
+    return this.keep > 0 ? this.#floor : this.start
+  }
+
   /** Octets of memory held. */
   get size(): number {
     return this.#ring.length
@@ -89,6 +98,7 @@ export class StreamBuffer {
   /** Starts an empty buffer at `offset`, forgetting all that was kept. */
   restart(offset: number): void {
     this.start = offset
+    this.#floor = offset
     this.contiguousEnd = offset
     this.#rangeCount = 0
   }
@@ -133,16 +143,17 @@ export class StreamBuffer {
     if (from >= to) return true
     const end = offset + (to - from)
     if (end - this.start > this.limit) return false
-    if (this.start === this.contiguousEnd && this.#rangeCount === 0) this.#base = this.start
+    const floor = this.floor
+    if (floor === this.contiguousEnd && this.#rangeCount === 0) this.#base = floor
     if (!this.#insert(offset, end)) return false
-    this.#reserve(end - this.start)
+    this.#reserve(end - floor, floor)
     this.#copyIn(offset, bytes, from, to)
     return true
   }
 
   /** Copies [offset, offset + length), all of it present, to `target` at `at`. */
   copyTo(offset: number, length: number, target: Uint8Array, at: number): void {
-    assert(offset >= this.start && offset + length <= this.end, 'octets to copy are kept')
+    assert(offset >= this.floor && offset + length <= this.end, 'octets to copy are kept')
     const ring = this.#ring
     let index = (offset - this.#base) & this.#mask
     for (let left = length; left > 0; ) {
@@ -169,6 +180,8 @@ export class StreamBuffer {
   /** Forgets every octet below `offset`, present or not. */
   trim(offset: number): void {
     if (offset <= this.start) return
+    // Behind a hole nothing is kept that reaches up to `start`.
+    this.#floor = offset > this.contiguousEnd ? offset : Math.max(this.floor, offset - this.keep)
     this.start = offset
     if (offset > this.contiguousEnd) this.contiguousEnd = offset
     this.#absorb()
@@ -177,6 +190,7 @@ export class StreamBuffer {
   /** Gives the memory back when nothing is kept. */
   compact(): void {
     if (this.end !== this.start || this.#ring.length === 0) return
+    this.#floor = this.start
     this.#ring = EMPTY
     this.#mask = 0
     this.#ranges = NO_RANGES
@@ -222,7 +236,8 @@ export class StreamBuffer {
     this.#rangeCount -= reached
   }
 
-  #reserve(span: number): void {
+  // Room for `span` octets from `floor` on, where the first of those lies that stay.
+  #reserve(span: number, floor: number): void {
     const old = this.#ring
     if (span <= old.length) return
     let size = Math.max(old.length, SMALLEST_RING)
@@ -231,8 +246,8 @@ export class StreamBuffer {
     const oldSize = this.#mask + 1
     // Each octet keeps its place modulo the ring's size, so only the runs between the wraps of the old ring move.
     if (old.length > 0) {
-      const stop = Math.min(this.end, this.start + oldSize)
-      for (let at = this.start; at < stop; ) {
+      const stop = Math.min(this.end, floor + oldSize)
+      for (let at = floor; at < stop; ) {
         const index = (at - this.#base) & (oldSize - 1)
         const target = (at - this.#base) & (size - 1)
         const run = Math.min(stop - at, oldSize - index, size - target)

@@ -41,6 +41,8 @@ export interface TcpOptions {
 export class Openings {
   /** Octets of text per segment on the link that a SYN came from; set by the stack before `Tcp.receive`. */
   linkMss = 1460
+  /** Octets of input that a connection still has when its application has read them: `StreamBuffer.keep`. */
+  keptInput = 0
   readonly cookies: SynCookies
   readonly #options: TcpOptions
   readonly #rng: Rng
@@ -147,6 +149,7 @@ export class Openings {
     resumption: unknown,
   ): Connection {
     const options = this.#connectionOptions(local, localPort, remote, remotePort, linkMss, now)
+    parts.buffers.received.keep = this.keptInput
     const connection = new Connection(parts, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)
     connection.resumption = resumption
@@ -278,6 +281,7 @@ export class Openings {
     options: ConnectionOptions,
   ): Connection {
     const buffers = newBuffers(2 * options.receiveLimit, 2 * options.sendLimit)
+    buffers.received.keep = this.keptInput
     const connection = new Connection({ tcb: new Tcb(), buffers }, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)
     return connection

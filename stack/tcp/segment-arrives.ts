@@ -6,7 +6,7 @@
  * nothing is sent: what an endpoint should do comes back as effects. Same (tcb, segment, now) in, same out, for an owner
  * and for a shadow alike; neither can be told from the other here.
  */
-import { add, diff, ge, gt, le, lt, type Seq } from '../base/seq.js'
+import { add, diff, ge, gt, le, lt, max, type Seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, CWR, ECE, Ecn, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import { isAcceptable } from './acceptability.js'
@@ -164,6 +164,31 @@ export function arrivedUnseen(tcb: Tcb, buffers: Buffers, to: number): void {
   buffers.received.trim(to)
   advance(tcb, buffers)
   if (tcb.rcvFinSeen !== 0 && tcb.rcvNxt === tcb.rcvFin) takeFin(tcb)
+}
+
+/**
+ * Folds text that has arrived at the owner and that another node has brought here (D1): `bytes` from stream offset `offset` on, and
+ * behind them the peer's FIN when `fin`. False, with nothing changed, when it reaches beyond all that the owner acknowledged or
+ * offered, or finds no room. `bytes` is borrowed.
+ */
+export function arrivedElsewhere(
+  tcb: Tcb,
+  buffers: Buffers,
+  offset: number,
+  bytes: Uint8Array,
+  fin: boolean,
+): boolean {
+  const end = offset + bytes.length
+  const edge = tcb.rcvNxtOffset + diff(max(tcb.lastAckSent, rightEdge(tcb)), tcb.rcvNxt)
+  if (end + Number(fin) > edge || (fin && buffers.received.end > end)) return false
+  if (!buffers.received.put(offset, bytes, 0, bytes.length)) return false
+  if (fin && tcb.rcvFinSeen === 0) {
+    tcb.rcvFin = add(tcb.rcvNxt, end - tcb.rcvNxtOffset)
+    tcb.rcvFinSeen = 1
+  }
+  advance(tcb, buffers)
+  if (tcb.rcvFinSeen !== 0 && tcb.rcvNxt === tcb.rcvFin) takeFin(tcb)
+  return true
 }
 
 // RFC 7323 §5.3 R1: an old timestamp is acknowledged and dropped; §3.2: a missing one is dropped. RST is exempt.

@@ -36,6 +36,8 @@ export class Tcp {
   outFragmentable = false
   outDscp = 0
   outHopLimit = DEFAULT_HOP_LIMIT
+  /** Connections, as `hushedName` names them, that may still come to be adopted: what is said to them is not answered meanwhile. */
+  readonly hushed = new Set<string>()
   readonly #heap = new DeadlineHeap<Connection>()
   readonly #touched = new TouchedQueue()
   readonly #ready = new Pile<Connection>()
@@ -79,7 +81,7 @@ export class Tcp {
       }
       this.#forget(connection)
     }
-    if (quiet) {
+    if (quiet || (this.hushed.size > 0 && this.#isHushed(seg, local, remote))) {
       this.drops.count(DropReason.TCP_QUIET)
       return
     }
@@ -105,6 +107,11 @@ export class Tcp {
       return
     }
     this.openings.openPassive(listener, seg, local, remote, now)
+  }
+
+  // allocates: only while a connection waits to be adopted
+  #isHushed(seg: Segment, local: number, remote: number): boolean {
+    return this.hushed.has(hushedName(local, seg.dstPort, remote, seg.srcPort))
   }
 
   /** Octets of text of a segment that the device cuts; 0 when it cuts none. Set by the stack. */
@@ -225,4 +232,15 @@ export class Tcp {
 // Reset by a segment of the same turn: the peer may use its port again at once. Who is still to send the first SYN is not over.
 function isOver(connection: Connection): boolean {
   return connection.closed && (connection.tcb.synSent || !connection.opener)
+}
+
+/** Names a connection in `Tcp.hushed`. */
+export function hushedName(
+  local: number,
+  localPort: number,
+  remote: number,
+  remotePort: number,
+): string {
+  // allocates: only while a connection waits to be adopted
+  return `${local} ${localPort} ${remote} ${remotePort}`
 }

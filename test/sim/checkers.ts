@@ -29,6 +29,10 @@ export interface Counts {
   midStream: number
   /** Shadows that came to a gap. */
   gaps: number
+  /** Shadows that got what they had missed, those that did not, and connections that waited for it at a take-over. */
+  repaired: number
+  vain: number
+  rescued: number
   shadowChecks: number
   recordChecks: number
   /** Connections given up, by reason. */
@@ -48,7 +52,7 @@ interface Cut {
 
 export class Checkers implements HostObserver {
   readonly counts: Counts = {
-    connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
+    connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
   readonly #world: World
   readonly #bridge: Bridge
@@ -98,7 +102,14 @@ export class Checkers implements HostObserver {
 
   handleCrash(host: NodeHost): void {
     this.#spoke.delete(host)
-    this.counts.gaps += host.own.snooper.stats.gaps
+    this.#addRepairs(host)
+  }
+
+  #addRepairs(host: NodeHost): void {
+    const { stats, repair } = host.own.snooper
+    this.counts.gaps += stats.gaps
+    this.counts.repaired += repair?.stats.repaired ?? 0
+    this.counts.vain += repair?.stats.vain ?? 0
   }
 
   /** A promoted connection has found out, late, that it cannot be saved. */
@@ -114,8 +125,9 @@ export class Checkers implements HostObserver {
 
   #handleReport(host: NodeHost, report: NodeReport): void {
     this.#world.note(`n${host.id} reports ${JSON.stringify(report)}`)
-    if (report.event !== 'takeover') return
-    this.counts.takeovers++
+    if (report.event !== 'takeover' && report.event !== 'repaired') return
+    if (report.event === 'takeover') this.counts.takeovers++
+    else this.counts.rescued += report.connections
     this.counts.midStream += report.midStream
     for (const [reason, count] of Object.entries(report.givenUp)) {
       this.#reportedResets += count
@@ -163,7 +175,7 @@ export class Checkers implements HostObserver {
   /** What can only be said at the end. */
   finish(): void {
     for (const host of this.#hosts) {
-      if (host.running) this.counts.gaps += host.own.snooper.stats.gaps
+      if (host.running) this.#addRepairs(host)
     }
     if (this.#reportedResets !== this.#resetCount) {
       this.#world.violate(

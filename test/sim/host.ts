@@ -57,6 +57,8 @@ export interface Site {
   readonly sendLimit: number
   /** Clients are served by a machine behind the nodes. */
   readonly proxied: boolean
+  /** Nodes ask for what they missed. */
+  readonly repairs: boolean
 }
 
 export class NodeHost {
@@ -197,6 +199,9 @@ export class NodeHost {
         authenticator: AUTHENTICATOR,
       },
     )
+    for (const { snooper } of this.node.ownerships) {
+      if (snooper.repair !== null) snooper.repair.enabled = site.repairs
+    }
     this.turnedAt = site.world.now
     if (site.proxied) {
       const proxy = new ProxyApp(this)

@@ -55,7 +55,7 @@ t.test('A7 D4: the next owner is cut off too, a few frames behind the first', (t
 
 t.test('A7 P27: seeds that once broke a law with proxies do not any more', (t) => {
   for (const [seed, what] of PROXY_REGRESSION_SEEDS) {
-    t.same(simulate(seed, false, true).violations, [], `seed ${seed}: ${what}`)
+    t.same(simulate(seed, false, { proxied: true }).violations, [], `seed ${seed}: ${what}`)
   }
   t.end()
 })
@@ -64,7 +64,7 @@ t.test(`A7 P16 P17 D5: no law is broken by proxies in ${SEEDS} seeds`, (t) => {
   const totals = newTotals()
   const bad: string[] = []
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const result = simulate(seed, false, true)
+    const result = simulate(seed, false, { proxied: true })
     addCounts(totals, result)
     const [first] = result.violations
     if (first !== undefined) {

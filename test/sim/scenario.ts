@@ -13,7 +13,7 @@ import { Checkers, type Counts } from './checkers.js'
 import { type AccessLink, Client } from './client.js'
 import { Control } from './control.js'
 import { Disk } from './disk.js'
-import { type FaultPlan, Faults } from './faults.js'
+import { type FaultPlan, Faults, type PlannedFault } from './faults.js'
 import { type HostObserver, NodeHost, type Site } from './host.js'
 import type { Prng } from './prng.js'
 import { randomStream, type StreamSpec } from './workload.js'
@@ -34,7 +34,20 @@ export interface Setting {
   readonly faults: FaultPlan
   /** The nodes are proxies, and a machine behind them serves. */
   readonly proxied?: boolean
+  /** Peers ask for what they missed; true when left out. */
+  readonly repairs?: boolean
 }
+
+/** What a run is besides its seed. */
+export interface Variant {
+  /** The nodes are proxies, and a machine behind them serves. */
+  readonly proxied: boolean
+  /** Each peer's port loses frames all the time, checkpoints are rare, and the owner is killed once. */
+  readonly lossy: boolean
+  readonly repairs: boolean
+}
+
+export const PLAIN: Variant = { proxied: false, lossy: false, repairs: true }
 
 export interface RunResult {
   readonly seed: number
@@ -96,6 +109,23 @@ export function randomSetting(random: Prng): Setting {
   }
 }
 
+// Peers that miss frames, and an owner that dies.
+function lossySetting(random: Prng): Setting {
+  const setting = randomSetting(random)
+  const faults: PlannedFault[] = []
+  for (let peer = 1; peer < setting.nodes; peer++) {
+    const rate = random.between(0.005, 0.03)
+    faults.push({ at: 340, target: peer, fault: { kind: 'loss', ms: 4000, rate } })
+  }
+  const crash = { kind: 'crash', stage: 'now', frames: 0, restartMs: 0 } as const
+  faults.push({ at: random.between(500, 1600), target: 'owner', fault: crash })
+  return {
+    ...setting,
+    server: { ...setting.server, commitEvery: 50_000 },
+    faults: { faults, healAt: 5000, fenced: 1, restarts: false },
+  }
+}
+
 /** A cluster with its client, ready to run. */
 export class Run {
   readonly world: World
@@ -122,6 +152,7 @@ export class Run {
       receiveLimit: setting.receiveLimit,
       sendLimit: setting.sendLimit,
       proxied: setting.proxied === true,
+      repairs: setting.repairs !== false,
     }
     for (let id = 1; id <= setting.nodes; id++) this.hosts.push(new NodeHost(site, id))
     const control = new Control(world, this.hosts)
@@ -196,8 +227,14 @@ export class Run {
   }
 }
 
-/** The run of `seed`; with `proxied` the nodes are proxies, and a machine behind them serves. */
-export function simulate(seed: number, keepTrace = false, proxied = false): RunResult {
+/** The run of `seed`. */
+export function simulate(
+  seed: number,
+  keepTrace = false,
+  variant: Partial<Variant> = {},
+): RunResult {
   const world = new World(seed, keepTrace)
-  return new Run(world, { ...randomSetting(world.random), proxied }).finish()
+  const { proxied, lossy, repairs } = { ...PLAIN, ...variant }
+  const setting = lossy ? lossySetting(world.random) : randomSetting(world.random)
+  return new Run(world, { ...setting, proxied, repairs }).finish()
 }

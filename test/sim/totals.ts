@@ -10,6 +10,10 @@ export interface Totals {
   takeovers: number
   midStream: number
   gaps: number
+  /** Shadows that got what they had missed, those that did not, and connections that waited for it at a take-over. */
+  repaired: number
+  vain: number
+  rescued: number
   shadowChecks: number
   recordChecks: number
   steps: number
@@ -19,7 +23,7 @@ export interface Totals {
 
 export function newTotals(): Totals {
   return {
-    seeds: 0, connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, shadowChecks: 0,
+    seeds: 0, connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0,
     recordChecks: 0, steps: 0, violations: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
 }
@@ -32,6 +36,9 @@ export function addCounts(totals: Totals, { counts, steps, violations }: RunResu
   totals.takeovers += counts.takeovers
   totals.midStream += counts.midStream
   totals.gaps += counts.gaps
+  totals.repaired += counts.repaired
+  totals.vain += counts.vain
+  totals.rescued += counts.rescued
   totals.shadowChecks += counts.shadowChecks
   totals.recordChecks += counts.recordChecks
   totals.steps += steps
@@ -49,6 +56,9 @@ export function addTotals(totals: Totals, other: Totals): void {
   totals.takeovers += other.takeovers
   totals.midStream += other.midStream
   totals.gaps += other.gaps
+  totals.repaired += other.repaired
+  totals.vain += other.vain
+  totals.rescued += other.rescued
   totals.shadowChecks += other.shadowChecks
   totals.recordChecks += other.recordChecks
   totals.steps += other.steps
