@@ -48,6 +48,15 @@ export type NodeReport =
   | { readonly event: 'duplicate-id' }
   /** Another node means other addresses or ports by the number of this binding: one of the two is configured wrongly. */
   | { readonly event: 'binding-mismatch'; readonly node: NodeId; readonly binding: number }
+  /** Another node has other terms for this binding: another fail-over policy, say. One of the two is configured wrongly. */
+  | {
+      readonly event: 'terms-mismatch'
+      readonly node: NodeId
+      readonly binding: number
+      readonly what: 'set' | 'policy' | 'doubtful'
+      readonly ours: string
+      readonly theirs: string
+    }
   | {
       readonly event: 'suspect'
       readonly node: NodeId

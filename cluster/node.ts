@@ -14,7 +14,7 @@ import {
   type Millis,
   StackError,
 } from '../stack/index.js'
-import { isSameBinding, type NodeId } from './binding.js'
+import type { NodeId } from './binding.js'
 import { BindingTable } from './binding-table.js'
 import {
   clusterHash,
@@ -25,10 +25,12 @@ import {
 import { FailureDetector } from './failure-detector.js'
 import { Herald } from './herald.js'
 import type { Action, NodeReport } from './node-actions.js'
-import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
-import { Ownership, type OwnershipContext } from './ownership.js'
+import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
+import { Ownership } from './ownership.js'
+import type { OwnershipContext } from './ownership-context.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
+import { differencesOf } from './set-terms.js'
 import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
 import { Wiretap } from './wiretap.js'
 
@@ -40,7 +42,7 @@ export {
   type NodeWorld,
   type PermanencySet,
 } from './node-options.js'
-export type { OwnershipState } from './ownership.js'
+export type { OwnershipState } from './ownership-context.js'
 
 export class ClusterNode implements FrameSnoop, OwnershipContext {
   readonly options: NodeOptions
@@ -56,6 +58,8 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   readonly #actions: Action[] = []
   // Nodes that are being fenced.
   readonly #silencing = new Set<NodeId>()
+  // In which incarnation the terms of a node and a binding were compared with ours.
+  readonly #compared = new Map<string, number>()
   #turnedAt: Millis = 0
 
   /** Throws ERR_BINDING_OVERLAP. */
@@ -195,13 +199,22 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.#meet(d, notice === 'new', now)
     const ownership = this.ownershipOf(d.binding)
     if (ownership === undefined) return
-    if (!isSameBinding(ownership.binding, d)) {
-      if (notice === 'new') {
-        this.#report({ event: 'binding-mismatch', node: d.node, binding: d.binding })
+    if (this.#compare(ownership.set, d)) ownership.handleDeclaration(d, now)
+  }
+
+  // False: the node means another binding by this number, or is not of its set. Each difference is told once.
+  #compare(set: PermanencySet, d: OwnershipDeclaration): boolean {
+    const { node, binding, incarnation } = d
+    const key = `${node} ${binding}`
+    const differences = differencesOf(set, d)
+    if (this.#compared.get(key) !== incarnation) {
+      this.#compared.set(key, incarnation)
+      for (const { what, ours, theirs } of differences) {
+        if (what === 'binding') this.#report({ event: 'binding-mismatch', node, binding })
+        else this.#report({ event: 'terms-mismatch', node, binding, what, ours, theirs })
       }
-      return
     }
-    ownership.handleDeclaration(d, now)
+    return !differences.some(({ what }) => what === 'binding' || what === 'set')
   }
 
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
@@ -312,15 +325,16 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void {
-    const { binding, epoch, owner, complete } = of
-    const bytes = this.#herald.declare(kind, solicit, binding, epoch, owner, complete)
+    const { set, epoch, owner } = of
+    const bytes = this.#herald.declare(kind, solicit, set, epoch, owner, of.takeStanding())
     this.#actions.push({ kind: 'send', bytes })
   }
 
   handOver(of: Ownership, to: NodeId, connections: number): void {
     // Not by the control channel, which could bring it before the last frames of the link.
-    const { binding, epoch, complete } = of
-    this.#herald.declare(DeclarationKind.YIELD, false, binding, epoch, to, complete, connections)
+    const { set, epoch } = of
+    const standing = of.takeStanding()
+    this.#herald.declare(DeclarationKind.YIELD, false, set, epoch, to, standing, connections)
   }
 
   /**

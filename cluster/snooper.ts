@@ -199,6 +199,13 @@ export class Snooper {
     return { oldestAt, lacks }
   }
 
+  /** Connections that this node could not take over. */
+  lacking(): number {
+    let count = 0
+    for (const shadow of this.table.shadows()) if (shadow.verdict !== 'ready') count++
+    return count
+  }
+
   handleTimeout(now: Millis): void {
     for (const shadow of this.table.expire(now)) {
       this.pairs.forget(shadow)
