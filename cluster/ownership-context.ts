@@ -25,9 +25,11 @@ export interface OwnershipContext {
   /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
   silence(node: NodeId, now: Millis): void
   /** The node is dead: it is out of every line until it declares itself anew. */
-  bury(node: NodeId): void
-  /** `of` has begun or ceased to speak for its address. */
+  bury(node: NodeId, now: Millis): void
+  /** `of` has begun or ceased to speak for its address, or for some of its connections. */
   handleSpeaker(of: Ownership): void
+  /** Sets the state of the address of `of` by what this node speaks for. */
+  setSpeaker(of: Ownership): void
   /** Another node has claimed what `of` owned, so it takes this one for dead, and may have fenced it. */
   handleOutclaimed(of: Ownership, now: Millis): void
 }

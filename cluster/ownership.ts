@@ -8,7 +8,8 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
-import { claimReports } from './claim-reports.js'
+import { Carriage } from './carriage.js'
+import { claimInstants, claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import { type Standing, termsOf } from './failover-policy.js'
 import { HandOver } from './hand-over.js'
@@ -57,6 +58,8 @@ export class Ownership {
   #fencing = false
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
+  /** Connections that are served by another node than the owner. */
+  readonly carriage: Carriage
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -68,6 +71,7 @@ export class Ownership {
     this.#succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
+    this.carriage = new Carriage(this, context, this.#succession, () => context.setSpeaker(this))
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -80,20 +84,12 @@ export class Ownership {
     return this.snooper.joining.complete
   }
 
-  /**
-   * How this node stands as a successor, to be declared now. While one is sought that is what was declared last: all must judge alike.
-   */
+  /** How this node stands, to be declared; while a successor is sought as it did before, for all must judge alike. */
   takeStanding(): Standing {
     const { options, world } = this.#context
     if (this.#suspectedAt > 0) return this.#succession.standingOf(options.id)
-    const { complete, owner } = this
-    const { weighs } = termsOf(this.set.policy)
-    const lacking = weighs ? this.snooper.lacking() : 0
     const load = world.stack.tcp.demux.size
-    const designates = this.#succession.designation(owner)
-    const standing = { complete, lacking, load, designates }
-    this.#succession.declared(options.id, options.incarnation, standing)
-    return standing
+    return this.#succession.stand(options.incarnation, this.owner, this.snooper, load)
   }
 
   get owned(): boolean {
@@ -124,6 +120,7 @@ export class Ownership {
     // A transfer that is heard of only now may be long over, and another node the owner.
     this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
     if (this.state === 'owner') this.fall(now)
+    this.carriage.handleLeaseLost(now)
   }
 
   /** Falls silent, and claims again when it has listened and nobody else owns the binding. */
@@ -233,6 +230,7 @@ export class Ownership {
     this.state = 'standby'
     this.#claimAt = NEVER
     this.#suspectedAt = 0
+    this.carriage.handleOwner(owner, d.epoch)
     // So that this term is known here after a restart too.
     this.#context.world.mirrorStore.putEpochSync(d.binding, d.epoch)
     this.#report({
@@ -248,15 +246,15 @@ export class Ownership {
 
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
+    this.carriage.handleFenced(node, confirmed, now)
     if (this.state !== 'claiming' || node !== this.owner || !this.#fencing) return
     this.#fencing = false
     this.#fencedAt = now
     const { options, detector } = this.#context
     const { leaseMs, turnLeaseMs } = options.timing
-    const over =
-      this.#cause === 'stuck'
-        ? detector.lastTurnedAt(node) + turnLeaseMs + LEASE_MARGIN_MS
-        : detector.lastHeardAt(node) + leaseMs + LEASE_MARGIN_MS
+    const stuck = this.#cause === 'stuck'
+    const signAt = stuck ? detector.lastTurnedAt(node) : detector.lastHeardAt(node)
+    const over = signAt + (stuck ? turnLeaseMs : leaseMs) + LEASE_MARGIN_MS
     this.#claimAt = confirmed ? now : Math.max(now, over)
   }
 
@@ -268,6 +266,7 @@ export class Ownership {
     if (this.answer) this.#sendAnswer()
     this.snooper.handleTimeout(now)
     this.#mirror.write(this.snooper, now)
+    this.carriage.handleTimeout(now)
     if (this.state === 'owner') {
       if (now >= this.#renewAt) this.#renew(now)
       return
@@ -290,6 +289,7 @@ export class Ownership {
       this.snooper.nextDeadline(),
       this.#mirror.nextDeadline(this.snooper),
       this.snapshots.nextDeadline(),
+      this.carriage.nextDeadline(),
       this.#standAt,
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
@@ -343,19 +343,18 @@ export class Ownership {
     const { binding } = this
     const { id, timing } = options
     const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
-    const since = this.#suspectedAt > 0 ? this.#suspectedAt : now
-    const instants = {
-      silentMs: this.#suspectedAt > 0 ? since - this.#context.detector.lastHeardAt(from) : 0,
-      fencedMs: this.#fencedAt > since ? this.#fencedAt - since : 0,
-      ms: now - since,
-    }
+    const heardAt = this.#context.detector.lastHeardAt(from)
+    const instants = claimInstants(this.#suspectedAt, heardAt, this.#fencedAt, now)
     this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
-    this.snooper.active = false
+    const count = promoteAll(stack, nic, this.snooper, checkpoints, now, (shadow, reason) =>
+      this.carriage.takeLost(shadow, reason, from),
+    )
+    this.snooper.active = this.snooper.table.size > 0
+    this.snooper.knownOnly = true
     this.snapshots.end()
-    if (this.owner !== NOBODY) this.#context.bury(this.owner)
+    if (this.owner !== NOBODY) this.#context.bury(this.owner, now)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
     this.owner = id
@@ -373,6 +372,7 @@ export class Ownership {
     announce(nic, binding, clients, now)
     const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
+    this.carriage.handleClaimed(now)
   }
 
   // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
@@ -396,8 +396,9 @@ export class Ownership {
     this.state = 'standby'
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
-    demoteAll(stack, this.binding, this.snooper, now)
+    demoteAll(stack, this.binding, this.snooper, (each) => this.carriage.isCarried(each), now)
     this.snooper.active = true
+    this.snooper.knownOnly = false
     this.#renewAt = NEVER
   }
 
@@ -429,8 +430,7 @@ export class Ownership {
 
   /** Whom the policy names in this node's place; NOBODY when it is alone. */
   nextOwner(): NodeId {
-    const { id } = this.#context.options
-    return this.#succession.choose(this.#succession.up.filter((node) => node !== id)) ?? NOBODY
+    return this.#succession.choose(this.#succession.others) ?? NOBODY
   }
 
   #renew(now: Millis): void {

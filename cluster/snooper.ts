@@ -14,6 +14,7 @@ import {
   TcpState,
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
+import type { FlowKey } from './flow-key.js'
 import { Joining } from './joining.js'
 import { type PairedIss, Pairs } from './pairs.js'
 import { type Direction, Shadow } from './shadow.js'
@@ -46,8 +47,15 @@ export class Snooper {
   readonly drops: DropCounters
   /** How connections that began before this node was there come to be known. */
   readonly joining: Joining = new Joining(this)
-  /** While this node owns the binding there is nothing to overhear. */
+  /** While this node owns the binding there is nothing to overhear but of connections that others serve. */
   active = true
+  /** Connections that are not known are another's business: this node owns the binding. */
+  knownOnly = false
+  /** True for a connection that this node serves itself, although it does not own the binding (P20). */
+  ignores: (localPort: number, remoteAddress: IpAddress, remotePort: number) => boolean = () =>
+    false
+  /** True for a connection that another node serves than the owner (P20, P23). */
+  isAway: (key: FlowKey) => boolean = () => false
 
   constructor(binding: Binding, drops: DropCounters, pairedIss: PairedIss = noPairs) {
     this.binding = binding
@@ -67,6 +75,12 @@ export class Snooper {
   ): void {
     this.stats.segments++
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
+    if (
+      shadow === undefined &&
+      (this.knownOnly || this.ignores(localPort, remoteAddress, remotePort))
+    ) {
+      return
+    }
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
       shadow = this.#open(shadow, seg, direction, localPort, remoteAddress, remotePort, now)
       if (shadow === undefined) return

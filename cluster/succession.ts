@@ -9,7 +9,7 @@ import type { NodeId } from './binding.js'
 import { NO_STANDING, type Standing, termsOf } from './failover-policy.js'
 import type { PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
-import type { Coverage } from './snooper.js'
+import type { Coverage, Snooper } from './snooper.js'
 
 // Parts of a turn.
 const PASSING = 0.25
@@ -42,12 +42,27 @@ export class Succession {
     this.#members.set(node, { incarnation, standing })
   }
 
+  /** How this node stands now, with `load` connections; it is to be declared. `owner` is the binding's. */
+  stand(incarnation: number, owner: NodeId, snooper: Snooper, load: number): Standing {
+    const { weighs } = termsOf(this.#set.policy)
+    const lacking = weighs ? snooper.lacking() : 0
+    const { complete } = snooper.joining
+    const standing = { complete, lacking, load, designates: this.designation(owner) }
+    this.declared(this.#id, incarnation, standing)
+    return standing
+  }
+
   /** How a node stands, by its last declaration. */
   readonly standingOf = (node: NodeId): Standing => this.#members.get(node)?.standing ?? NO_STANDING
 
   /** The nodes of the binding's set that are up, in ascending order, this one among them. */
   get up(): NodeId[] {
     return this.#peers.upWith(this.#id).filter((node) => node === this.#id || this.#isMember(node))
+  }
+
+  /** The same without this node. */
+  get others(): NodeId[] {
+    return this.up.filter((node) => node !== this.#id)
   }
 
   #isMember(node: NodeId): boolean {

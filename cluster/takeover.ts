@@ -17,7 +17,13 @@ import { type Binding, connectionsOf } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
 import { flowKeyOf } from './flow-key.js'
 import { join } from './pairs.js'
-import { hasStray, Promotion, type PromotionCount, refusesAlone } from './promotion.js'
+import {
+  hasStray,
+  Promotion,
+  type PromotionCount,
+  refusesAlone,
+  type TakeLost,
+} from './promotion.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 
@@ -33,10 +39,12 @@ export function promoteAll(
   snooper: Snooper,
   checkpoints: CheckpointStore,
   now: Millis,
+  takeLost?: TakeLost,
 ): PromotionCount {
-  const promotion = new Promotion(stack, nic, now)
+  const promotion = new Promotion(stack, nic, now, takeLost)
   const { count } = promotion
-  const shadows = [...snooper.table.shadows()]
+  // What another node serves stays with it, and is watched.
+  const shadows = [...snooper.table.shadows()].filter(({ key }) => !snooper.isAway(key))
   for (const shadow of shadows) shadow.settle(now)
   const stray = hasStray(snooper.pairs, shadows)
   const living = new Set<Shadow>()
@@ -90,9 +98,15 @@ export function clientsHeard(nic: Nic, snooper: Snooper): Map<IpAddress, MacAddr
   return clients
 }
 
-/** Demotion: every connection becomes a shadow again. The address has fallen silent before. */
-export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now: Millis): number {
-  const connections = connectionsOf(binding, stack)
+/** Demotion: every connection but those that stay becomes a shadow again. The address has fallen silent before. */
+export function demoteAll(
+  stack: Stack,
+  binding: Binding,
+  snooper: Snooper,
+  stays: (connection: Connection) => boolean,
+  now: Millis,
+): number {
+  const connections = connectionsOf(binding, stack).filter((each) => !stays(each))
   const shadows = new Map<Connection, Shadow>()
   for (const connection of connections) {
     const parts = stack.release(connection)

@@ -52,6 +52,7 @@ export {
   type TcbParts,
   timeWaitExpires,
 } from './tcp/tcb.js'
+export type { ServiceScope } from './transport-input.js'
 export { verifyTransport } from './wire/checksum.js'
 export {
   BROADCAST_MAC,

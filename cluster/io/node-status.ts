@@ -212,6 +212,9 @@ export class DecisionLog {
   /** Notes what `source` reports; `now` is the driver's clock. */
   note(report: NodeReport, source: StatusSource, now: Millis): void {
     keep(this.decisions, { at: Date.now(), report })
+    if (report.event === 'flow-lost') {
+      this.givenUp.set(report.reason, (this.givenUp.get(report.reason) ?? 0) + 1)
+    }
     if (report.event !== 'takeover') return
     const { binding, from, to, epoch, cause, connections, promoted, givenUp } = report
     this.causes.set(cause, (this.causes.get(cause) ?? 0) + 1)
