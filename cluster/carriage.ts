@@ -24,7 +24,7 @@ import { FlightList, type LostFlow } from './flight-list.js'
 import type { FlowKey } from './flow-key.js'
 import { encodeFlowMessage, type FlowMessage, FlowMessageKind } from './flow-message.js'
 import { refusesResume } from './hand-over.js'
-import { NOBODY } from './node-options.js'
+import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
 import type { OwnershipContext } from './ownership-context.js'
 import { Promotion } from './promotion.js'
 import type { GivenUp } from './resume-point.js'
@@ -43,6 +43,7 @@ export interface CarriageTerm {
   readonly epoch: number
   readonly owner: NodeId
   readonly state: string
+  readonly set: PermanencySet
   readonly binding: { readonly id: number; readonly address: IpAddress }
 }
 
@@ -209,7 +210,7 @@ export class Carriage {
     const { localAddress, localPort, remoteAddress, remotePort } = key
     this.#term.snooper.remove(shadow)
     if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(remoteAddress), peerMac, now)
-    new Promotion(stack, nic, now).promote(shadow, checkpoints)
+    new Promotion(stack, nic, now, doubtfulDataOf(this.#term.set)).promote(shadow, checkpoints)
     const connection = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
     if (connection === undefined || this.#term.state === 'owner') return
     this.#carried.set(nameOfKey(key), { key, connection })

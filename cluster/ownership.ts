@@ -15,7 +15,7 @@ import { type Standing, termsOf } from './failover-policy.js'
 import { HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
 import type { ClaimCause, NodeReport } from './node-actions.js'
-import { NOBODY, type PermanencySet } from './node-options.js'
+import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
 import type { OwnershipContext, OwnershipState } from './ownership-context.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { type Coverage, Snooper } from './snooper.js'
@@ -319,10 +319,8 @@ export class Ownership {
       return
     }
     const cause = this.#context.detector.suspects(this.owner, now)
-    if (cause === null) {
-      this.#suspectedAt = 0
-      return
-    }
+    if (cause === null) this.#suspectedAt = 0
+    if (cause === null) return
     if (this.#suspectedAt === 0) {
       this.#suspectedAt = now
       this.#coverage = this.snooper.coverage()
@@ -348,8 +346,9 @@ export class Ownership {
     this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const count = promoteAll(stack, nic, this.snooper, checkpoints, now, (shadow, reason) =>
-      this.carriage.takeLost(shadow, reason, from),
+    const doubtful = doubtfulDataOf(this.set)
+    const count = promoteAll(stack, nic, this.snooper, checkpoints, now, doubtful, (shadow, why) =>
+      this.carriage.takeLost(shadow, why, from),
     )
     this.snooper.active = this.snooper.table.size > 0
     this.snooper.knownOnly = true

@@ -12,6 +12,7 @@ import {
   type Stack,
 } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
+import type { DoubtfulData } from './declaration.js'
 import { type Pairs, passedOn } from './pairs.js'
 import { type GivenUp, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
@@ -43,8 +44,16 @@ export class Promotion {
   readonly #nic: Nic
   readonly #now: Millis
   readonly #takeLost: TakeLost
+  readonly #doubtful: DoubtfulData
 
-  constructor(stack: Stack, nic: Nic, now: Millis, takeLost: TakeLost = () => false) {
+  constructor(
+    stack: Stack,
+    nic: Nic,
+    now: Millis,
+    doubtful: DoubtfulData,
+    takeLost: TakeLost = () => false,
+  ) {
+    this.#doubtful = doubtful
     this.#stack = stack
     this.#nic = nic
     this.#now = now
@@ -53,7 +62,7 @@ export class Promotion {
 
   /** A connection that stands for itself. */
   promote(shadow: Shadow, checkpoints: CheckpointStore): void {
-    const point = resumePoint(shadow, checkpoints.get(shadow.key))
+    const point = resumePoint(shadow, checkpoints.get(shadow.key), this.#doubtful)
     if (typeof point === 'string') {
       this.giveUp(shadow, point)
       return

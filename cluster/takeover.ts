@@ -15,6 +15,7 @@ import {
 } from '../stack/index.js'
 import { type Binding, connectionsOf } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
+import type { DoubtfulData } from './declaration.js'
 import { flowKeyOf } from './flow-key.js'
 import { join } from './pairs.js'
 import {
@@ -39,9 +40,10 @@ export function promoteAll(
   snooper: Snooper,
   checkpoints: CheckpointStore,
   now: Millis,
+  doubtful: DoubtfulData,
   takeLost?: TakeLost,
 ): PromotionCount {
-  const promotion = new Promotion(stack, nic, now, takeLost)
+  const promotion = new Promotion(stack, nic, now, doubtful, takeLost)
   const { count } = promotion
   // What another node serves stays with it, and is watched.
   const shadows = [...snooper.table.shadows()].filter(({ key }) => !snooper.isAway(key))
