@@ -1,12 +1,10 @@
 /**
- * Carriage: single connections of a binding that another node serves than its owner (P20, P23).
+ * Carriage: single connections of a binding that another node serves than its owner (P20).
  *
  * A new owner that lacks a connection asks its peers one after the other, in the policy's order, to go on with it (the fail-over directive).
  * Until one does it is silent for this connection, and behind that as well: the peer that took it speaks for it from the virtual
  * address, and nothing else. When nobody can, the connection ends by a reset. The owner is the one that looks after it: when its carrier
  * dies, it is fenced as an owner would be, and the connection is passed on again.
- *
- * The same holds for what a node keeps when it gives the binding back to an owner that has returned (the owner recovery directive).
  */
 import {
   type Connection,
@@ -298,7 +296,7 @@ export class Carriage {
     for (const [name, { flow, node }] of [...this.#away]) {
       if (node !== dead) continue
       this.#away.delete(name)
-      // P23: the owner is the last to be chosen for what it did not serve when it came back.
+      // The owner is the last to be chosen: it lacked the connection before.
       const tried = new Set([dead, this.#context.options.id])
       if (this.#next(tried) === NOBODY && this.#resume(flow.key, now)) continue
       this.#lost.add(name, { ...flow, tried })
@@ -373,7 +371,7 @@ export class Carriage {
   #encode(kind: FlowMessageKind, key: FlowKey, iss: Seq, irs: Seq): Uint8Array {
     const { epoch } = this.#term
     const { authenticator } = this.#context.world
-    return encodeFlowMessage({ kind, epoch, key, iss, irs, last: false }, authenticator)
+    return encodeFlowMessage({ kind, epoch, key, iss, irs }, authenticator)
   }
 
   #report(

@@ -2,18 +2,16 @@
  * FlowMessage: what nodes tell each other of single connections of a binding, over the control channel.
  *
  *   TAKE      the fail-over directive (P20): "go on with this one, which I cannot save"
- *   CARRIED   "this one is served by me, whoever owns the binding": the answer to TAKE, to all; and the owner recovery directive (P23),
- *             by which the owner that came back learns what stays where it is
+ *   CARRIED   "this one is served by me, whoever owns the binding": the answer to TAKE, to all
  *   REFUSED   "I cannot go on with it either", or "not any more"
  *   ENDED     "it is over": its endpoints are the owner's again
- *   LISTED    the owner has taken note of all that it was told is carried (P23)
  *
  * Each has the term of ownership that it was made in, and a tag. One that is malformed is no message, never an exception.
  */
 import type { Authenticator } from './authenticator.js'
 import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
 
-export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4, LISTED: 5 } as const
+export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4 } as const
 export type FlowMessageKind = (typeof FlowMessageKind)[keyof typeof FlowMessageKind]
 
 export interface FlowMessage {
@@ -24,8 +22,6 @@ export interface FlowMessage {
   /** Of the connection as the sender knows it; 0, as the IRS, when it does not. */
   readonly iss: number
   readonly irs: number
-  /** With CARRIED: it was the last of an owner recovery directive, which asks for LISTED. */
-  readonly last: boolean
 }
 
 const MAGIC = 0x5553464c
@@ -42,7 +38,6 @@ export function encodeFlowMessage(m: FlowMessage, authenticator: Authenticator):
   const view = viewOf(bytes)
   view.setUint32(0, MAGIC)
   view.setUint8(4, m.kind)
-  view.setUint8(5, m.last ? 1 : 0)
   view.setFloat64(6, m.epoch)
   bytes.set(encodeFlowKey(m.key), 14)
   view.setInt32(14 + FLOW_KEY_LENGTH, m.iss)
@@ -61,12 +56,12 @@ export function decodeFlowMessage(
   const view = viewOf(bytes)
   const kind = view.getUint8(4) as FlowMessageKind
   const epoch = view.getFloat64(6)
-  if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.LISTED) return null
+  if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.ENDED) return null
   if (!Number.isSafeInteger(epoch) || epoch < 0) return null
   const key = decodeFlowKey(bytes.subarray(14))
   const iss = view.getInt32(14 + FLOW_KEY_LENGTH)
   const irs = view.getInt32(18 + FLOW_KEY_LENGTH)
-  return { kind, epoch, key, iss, irs, last: view.getUint8(5) === 1 }
+  return { kind, epoch, key, iss, irs }
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -59,7 +59,7 @@ export class Herald {
         lastPort: binding.lastPort,
         mac: this.#nic.mac,
         connectionPolicy: policy.number,
-        arpPolicy: ArpPolicy.FIRST_BINDING,
+        arpPolicy: ArpPolicy.OWNER,
         doubtfulData: doubtfulDataOf(set),
         policy: policy.name,
         controlAddress: options.controlAddress as IpAddress,

@@ -291,7 +291,7 @@ t.test('P20: when the connection is over its endpoints are the owner’s again',
   cluster.says({ srcPort: 4002, seq: 100, ack: 0, flags: SYN }, 2)
   t.ok(
     cluster.said.every(({ by }) => by === 3),
-    'P23: no new connection while it lasts',
+    'no new connection while it lasts',
   )
   cluster.says({ srcPort: 4002, seq: 109, ack: second + 1, flags: RST | ACK }, 2)
   cluster.run(300)
@@ -325,7 +325,7 @@ t.test('P20: a message that is damaged is none', (t) => {
     remoteAddress: CLIENT,
     remotePort: 4002,
   } as never
-  const message = { kind: FlowMessageKind.TAKE, epoch: 7, key, iss: -5, irs: 9, last: false }
+  const message = { kind: FlowMessageKind.TAKE, epoch: 7, key, iss: -5, irs: 9 }
   const bytes = encodeFlowMessage(message, TRUSTING)
   t.same(decodeFlowMessage(bytes, TRUSTING), message)
   t.equal(decodeFlowMessage(bytes.subarray(1), TRUSTING), null)
