@@ -16,6 +16,7 @@ import {
 } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { NodeId } from './binding.js'
+import { MAX_POLICY_NAME } from './failover-policy.js'
 
 /** Why the declaration is made. */
 export const DeclarationKind = {
@@ -30,11 +31,12 @@ export const DeclarationKind = {
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
 
-/** How the successor is chosen (P7); the number travels in the declaration. */
-export const ConnectionPolicy = { SMALLEST_ID: 1 } as const
+/** Who answers ARP for an address: whoever owns it. Bindings that share an address must not have two owners yet (P25). */
+export const ArpPolicy = { OWNER: 1 } as const
 
 /** What happens to bytes of which the application's reading is unknown (P21). */
 export const DoubtfulData = { DELIVER: 1, DROP: 2 } as const
+export type DoubtfulData = (typeof DoubtfulData)[keyof typeof DoubtfulData]
 
 /** How a peer on the same host can make sure that this node is silent. */
 export interface FenceTarget {
@@ -72,9 +74,16 @@ export interface OwnershipDeclaration {
   readonly lastPort: number
   /** The MAC address that belongs to the node's end of the link. */
   readonly mac: MacAddress
+  /** The kind of fail-over policy: see `ConnectionPolicy`. */
   readonly connectionPolicy: number
   readonly arpPolicy: number
   readonly doubtfulData: number
+  /** With `complete`, the node's standing as a successor (P7, P26). */
+  readonly load: number
+  readonly lacking: number
+  readonly designates: NodeId
+  /** The fail-over policy by name, with its parameters. */
+  readonly policy: string
   /** Where the node's control channel listens. */
   readonly controlAddress: IpAddress
   readonly controlPort: number
@@ -85,12 +94,13 @@ export interface OwnershipDeclaration {
 }
 
 const MAGIC = 0x55445344
-const VERSION = 3
+const VERSION = 4
 const PROTOCOL_TCP = 6
 const SOLICIT = 1
 const COMPLETE = 2
-// Everything but the two texts.
-const FIXED_LENGTH = 114
+// Everything but the three texts.
+const FIXED_LENGTH = 127
+const TEXTS_AT = 124
 const MAX_TEXT = 63
 
 interface Wire
@@ -142,10 +152,15 @@ const parser = new Parser()
   .uint32be('fencePid')
   .doublebe('fenceStart')
   .uint32be('connections')
+  .uint32be('load')
+  .uint32be('lacking')
+  .uint32be('designates')
   .uint8('fencePortLength')
   .string('fencePort', { length: 'fencePortLength', encoding: 'latin1' })
   .uint8('applicationLength')
   .string('application', { length: 'applicationLength', encoding: 'latin1' })
+  .uint8('policyLength')
+  .string('policy', { length: 'policyLength', encoding: 'latin1' })
 
 /** Encodes a declaration with its tag. `cluster` is the hash of the cluster's name. The caller owns the result. */
 export function encodeDeclaration(
@@ -155,7 +170,8 @@ export function encodeDeclaration(
 ): Uint8Array {
   const port = d.fence.port.slice(0, MAX_TEXT)
   const application = d.application.slice(0, MAX_TEXT)
-  const length = FIXED_LENGTH + port.length + application.length
+  const policy = d.policy.slice(0, MAX_POLICY_NAME)
+  const length = FIXED_LENGTH + port.length + application.length + policy.length
   const bytes = new Uint8Array(length + authenticator.tagLength)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, MAGIC)
@@ -186,8 +202,11 @@ export function encodeDeclaration(
   view.setUint32(96, d.fence.pid)
   view.setFloat64(100, d.fence.startTime)
   view.setUint32(108, d.connections)
-  const at = putText(bytes, 112, port)
-  putText(bytes, at, application)
+  view.setUint32(112, d.load)
+  view.setUint32(116, d.lacking)
+  view.setUint32(120, d.designates)
+  let at = TEXTS_AT
+  for (const each of [port, application, policy]) at = putText(bytes, at, each)
   authenticator.sign(bytes.subarray(0, length), bytes, length)
   return bytes
 }
@@ -210,17 +229,23 @@ export function decodeDeclaration(
     return DropReason.DECLARATION_MALFORMED
   }
   if (view.getUint32(8) !== cluster) return DropReason.DECLARATION_FOREIGN_CLUSTER
-  const portLength = view.getUint8(112)
-  if (portLength > MAX_TEXT) return DropReason.DECLARATION_MALFORMED
-  const applicationLength = view.getUint8(113 + portLength)
-  const length = FIXED_LENGTH + portLength + applicationLength
-  if (applicationLength > MAX_TEXT || bytes.length < length + authenticator.tagLength) {
-    return DropReason.DECLARATION_MALFORMED
-  }
+  const length = lengthOf(view, bytes.length - authenticator.tagLength)
+  if (length < 0) return DropReason.DECLARATION_MALFORMED
   const tag = bytes.subarray(length, length + authenticator.tagLength)
   if (!authenticator.verify(bytes.subarray(0, length), tag)) return DropReason.DECLARATION_BAD_TAG
   const wire = parser.parse(bytes.subarray(0, length)) as Wire
   return isPlausible(wire) ? fromWire(wire) : DropReason.DECLARATION_MALFORMED
+}
+
+// Of a declaration without its tag in at most `limit` octets; -1 when its texts are too long.
+function lengthOf(view: DataView, limit: number): number {
+  let at = TEXTS_AT
+  for (const most of [MAX_TEXT, MAX_TEXT, MAX_POLICY_NAME]) {
+    const text = at < limit ? view.getUint8(at) : most + 1
+    if (text > most) return -1
+    at += 1 + text
+  }
+  return at <= limit ? at : -1
 }
 
 function isPlausible(w: Wire): boolean {
@@ -246,10 +271,11 @@ function fromWire(w: Wire): OwnershipDeclaration {
   const controlAddress = addressIn(w.controlAddress)
   const { firstPort, lastPort, connectionPolicy, arpPolicy, doubtfulData } = w
   const { connections, controlPort, heartbeatPort, application } = w
+  const { load, lacking, designates, policy } = w
   return {
     kind, solicit: (w.flags & SOLICIT) !== 0, complete: (w.flags & COMPLETE) !== 0, node, incarnation, sequence, binding, epoch, owner,
     connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
-    connectionPolicy, arpPolicy, doubtfulData, controlAddress, controlPort, heartbeatPort,
+    connectionPolicy, arpPolicy, doubtfulData, load, lacking, designates, policy, controlAddress, controlPort, heartbeatPort,
     fence: { host: w.fenceHost, pid: w.fencePid, startTime: w.fenceStart, port: w.fencePort },
     application,
   } // biome-ignore format: a list of fields is read as a list

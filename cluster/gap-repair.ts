@@ -17,7 +17,7 @@ import {
 } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
 import type { Action } from './node-actions.js'
-import { NOBODY, type NodeWorld } from './node-options.js'
+import { doubtfulDataOf, NOBODY, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
 import { Protection } from './protection.js'
 import {
@@ -48,6 +48,7 @@ export const RESCUE_MS: Millis = 60
 
 /** What is known of the ownership of the binding. */
 export interface RepairTerm {
+  readonly set: PermanencySet
   readonly binding: Binding
   readonly snooper: Snooper
   readonly epoch: number
@@ -317,7 +318,7 @@ export class GapRepair {
     }
     if (due.length === 0) return
     const { stack, nic, checkpoints } = this.#world
-    const { snooper, binding, epoch } = this.#term
+    const { snooper, binding, epoch, set } = this.#term
     for (const shadow of due) {
       this.#waiting.delete(shadow)
       this.#pending.delete(shadow)
@@ -325,7 +326,7 @@ export class GapRepair {
       shadow.settle(now)
     }
     if (this.#waiting.size === 0) this.#waitUntil = NEVER
-    const count = promoteShadows(stack, nic, snooper, checkpoints, due, now)
+    const count = promoteShadows(stack, nic, snooper, checkpoints, due, now, doubtfulDataOf(set))
     this.#act({
       kind: 'report',
       report: { event: 'repaired', binding: binding.id, epoch, ...count },

@@ -8,7 +8,7 @@ import type { NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
 import { NOBODY } from './node-options.js'
 import { refusesAlone, refusesPair } from './promotion.js'
-import { resumePoint } from './resume-point.js'
+import { type GivenUp, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 
@@ -49,15 +49,7 @@ export class HandOver {
     const living = this.#living()
     if (living.length !== connections) return false
     if (living.some(({ verdict }) => verdict !== 'ready')) return false
-    return living.every((shadow) => this.#canResume(shadow))
-  }
-
-  #canResume(shadow: Shadow): boolean {
-    const { partner } = shadow
-    if (partner !== null) return refusesPair(shadow, partner) === null
-    // With all of them ready none leads to a server unheard.
-    if (refusesAlone(shadow, this.#snooper.pairs, false) !== null) return false
-    return typeof resumePoint(shadow, this.#checkpoints.get(shadow.key)) !== 'string'
+    return living.every((each) => refusesResume(each, this.#snooper, this.#checkpoints) === null)
   }
 
   /** The binding is this node's: as its taker, or because the taker has given it back. */
@@ -75,9 +67,26 @@ export class HandOver {
   // Those a client could miss: what nobody answered yet is begun again, and what has ended ends at each node in its own time.
   #living(): Shadow[] {
     return [...this.#snooper.table.shadows()].filter((shadow) => {
+      // What another node serves stays with it.
+      if (this.#snooper.isAway(shadow.key)) return false
       if (shadow.verdict === 'untracked') return true
       const { tcb } = shadow
       return tcb.synSent && !shadow.closed && tcb.state !== TcpState.TIME_WAIT
     })
   }
+}
+
+/** Why this node could not go on with a connection whose owner lives, and knows of all there are; null: it could. */
+export function refusesResume(
+  shadow: Shadow,
+  snooper: Snooper,
+  checkpoints: CheckpointStore,
+): GivenUp | null {
+  const { partner, key } = shadow
+  if (partner !== null) return refusesPair(shadow, partner)
+  // With all of them ready none leads to a server unheard.
+  const reason = refusesAlone(shadow, snooper.pairs, false)
+  if (reason !== null) return reason
+  const point = resumePoint(shadow, checkpoints.get(key))
+  return typeof point === 'string' ? point : null
 }

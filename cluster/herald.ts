@@ -3,15 +3,10 @@
  */
 import { BROADCAST_MAC, EtherType, type IpAddress, type Nic } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
-import type { Binding, NodeId } from './binding.js'
-import {
-  ConnectionPolicy,
-  clusterHash,
-  type DeclarationKind,
-  DoubtfulData,
-  encodeDeclaration,
-} from './declaration.js'
-import type { NodeOptions } from './node-options.js'
+import type { NodeId } from './binding.js'
+import { ArpPolicy, clusterHash, type DeclarationKind, encodeDeclaration } from './declaration.js'
+import { type Standing, termsOf } from './failover-policy.js'
+import { doubtfulDataOf, type NodeOptions, type PermanencySet } from './node-options.js'
 
 export class Herald {
   readonly #options: NodeOptions
@@ -29,26 +24,28 @@ export class Herald {
   }
 
   /**
-   * Declares on the link that `owner` owns `binding` as of `epoch`. Returns the declaration for the control channels, where a
+   * Declares on the link that `owner` owns the binding of `set` as of `epoch`. Returns the declaration for the control channels, where a
    * fenced or deaf node may still hear it; it is the caller's.
    */
   declare(
     kind: DeclarationKind,
     solicit: boolean,
-    binding: Binding,
+    set: PermanencySet,
     epoch: number,
     owner: NodeId,
-    complete: boolean,
+    standing: Standing,
     connections = 0,
   ): Uint8Array {
     const options = this.#options
+    const { binding } = set
+    const policy = termsOf(set.policy)
     const sequence = (this.#sequences.get(binding.id) ?? 0) + 1
     this.#sequences.set(binding.id, sequence)
     const bytes = encodeDeclaration(
       {
         kind,
         solicit,
-        complete,
+        ...standing,
         node: options.id,
         incarnation: options.incarnation,
         sequence,
@@ -61,9 +58,10 @@ export class Herald {
         firstPort: binding.firstPort,
         lastPort: binding.lastPort,
         mac: this.#nic.mac,
-        connectionPolicy: ConnectionPolicy.SMALLEST_ID,
-        arpPolicy: ConnectionPolicy.SMALLEST_ID,
-        doubtfulData: DoubtfulData.DELIVER,
+        connectionPolicy: policy.number,
+        arpPolicy: ArpPolicy.OWNER,
+        doubtfulData: doubtfulDataOf(set),
+        policy: policy.name,
         controlAddress: options.controlAddress as IpAddress,
         controlPort: options.controlPort,
         heartbeatPort: options.heartbeatPort,

@@ -11,7 +11,16 @@ export {
   type FenceTarget,
   type OwnershipDeclaration,
 } from './declaration.js'
-export { type FailoverPolicy, smallestId } from './failover-policy.js'
+export {
+  election,
+  type FailoverPolicy,
+  master,
+  namePolicy,
+  orderedList,
+  type Standing,
+  smallestId,
+  spread,
+} from './failover-policy.js'
 export { type Cause, FailureDetector } from './failure-detector.js'
 export { decodeFlowKey, encodeFlowKey, type FlowKey } from './flow-key.js'
 export type { MirrorStore } from './mirror-store.js'

@@ -5,6 +5,7 @@ import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { FenceTarget } from './declaration.js'
 import type { Cause } from './failure-detector.js'
+import type { GivenUp } from './resume-point.js'
 import type { PromotionCount } from './takeover.js'
 
 /** Why a node claimed: a failure, its boot with nobody there, or that the owner yielded. */
@@ -46,8 +47,41 @@ export type NodeReport =
   | { readonly event: 'peer'; readonly node: NodeId }
   | { readonly event: 'peer-down'; readonly node: NodeId; readonly cause: Cause }
   | { readonly event: 'duplicate-id' }
+  /** The owner could not go on with this connection, and `node` does (P20). */
+  | {
+      readonly event: 'flow-passed'
+      readonly binding: number
+      readonly localPort: number
+      readonly remote: string
+      readonly node: NodeId
+    }
+  /** This node goes on with a connection that the owner, `node`, could not. */
+  | {
+      readonly event: 'flow-carried'
+      readonly binding: number
+      readonly localPort: number
+      readonly remote: string
+      readonly node: NodeId
+    }
+  /** Nobody could go on with this connection: its client has been reset. */
+  | {
+      readonly event: 'flow-lost'
+      readonly binding: number
+      readonly localPort: number
+      readonly remote: string
+      readonly reason: GivenUp
+    }
   /** Another node means other addresses or ports by the number of this binding: one of the two is configured wrongly. */
   | { readonly event: 'binding-mismatch'; readonly node: NodeId; readonly binding: number }
+  /** Another node has other terms for this binding: another fail-over policy, say. One of the two is configured wrongly. */
+  | {
+      readonly event: 'terms-mismatch'
+      readonly node: NodeId
+      readonly binding: number
+      readonly what: 'set' | 'policy' | 'doubtful'
+      readonly ours: string
+      readonly theirs: string
+    }
   | {
       readonly event: 'suspect'
       readonly node: NodeId

@@ -5,7 +5,7 @@ import type { Millis, Nic, Stack } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { Binding, NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
-import type { FenceTarget } from './declaration.js'
+import { DoubtfulData, type FenceTarget } from './declaration.js'
 import type { FailoverPolicy } from './failover-policy.js'
 import type { MirrorStore } from './mirror-store.js'
 
@@ -42,6 +42,14 @@ export const DEFAULT_TIMING: NodeTiming = {
 export interface PermanencySet {
   readonly binding: Binding
   readonly policy: FailoverPolicy
+  /** The nodes that may own it; absent: all that declare it. */
+  readonly members?: readonly NodeId[]
+  /** What is done with input of which the application's reading is unknown (P21): delivered again, unless told otherwise. */
+  readonly doubtful?: DoubtfulData
+}
+
+export function doubtfulDataOf({ doubtful }: PermanencySet): DoubtfulData {
+  return doubtful ?? DoubtfulData.DELIVER
 }
 
 export interface NodeOptions {

@@ -10,11 +10,13 @@ import {
   EtherType,
   type Frame,
   type FrameSnoop,
+  type IpAddress,
   type MacAddress,
   type Millis,
+  type ServiceScope,
   StackError,
 } from '../stack/index.js'
-import { isSameBinding, type NodeId } from './binding.js'
+import type { NodeId } from './binding.js'
 import { BindingTable } from './binding-table.js'
 import {
   clusterHash,
@@ -23,14 +25,17 @@ import {
   type OwnershipDeclaration,
 } from './declaration.js'
 import { FailureDetector } from './failure-detector.js'
+import { decodeFlowMessage, isFlowMessage } from './flow-message.js'
 import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
 import type { Action, NodeReport } from './node-actions.js'
-import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
-import { Ownership, type OwnershipContext } from './ownership.js'
+import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
+import { Ownership } from './ownership.js'
+import type { OwnershipContext } from './ownership-context.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
 import { decodeRepairMessage, isRepairMessage } from './repair-message.js'
+import { differencesOf } from './set-terms.js'
 import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
 import { Wiretap } from './wiretap.js'
 
@@ -42,9 +47,9 @@ export {
   type NodeWorld,
   type PermanencySet,
 } from './node-options.js'
-export type { OwnershipState } from './ownership.js'
+export type { OwnershipState } from './ownership-context.js'
 
-export class ClusterNode implements FrameSnoop, OwnershipContext {
+export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly options: NodeOptions
   readonly world: NodeWorld
   readonly detector: FailureDetector
@@ -59,6 +64,8 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   readonly #actions: Action[] = []
   // Nodes that are being fenced.
   readonly #silencing = new Set<NodeId>()
+  // In which incarnation the terms of a node and a binding were compared with ours.
+  readonly #compared = new Map<string, number>()
   #turnedAt: Millis = 0
 
   /** Throws ERR_BINDING_OVERLAP. */
@@ -116,6 +123,7 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   start(now: Millis): void {
     const { nic } = this.world
     nic.snoop = this
+    this.world.stack.setScope(this)
     nic.isPeer = (mac) => this.peers.idOf(mac) !== 0
     this.#turnedAt = now
     for (const ownership of this.ownerships) {
@@ -168,7 +176,18 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   handleMessage(from: NodeId, bytes: Uint8Array, now: Millis): void {
     if (isSnapshotMessage(bytes)) this.#handleSnapshot(from, bytes, now)
     else if (isRepairMessage(bytes)) this.#handleRepair(from, bytes, now)
+    else if (isFlowMessage(bytes)) this.#handleFlow(from, bytes, now)
     else this.handleDeclaration(bytes, now)
+  }
+
+  #handleFlow(from: NodeId, bytes: Uint8Array, now: Millis): void {
+    const { authenticator, stack } = this.world
+    const message = decodeFlowMessage(bytes, authenticator)
+    if (message === null) {
+      stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
+      return
+    }
+    this.ownershipOf(message.key.binding)?.carriage.handle(from, message, now)
   }
 
   #handleSnapshot(from: NodeId, bytes: Uint8Array, now: Millis): void {
@@ -212,13 +231,22 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.#meet(d, notice === 'new', now)
     const ownership = this.ownershipOf(d.binding)
     if (ownership === undefined) return
-    if (!isSameBinding(ownership.binding, d)) {
-      if (notice === 'new') {
-        this.#report({ event: 'binding-mismatch', node: d.node, binding: d.binding })
+    if (this.#compare(ownership.set, d)) ownership.handleDeclaration(d, now)
+  }
+
+  // False: the node means another binding by this number, or is not of its set. Each difference is told once.
+  #compare(set: PermanencySet, d: OwnershipDeclaration): boolean {
+    const { node, binding, incarnation } = d
+    const key = `${node} ${binding}`
+    const differences = differencesOf(set, d)
+    if (this.#compared.get(key) !== incarnation) {
+      this.#compared.set(key, incarnation)
+      for (const { what, ours, theirs } of differences) {
+        if (what === 'binding') this.#report({ event: 'binding-mismatch', node, binding })
+        else this.#report({ event: 'terms-mismatch', node, binding, what, ours, theirs })
       }
-      return
     }
-    ownership.handleDeclaration(d, now)
+    return !differences.some(({ what }) => what === 'binding' || what === 'set')
   }
 
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
@@ -248,7 +276,10 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.detector.channel(node, up, now)
     if (!up) return
     this.#answerAll()
-    for (const { snapshots } of this.ownerships) snapshots.handleChannel(node)
+    for (const { snapshots, carriage } of this.ownerships) {
+      snapshots.handleChannel(node)
+      carriage.handleChannel(node)
+    }
   }
 
   /** A native heartbeat of `node` was heard at `heardAt`; its event loop last turned at `turnedAt`. */
@@ -292,9 +323,10 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
     this.#actions.push({ kind: 'fence', node, target })
   }
 
-  bury(node: NodeId): void {
+  bury(node: NodeId, now: Millis): void {
     this.peers.markDown(node)
     this.detector.forget(node)
+    for (const { carriage } of this.ownerships) carriage.handleDead(node, now)
   }
 
   // Nodes that own nothing and show no life are out of the line until they declare themselves again.
@@ -303,27 +335,55 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
       if (!peer.up || this.ownerships.some((each) => each.owner === peer.id)) continue
       const cause = this.detector.suspects(peer.id, now)
       if (cause === null) continue
-      this.bury(peer.id)
+      this.bury(peer.id, now)
       this.#report({ event: 'peer-down', node: peer.id, cause })
     }
   }
 
   handleSpeaker(of: Ownership): void {
     of.snooper.repair?.handleSpeaker()
-    const { nic } = this.world
-    const { address, prefix } = of.binding
-    const speaks = this.ownerships.some(
-      (each) => each.state === 'owner' && each.binding.address === address,
-    )
-    nic.setAddress(address, prefix, speaks ? 'assigned' : 'observed')
-    const others = new Set<MacAddress>()
-    for (const { predecessor } of this.ownerships) {
-      for (const mac of this.peers.macsOf(predecessor)) others.add(mac)
-    }
-    nic.otherMacs = others
+    this.setSpeaker(of)
     // A peer that meant to claim, and died, may have shut our port. While we own something else it may live, and mean that.
     const only = this.ownerships.every((each) => each === of || each.state !== 'owner')
     if (of.state === 'owner' && only) this.#actions.push({ kind: 'unfence' })
+  }
+
+  setSpeaker(of: Ownership): void {
+    const { nic } = this.world
+    const { address, prefix } = of.binding
+    const here = this.ownerships.filter((each) => each.binding.address === address)
+    const owns = here.some((each) => each.state === 'owner')
+    const carries = here.some((each) => each.carriage.speaks)
+    const state = owns ? 'assigned' : carries ? 'shared' : 'observed'
+    if (nic.addressOf(address)?.state !== state) nic.setAddress(address, prefix, state)
+    nic.otherMacs = this.#otherMacs()
+  }
+
+  // Of whom clients may believe that he has an address that this node speaks from.
+  #otherMacs(): Set<MacAddress> {
+    const macs = new Set<MacAddress>()
+    for (const { predecessor, carriage, owner } of this.ownerships) {
+      const nodes = new Set(carriage.carriers()).add(predecessor)
+      if (carriage.speaks) nodes.add(owner)
+      for (const node of nodes) for (const mac of this.peers.macsOf(node)) macs.add(mac)
+    }
+    return macs
+  }
+
+  /** Answers for the endpoint: it owns the binding, and no other node serves a connection there. */
+  serves(
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    mac: MacAddress,
+  ): boolean {
+    const { nic } = this.world
+    const ownership = this.#byEndpoint.find(local, localPort)
+    // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
+    if (ownership === undefined) return mac === nic.mac
+    if (ownership.state !== 'owner' || mac !== nic.mac) return false
+    return ownership.carriage.serves(localPort, remote, remotePort)
   }
 
   handleOutclaimed(of: Ownership, now: Millis): void {
@@ -334,15 +394,16 @@ export class ClusterNode implements FrameSnoop, OwnershipContext {
   }
 
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void {
-    const { binding, epoch, owner, complete } = of
-    const bytes = this.#herald.declare(kind, solicit, binding, epoch, owner, complete)
+    const { set, epoch, owner } = of
+    const bytes = this.#herald.declare(kind, solicit, set, epoch, owner, of.takeStanding())
     this.#actions.push({ kind: 'send', bytes })
   }
 
   handOver(of: Ownership, to: NodeId, connections: number): void {
     // Not by the control channel, which could bring it before the last frames of the link.
-    const { binding, epoch, complete } = of
-    this.#herald.declare(DeclarationKind.YIELD, false, binding, epoch, to, complete, connections)
+    const { set, epoch } = of
+    const standing = of.takeStanding()
+    this.#herald.declare(DeclarationKind.YIELD, false, set, epoch, to, standing, connections)
   }
 
   /**

@@ -8,44 +8,22 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
-import { claimReports } from './claim-reports.js'
+import { Carriage } from './carriage.js'
+import { claimInstants, claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
-import type { FailureDetector } from './failure-detector.js'
+import { type Standing, termsOf } from './failover-policy.js'
 import { HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
-import type { Action, ClaimCause, NodeReport } from './node-actions.js'
-import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
-import type { Peers } from './peers.js'
+import type { ClaimCause, NodeReport } from './node-actions.js'
+import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
+import type { OwnershipContext, OwnershipState } from './ownership-context.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { type Coverage, Snooper } from './snooper.js'
 import { Succession } from './succession.js'
 import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
 
-export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
-
 // Between the end of another's lease and our first word.
 const LEASE_MARGIN_MS = 10
-
-/** What the bindings of one node share. */
-export interface OwnershipContext {
-  readonly options: NodeOptions
-  readonly world: NodeWorld
-  readonly peers: Peers
-  readonly detector: FailureDetector
-  /** Asks the world for something. */
-  act(action: Action): void
-  declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
-  /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24). */
-  handOver(of: Ownership, to: NodeId, connections: number): void
-  /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
-  silence(node: NodeId, now: Millis): void
-  /** The node is dead: it is out of every line until it declares itself anew. */
-  bury(node: NodeId): void
-  /** `of` has begun or ceased to speak for its address. */
-  handleSpeaker(of: Ownership): void
-  /** Another node has claimed what `of` owned, so it takes this one for dead, and may have fenced it. */
-  handleOutclaimed(of: Ownership, now: Millis): void
-}
 
 export class Ownership {
   readonly set: PermanencySet
@@ -65,6 +43,8 @@ export class Ownership {
   // 0 once the node has listened long enough.
   #listenUntil: Millis = 0
   #renewAt: Millis = NEVER
+  // When a policy that weighs standings is to hear of this node's again.
+  #standAt: Millis = NEVER
   #orphanedAt: Millis = NEVER
   #claimAt: Millis = NEVER
   #cause: ClaimCause = 'boot'
@@ -78,6 +58,8 @@ export class Ownership {
   #fencing = false
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
+  /** Connections that are served by another node than the owner. */
+  readonly carriage: Carriage
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -86,9 +68,10 @@ export class Ownership {
     this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
       world.stack.pairedIss(key, tcb),
     )
-    this.#succession = new Succession(options.id, set.binding, set.policy, peers)
+    this.#succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
+    this.carriage = new Carriage(this, context, this.#succession, () => context.setSpeaker(this))
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -101,6 +84,14 @@ export class Ownership {
     return this.snooper.joining.complete
   }
 
+  /** How this node stands, to be declared; while a successor is sought as it did before, for all must judge alike. */
+  takeStanding(): Standing {
+    const { options, world } = this.#context
+    if (this.#suspectedAt > 0) return this.#succession.standingOf(options.id)
+    const load = world.stack.tcp.demux.size
+    return this.#succession.stand(options.incarnation, this.owner, this.snooper, load)
+  }
+
   get owned(): boolean {
     return this.state === 'owner'
   }
@@ -110,6 +101,7 @@ export class Ownership {
     const { mirrorStore } = world
     const { timing } = options
     const { id } = this.binding
+    if (termsOf(this.set.policy).weighs) this.#standAt = now
     this.#highestEpoch = mirrorStore.epoch(id)
     // Those who know of no later term must hear of this one, lest they use it again.
     this.epoch = this.#highestEpoch
@@ -128,6 +120,7 @@ export class Ownership {
     // A transfer that is heard of only now may be long over, and another node the owner.
     this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
     if (this.state === 'owner') this.fall(now)
+    this.carriage.handleLeaseLost(now)
   }
 
   /** Falls silent, and claims again when it has listened and nobody else owns the binding. */
@@ -155,7 +148,9 @@ export class Ownership {
   handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
     const self = this.#context.options.id
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
-    if (d.complete) this.#succession.completed(d.node)
+    const { complete, lacking, load, designates } = d
+    this.#succession.declared(d.node, d.incarnation, { complete, lacking, load, designates })
+    if (complete) this.#succession.completed(d.node)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
@@ -235,6 +230,7 @@ export class Ownership {
     this.state = 'standby'
     this.#claimAt = NEVER
     this.#suspectedAt = 0
+    this.carriage.handleOwner(owner, d.epoch)
     // So that this term is known here after a restart too.
     this.#context.world.mirrorStore.putEpochSync(d.binding, d.epoch)
     this.#report({
@@ -250,22 +246,27 @@ export class Ownership {
 
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
+    this.carriage.handleFenced(node, confirmed, now)
     if (this.state !== 'claiming' || node !== this.owner || !this.#fencing) return
     this.#fencing = false
     this.#fencedAt = now
     const { options, detector } = this.#context
     const { leaseMs, turnLeaseMs } = options.timing
-    const over =
-      this.#cause === 'stuck'
-        ? detector.lastTurnedAt(node) + turnLeaseMs + LEASE_MARGIN_MS
-        : detector.lastHeardAt(node) + leaseMs + LEASE_MARGIN_MS
+    const stuck = this.#cause === 'stuck'
+    const signAt = stuck ? detector.lastTurnedAt(node) : detector.lastHeardAt(node)
+    const over = signAt + (stuck ? turnLeaseMs : leaseMs) + LEASE_MARGIN_MS
     this.#claimAt = confirmed ? now : Math.max(now, over)
   }
 
   handleTimeout(now: Millis): void {
+    if (now >= this.#standAt) {
+      this.#standAt = now + this.#context.options.timing.renewMs
+      this.answer = true
+    }
     if (this.answer) this.#sendAnswer()
     this.snooper.handleTimeout(now)
     this.#mirror.write(this.snooper, now)
+    this.carriage.handleTimeout(now)
     if (this.state === 'owner') {
       if (now >= this.#renewAt) this.#renew(now)
       return
@@ -288,6 +289,8 @@ export class Ownership {
       this.snooper.nextDeadline(),
       this.#mirror.nextDeadline(this.snooper),
       this.snapshots.nextDeadline(),
+      this.carriage.nextDeadline(),
+      this.#standAt,
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
     if (this.state === 'claiming') return Math.min(upkeep, this.#claimAt)
@@ -316,15 +319,12 @@ export class Ownership {
       return
     }
     const cause = this.#context.detector.suspects(this.owner, now)
-    if (cause === null) {
-      this.#suspectedAt = 0
-      return
-    }
+    if (cause === null) this.#suspectedAt = 0
+    if (cause === null) return
     if (this.#suspectedAt === 0) {
       this.#suspectedAt = now
       this.#coverage = this.snooper.coverage()
-      const { id } = this.binding
-      this.#report({ event: 'suspect', node: this.owner, cause, binding: id })
+      this.#report({ event: 'suspect', node: this.owner, cause, binding: this.binding.id })
     }
     if (now < this.#patienceEnds(this.#suspectedAt)) return
     this.#cause = cause
@@ -337,27 +337,23 @@ export class Ownership {
   /** Claims the binding: epoch, state, address, declaration, ARP; the connections speak at the next poll. */
   #claim(now: Millis): void {
     const { world, options } = this.#context
-    const { stack, nic, mirrorStore, checkpoints } = world
+    const { stack, nic, checkpoints } = world
     const { binding } = this
     const { id, timing } = options
     const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
-    const since = this.#suspectedAt > 0 ? this.#suspectedAt : now
-    const instants = {
-      silentMs: this.#suspectedAt > 0 ? since - this.#context.detector.lastHeardAt(from) : 0,
-      fencedMs: this.#fencedAt > since ? this.#fencedAt - since : 0,
-      ms: now - since,
-    }
-    this.epoch = Math.max(this.#highestEpoch, this.epoch) + 1
-    this.#highestEpoch = this.epoch
-    // Durable before anything is sent: a term is never used twice.
-    mirrorStore.putEpochSync(binding.id, this.epoch)
-    checkpoints.claim(binding.id, this.epoch)
+    const heardAt = this.#context.detector.lastHeardAt(from)
+    const instants = claimInstants(this.#suspectedAt, heardAt, this.#fencedAt, now)
+    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const count = promoteAll(stack, nic, this.snooper, checkpoints, now)
-    this.snooper.active = false
+    const doubtful = doubtfulDataOf(this.set)
+    const count = promoteAll(stack, nic, this.snooper, checkpoints, now, doubtful, (shadow, why) =>
+      this.carriage.takeLost(shadow, why, from),
+    )
+    this.snooper.active = this.snooper.table.size > 0
+    this.snooper.knownOnly = true
     this.snapshots.end()
-    if (this.owner !== NOBODY) this.#context.bury(this.owner)
+    if (this.owner !== NOBODY) this.#context.bury(this.owner, now)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
     this.owner = id
@@ -375,16 +371,22 @@ export class Ownership {
     announce(nic, binding, clients, now)
     const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
+    this.carriage.handleClaimed(now)
   }
 
   // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
   #outbid(epoch: number): void {
-    this.epoch = epoch + 1
-    this.#highestEpoch = this.epoch
-    const { mirrorStore, checkpoints } = this.#context.world
-    mirrorStore.putEpochSync(this.binding.id, this.epoch)
-    checkpoints.claim(this.binding.id, this.epoch)
+    this.#enterTerm(epoch + 1)
     this.#context.declare(DeclarationKind.CLAIM, false, this)
+  }
+
+  // Durable before anything is sent: a term is never used twice.
+  #enterTerm(epoch: number): void {
+    this.epoch = epoch
+    this.#highestEpoch = epoch
+    const { mirrorStore, checkpoints } = this.#context.world
+    mirrorStore.putEpochSync(this.binding.id, epoch)
+    checkpoints.claim(this.binding.id, epoch)
   }
 
   // The address falls silent, and what we held we watch again.
@@ -393,8 +395,9 @@ export class Ownership {
     this.state = 'standby'
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
-    demoteAll(stack, this.binding, this.snooper, now)
+    demoteAll(stack, this.binding, this.snooper, (each) => this.carriage.isCarried(each), now)
     this.snooper.active = true
+    this.snooper.knownOnly = false
     this.#renewAt = NEVER
   }
 
@@ -426,9 +429,7 @@ export class Ownership {
 
   /** Whom the policy names in this node's place; NOBODY when it is alone. */
   nextOwner(): NodeId {
-    const { options, peers } = this.#context
-    const others = peers.upWith(options.id).filter((node) => node !== options.id)
-    return this.set.policy(this.binding, others) ?? NOBODY
+    return this.#succession.choose(this.#succession.others) ?? NOBODY
   }
 
   #renew(now: Millis): void {

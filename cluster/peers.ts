@@ -100,6 +100,10 @@ export class Peers {
     return fresh ? 'new' : 'known'
   }
 
+  isUp(id: NodeId): boolean {
+    return this.#byId.get(id)?.up === true
+  }
+
   markDown(id: NodeId): void {
     const peer = this.#byId.get(id)
     if (peer !== undefined) this.#byId.set(id, { ...peer, up: false })

@@ -12,6 +12,7 @@ import {
   type Stack,
 } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
+import type { DoubtfulData } from './declaration.js'
 import { type Pairs, passedOn } from './pairs.js'
 import { type GivenUp, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
@@ -22,25 +23,46 @@ export interface PromotionCount {
   promoted: number
   /** Of the promoted, those with text under way in either direction. */
   midStream: number
+  /** Connections that this node lacks and another may have: it is asked (P20). */
+  passedOn: number
   /** Connections that could not be saved, by reason (D5). */
   readonly givenUp: Partial<Record<GivenUp, number>>
 }
 
+/** Takes a connection that this node lacks, to ask others for it. False: there is nobody to ask. */
+export type TakeLost = (shadow: Shadow, reason: GivenUp) => boolean
+
 export class Promotion {
-  readonly count: PromotionCount = { connections: 0, promoted: 0, midStream: 0, givenUp: {} }
+  readonly count: PromotionCount = {
+    connections: 0,
+    promoted: 0,
+    midStream: 0,
+    passedOn: 0,
+    givenUp: {},
+  }
   readonly #stack: Stack
   readonly #nic: Nic
   readonly #now: Millis
+  readonly #takeLost: TakeLost
+  readonly #doubtful: DoubtfulData
 
-  constructor(stack: Stack, nic: Nic, now: Millis) {
+  constructor(
+    stack: Stack,
+    nic: Nic,
+    now: Millis,
+    doubtful: DoubtfulData,
+    takeLost: TakeLost = () => false,
+  ) {
+    this.#doubtful = doubtful
     this.#stack = stack
     this.#nic = nic
     this.#now = now
+    this.#takeLost = takeLost
   }
 
   /** A connection that stands for itself. */
   promote(shadow: Shadow, checkpoints: CheckpointStore): void {
-    const point = resumePoint(shadow, checkpoints.get(shadow.key))
+    const point = resumePoint(shadow, checkpoints.get(shadow.key), this.#doubtful)
     if (typeof point === 'string') {
       this.giveUp(shadow, point)
       return
@@ -81,6 +103,11 @@ export class Promotion {
   }
 
   giveUp(shadow: Shadow, reason: GivenUp): void {
+    const lacks = reason === 'untracked' || reason === 'gap'
+    if (lacks && shadow.partner === null && this.#takeLost(shadow, reason)) {
+      this.count.passedOn++
+      return
+    }
     const { givenUp } = this.count
     givenUp[reason] = (givenUp[reason] ?? 0) + 1
     this.#stack.reset(shadow.key, shadow.resetSeq)

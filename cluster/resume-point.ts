@@ -2,8 +2,9 @@
  * Where an application goes on in a connection that was taken over: from its checkpoint, or from the very start when all input
  * is still there. The rest cannot be resumed, and the reason has a name (D5).
  */
-import { arrivedUnseen } from '../stack/index.js'
+import { arrivedUnseen, diff } from '../stack/index.js'
 import type { Checkpoint } from './checkpoint.js'
+import { DoubtfulData } from './declaration.js'
 import type { Shadow } from './shadow.js'
 
 /** Why a connection was given up. */
@@ -26,6 +27,11 @@ export interface Resumption {
   readonly sent: number
   /** What the application stored with its checkpoint; null when it made none. */
   readonly state: unknown
+  /**
+   * Input that the peer was told had arrived, and of which nobody knows whether the application read it (P21): offsets, the second one
+   * behind its end. It is delivered again, unless the binding's declaration says that it is dropped: then `input` lies behind it.
+   */
+  readonly doubtful: { readonly from: number; readonly to: number }
 }
 
 /** How a connection is resumed; `resumption` is null when no application is needed any more. */
@@ -43,7 +49,11 @@ function isOutputFinished(shadow: Shadow): boolean {
 }
 
 /** The point from which `shadow` can be resumed, or why it cannot. Unsent output of the checkpoint is put in its place. */
-export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): ResumePoint | GivenUp {
+export function resumePoint(
+  shadow: Shadow,
+  checkpoint: Checkpoint | null,
+  doubtful: DoubtfulData = DoubtfulData.DELIVER,
+): ResumePoint | GivenUp {
   const { tcb, buffers } = shadow
   const valid = checkpoint !== null && checkpoint.iss === tcb.iss && checkpoint.irs === tcb.irs
   // What the application has consumed arrived at the owner, whether it was heard here or not.
@@ -57,6 +67,8 @@ export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): Resu
   const onlyProtocol = { input: received.contiguousEnd, output: sent.end, resumption: null }
   if (finished && tcb.finReceived) return onlyProtocol
   if (!valid) {
+    if (doubtful === DoubtfulData.DROP && !finished)
+      return dropped(shadow, 0, sent.contiguousEnd, null)
     if (received.start === 0) return pointAt(shadow, 0, 0, null)
     return finished ? onlyProtocol : 'no-checkpoint'
   }
@@ -64,10 +76,31 @@ export function resumePoint(shadow: Shadow, checkpoint: Checkpoint | null): Resu
   if (input < received.start || input > received.contiguousEnd) return 'input-lost'
   sent.put(output - unsent.length, unsent, 0, unsent.length)
   if (output > sent.contiguousEnd) return 'output-lost'
-  return pointAt(shadow, input, output, state)
+  return doubtful === DoubtfulData.DROP
+    ? dropped(shadow, input, output, state)
+    : pointAt(shadow, input, output, state)
 }
 
-function pointAt(shadow: Shadow, input: number, output: number, state: unknown): ResumePoint {
+// Behind what is doubtful from `from` on.
+function dropped(shadow: Shadow, from: number, output: number, state: unknown): ResumePoint {
+  const to = Math.max(acknowledgedEnd(shadow), from)
+  return pointAt(shadow, to, output, state, from)
+}
+
+function pointAt(
+  shadow: Shadow,
+  input: number,
+  output: number,
+  state: unknown,
+  from = input,
+): ResumePoint {
   const sent = Math.max(shadow.buffers.sent.contiguousEnd, output)
-  return { input, output, resumption: { input, output, sent, state } }
+  const doubtful = { from, to: Math.max(acknowledgedEnd(shadow), from) }
+  return { input, output, resumption: { input, output, sent, state, doubtful } }
+}
+
+// Stream offset behind the input that the peer was told had arrived.
+function acknowledgedEnd({ tcb, buffers }: Shadow): number {
+  const unacknowledged = Math.max(diff(tcb.rcvNxt, tcb.lastAckSent), 0)
+  return Math.min(tcb.rcvNxtOffset - unacknowledged, buffers.received.contiguousEnd)
 }

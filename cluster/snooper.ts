@@ -14,6 +14,7 @@ import {
   TcpState,
 } from '../stack/index.js'
 import type { Binding } from './binding.js'
+import type { FlowKey } from './flow-key.js'
 import type { GapRepair } from './gap-repair.js'
 import { Joining } from './joining.js'
 import { type PairedIss, Pairs } from './pairs.js'
@@ -49,8 +50,15 @@ export class Snooper {
   readonly joining: Joining = new Joining(this)
   /** How what was missed comes to be known; set by the node. */
   repair: GapRepair | null = null
-  /** While this node owns the binding there is nothing to overhear, but of connections that wait for what they lack. */
+  /** While this node owns the binding there is nothing to overhear, but of connections that wait for what they lack, or that others serve. */
   active = true
+  /** Connections that are not known are another's business: this node owns the binding. */
+  knownOnly = false
+  /** True for a connection that this node serves itself, although it does not own the binding (P20). */
+  ignores: (localPort: number, remoteAddress: IpAddress, remotePort: number) => boolean = () =>
+    false
+  /** True for a connection that another node serves than the owner (P20, P23). */
+  isAway: (key: FlowKey) => boolean = () => false
 
   constructor(binding: Binding, drops: DropCounters, pairedIss: PairedIss = noPairs) {
     this.binding = binding
@@ -69,9 +77,7 @@ export class Snooper {
     now: Millis,
   ): void {
     let shadow = this.table.find(localPort, remoteAddress, remotePort)
-    // Of one that waits to be promoted only the client is heard, and a new connection is not begun in its place.
-    const waits = shadow !== undefined && direction === 'inbound' && !seg.has(SYN)
-    if (!this.active && !waits) return
+    if (!this.#concerns(shadow, seg, direction, localPort, remoteAddress, remotePort)) return
     this.stats.segments++
     if (shadow === undefined || shadow.isReplacedBy(seg, direction)) {
       shadow = this.#open(shadow, seg, direction, localPort, remoteAddress, remotePort, now)
@@ -95,6 +101,21 @@ export class Snooper {
       this.table.startWait(shadow, now)
     }
     this.touch(shadow)
+  }
+
+  // While this node owns the binding: one that another serves is watched like any; of one that waits to be promoted only the client is
+  // heard, and none is begun in its place.
+  #concerns(
+    known: Shadow | undefined,
+    seg: Segment,
+    direction: Direction,
+    localPort: number,
+    remoteAddress: IpAddress,
+    remotePort: number,
+  ): boolean {
+    const owned = this.knownOnly || !this.active
+    if (known === undefined) return !owned && !this.ignores(localPort, remoteAddress, remotePort)
+    return !owned || this.isAway(known.key) || (direction === 'inbound' && !seg.has(SYN))
   }
 
   // The first segment of a connection, or of one in the place of another between the same endpoints.
@@ -204,6 +225,13 @@ export class Snooper {
     }
     // allocates: once per suspicion
     return { oldestAt, lacks }
+  }
+
+  /** Connections that this node could not take over. */
+  lacking(): number {
+    let count = 0
+    for (const shadow of this.table.shadows()) if (shadow.verdict !== 'ready') count++
+    return count
   }
 
   handleTimeout(now: Millis): void {

@@ -5,10 +5,11 @@
  * knows of the owner from others only.
  */
 import type { Millis } from '../stack/index.js'
-import type { Binding, NodeId } from './binding.js'
-import type { FailoverPolicy } from './failover-policy.js'
+import type { NodeId } from './binding.js'
+import { NO_STANDING, type Standing, termsOf } from './failover-policy.js'
+import type { PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
-import type { Coverage } from './snooper.js'
+import type { Coverage, Snooper } from './snooper.js'
 
 // Parts of a turn.
 const PASSING = 0.25
@@ -19,18 +20,66 @@ const EVERYTHING: Coverage = { oldestAt: Number.POSITIVE_INFINITY, lacks: false 
 
 export class Succession {
   readonly #id: NodeId
-  readonly #binding: Binding
-  readonly #policy: FailoverPolicy
+  readonly #set: PermanencySet
   readonly #peers: Peers
+  // Who has declared the binding, in which incarnation, and how it stands: of this node, what the others were told.
+  readonly #members = new Map<
+    NodeId,
+    { readonly incarnation: number; readonly standing: Standing }
+  >()
   readonly #met = new Map<NodeId, { readonly incarnation: number; readonly at: Millis }>()
   #ownerSpokeAt: Millis = Number.NEGATIVE_INFINITY
   #hearsay = false
 
-  constructor(id: NodeId, binding: Binding, policy: FailoverPolicy, peers: Peers) {
+  constructor(id: NodeId, set: PermanencySet, peers: Peers) {
     this.#id = id
-    this.#binding = binding
-    this.#policy = policy
+    this.#set = set
     this.#peers = peers
+  }
+
+  /** A node has declared the binding: it is of its permanency set (P2). */
+  declared(node: NodeId, incarnation: number, standing: Standing): void {
+    this.#members.set(node, { incarnation, standing })
+  }
+
+  /** How this node stands now, with `load` connections; it is to be declared. `owner` is the binding's. */
+  stand(incarnation: number, owner: NodeId, snooper: Snooper, load: number): Standing {
+    const { weighs } = termsOf(this.#set.policy)
+    const lacking = weighs ? snooper.lacking() : 0
+    const { complete } = snooper.joining
+    const standing = { complete, lacking, load, designates: this.designation(owner) }
+    this.declared(this.#id, incarnation, standing)
+    return standing
+  }
+
+  /** How a node stands, by its last declaration. */
+  readonly standingOf = (node: NodeId): Standing => this.#members.get(node)?.standing ?? NO_STANDING
+
+  /** The nodes of the binding's set that are up, in ascending order, this one among them. */
+  get up(): NodeId[] {
+    return this.#peers.upWith(this.#id).filter((node) => node === this.#id || this.#isMember(node))
+  }
+
+  /** The same without this node. */
+  get others(): NodeId[] {
+    return this.up.filter((node) => node !== this.#id)
+  }
+
+  #isMember(node: NodeId): boolean {
+    return this.#members.get(node)?.incarnation === this.#peers.get(node)?.incarnation
+  }
+
+  /** Whom the policy chooses among `nodes`, or null. */
+  choose(nodes: Iterable<NodeId>): NodeId | null {
+    return this.#set.policy(this.#set.binding, nodes, this.standingOf)
+  }
+
+  /** Whom this node, if it is the policy's master, would have take over from `owner`; 0: nobody. */
+  designation(owner: NodeId): NodeId {
+    const { master, inner } = termsOf(this.#set.policy)
+    if (inner === null || master !== this.#id) return 0
+    const others = this.up.filter((node) => node !== owner)
+    return inner(this.#set.binding, others, this.standingOf) ?? 0
   }
 
   /**
@@ -65,7 +114,7 @@ export class Succession {
    * each other.
    */
   rank(owner: NodeId, yieldedBy: NodeId, { oldestAt, lacks }: Coverage = EVERYTHING): number {
-    const inLine = this.#peers.upWith(this.#id).filter((node) => {
+    const inLine = this.up.filter((node) => {
       if (node === owner || node === yieldedBy) return false
       return node === this.#id || owner === 0 || this.#wasThere(node)
     })
@@ -77,7 +126,7 @@ export class Succession {
     let rank = left.length < inLine.length ? PASSING : 0
     if (owner !== 0 && lacks && left.length > 1) rank += left.length - LACKING
     for (; left.length > 0; rank++) {
-      const next = this.#policy(this.#binding, left)
+      const next = this.choose(left)
       if (next === this.#id || next === null) break
       left = left.filter((node) => node !== next)
     }

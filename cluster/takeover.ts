@@ -15,9 +15,16 @@ import {
 } from '../stack/index.js'
 import { type Binding, connectionsOf } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
+import type { DoubtfulData } from './declaration.js'
 import { flowKeyOf } from './flow-key.js'
 import { join } from './pairs.js'
-import { hasStray, Promotion, type PromotionCount, refusesAlone } from './promotion.js'
+import {
+  hasStray,
+  Promotion,
+  type PromotionCount,
+  refusesAlone,
+  type TakeLost,
+} from './promotion.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 
@@ -36,15 +43,18 @@ export function promoteAll(
   snooper: Snooper,
   checkpoints: CheckpointStore,
   now: Millis,
+  doubtful: DoubtfulData,
+  takeLost?: TakeLost,
 ): PromotionCount {
-  const shadows = [...snooper.table.shadows()]
+  // What another node serves stays with it, and is watched.
+  const shadows = [...snooper.table.shadows()].filter(({ key }) => !snooper.isAway(key))
   for (const shadow of shadows) shadow.settle(now)
   const waits = new Set(shadows.filter((shadow) => snooper.repair?.retain(shadow, now) === true))
   for (const { key, peerMac } of waits) {
     if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(key.remoteAddress), peerMac, now)
   }
   const due = shadows.filter((shadow) => !waits.has(shadow))
-  return promoteShadows(stack, nic, snooper, checkpoints, due, now)
+  return promoteShadows(stack, nic, snooper, checkpoints, due, now, doubtful, takeLost)
 }
 
 /** The same for some of them, which have been settled. */
@@ -55,8 +65,10 @@ export function promoteShadows(
   checkpoints: CheckpointStore,
   shadows: readonly Shadow[],
   now: Millis,
+  doubtful: DoubtfulData,
+  takeLost?: TakeLost,
 ): PromotionCount {
-  const promotion = new Promotion(stack, nic, now)
+  const promotion = new Promotion(stack, nic, now, doubtful, takeLost)
   const { count } = promotion
   const stray = hasStray(snooper.pairs, shadows)
   const living = new Set<Shadow>()
@@ -110,9 +122,15 @@ export function clientsHeard(nic: Nic, snooper: Snooper): Map<IpAddress, MacAddr
   return clients
 }
 
-/** Demotion: every connection becomes a shadow again. The address has fallen silent before. */
-export function demoteAll(stack: Stack, binding: Binding, snooper: Snooper, now: Millis): number {
-  const connections = connectionsOf(binding, stack)
+/** Demotion: every connection but those that stay becomes a shadow again. The address has fallen silent before. */
+export function demoteAll(
+  stack: Stack,
+  binding: Binding,
+  snooper: Snooper,
+  stays: (connection: Connection) => boolean,
+  now: Millis,
+): number {
+  const connections = connectionsOf(binding, stack).filter((each) => !stays(each))
   const shadows = new Map<Connection, Shadow>()
   for (const connection of connections) {
     const parts = stack.release(connection)

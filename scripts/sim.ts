@@ -99,6 +99,7 @@ function show(totals: Totals, ms: number): void {
     ['connections', `${totals.connections}, of which ${totals.done} ended whole`],
     ['take-overs', totals.takeovers],
     ['taken over in mid-stream', totals.midStream],
+    ['passed on', totals.passed],
     ['gaps seen', totals.gaps],
     [
       'repairs',

@@ -53,6 +53,7 @@ export {
   timeWaitExpires,
 } from './tcp/tcb.js'
 export { hushedName } from './tcp/tcp.js'
+export type { ServiceScope } from './transport-input.js'
 export { verifyTransport } from './wire/checksum.js'
 export {
   BROADCAST_MAC,

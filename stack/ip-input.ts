@@ -15,7 +15,7 @@ import type { Nic } from './net/nic.js'
 import { isIpv6GroupMac } from './net/solicitation.js'
 import type { Udp } from './net/udp.js'
 import type { Tcp } from './tcp/tcp.js'
-import { TransportInput } from './transport-input.js'
+import { type ServiceScope, TransportInput } from './transport-input.js'
 import { BROADCAST_MAC, type EthernetHeader, EtherType } from './wire/ethernet.js'
 import type { Frame } from './wire/frame.js'
 import {
@@ -67,7 +67,8 @@ export class IpInput {
     const reason = receiveIpv4(ip, frame, ethernet.payloadStart, ethernet.payloadEnd)
     if (reason !== DropReason.NONE) return reason
     let own = nic.addressOf(ip.dst)
-    if (own === undefined || own.state !== 'assigned') {
+    const shared = own?.state === 'shared' && ip.protocol === IpProtocol.TCP
+    if (own === undefined || (own.state !== 'assigned' && !shared)) {
       // Nothing but UDP may be sent to all hosts of a subnet.
       own = ip.protocol === IpProtocol.UDP ? nic.broadcastOf(ip.dst) : undefined
       if (own === undefined) return DropReason.IPV4_NOT_OURS
@@ -151,6 +152,11 @@ export class IpInput {
 
   nextDeadline(): Millis {
     return Math.min(this.#fragments.nextDeadline(), this.#ip6.nextDeadline())
+  }
+
+  /** Which of the connections of its addresses this host serves; null: all. */
+  set scope(scope: ServiceScope | null) {
+    this.#transport.scope = scope
   }
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */

@@ -56,6 +56,11 @@ export class Ip6Input {
     if (reason !== DropReason.NONE) return reason
     const group = isMulticast(ip.dst)
     if (group ? !nic.isInGroup(ip.dst) : !nic.isAssigned(ip.dst)) return DropReason.IPV6_NOT_OURS
+    // All else is for the node that answers for the address.
+    const shared = !group && !nic.answersFor(ip.dst)
+    if (shared && (ip.protocol !== IpProtocol.TCP || ip.problem !== Problem.NONE)) {
+      return DropReason.IPV6_NOT_OURS
+    }
     // RFC 4862 §5.4.2: who asks whether his address is taken has none yet.
     const probes = isUnspecified(ip.src) && ip.protocol === IpProtocol.ICMPV6
     if (!probes && (!isUnicast(ip.src) || nic.isAssigned(ip.src))) {

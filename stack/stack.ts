@@ -21,6 +21,7 @@ import { DEFAULT_BACKLOG } from './tcp/listener.js'
 import { TcpState } from './tcp/state.js'
 import type { Tcb, TcbParts } from './tcp/tcb.js'
 import { Tcp } from './tcp/tcp.js'
+import type { ServiceScope } from './transport-input.js'
 import { sealTransport } from './wire/checksum.js'
 import { EthernetHeader, parseEthernet } from './wire/ethernet.js'
 import { Frame } from './wire/frame.js'
@@ -348,6 +349,11 @@ export class Stack {
   /** Sends <SEQ=seq><CTL=RST> to the remote end, without a connection: the end of one that cannot be saved (S2). */
   reset(ends: Endpoints, seq: Seq): void {
     this.tcp.sendReset(ends.localAddress, ends.localPort, ends.remoteAddress, ends.remotePort, seq)
+  }
+
+  /** Which of the connections of its addresses this host serves; null, as at first: all. */
+  setScope(scope: ServiceScope | null): void {
+    this.#input.scope = scope
   }
 
   /** While quiet, segments to `address` that belong to no connection are absorbed, never answered by RST. */

@@ -12,13 +12,27 @@ import type { Nic } from './net/nic.js'
 import type { Udp } from './net/udp.js'
 import type { Tcp } from './tcp/tcp.js'
 import { verifyTransport } from './wire/checksum.js'
-import type { EthernetHeader } from './wire/ethernet.js'
+import type { EthernetHeader, MacAddress } from './wire/ethernet.js'
 import type { Frame } from './wire/frame.js'
 import { type IpAddress, isUnicast } from './wire/ip-address.js'
 import { IpProtocol } from './wire/ipv4.js'
 import { parseSegment, Segment, type SegmentCarrier, TCP_HEADER_LENGTH } from './wire/tcp.js'
 
+/** Which of the connections of its addresses a host serves; those that it does not are another's, and never refused. */
+export interface ServiceScope {
+  /** True when what is sent to this endpoint, in a frame to `mac`, is to be answered here although it belongs to no connection. */
+  serves(
+    local: IpAddress,
+    localPort: number,
+    remote: IpAddress,
+    remotePort: number,
+    mac: MacAddress,
+  ): boolean
+}
+
 export class TransportInput {
+  /** Null: all that is sent to this host is for it. */
+  scope: ServiceScope | null = null
   readonly #tcp: Tcp
   readonly #udp: Udp
   readonly #segment = new Segment()
@@ -53,7 +67,12 @@ export class TransportInput {
     }
     this.#tcp.openings.linkMss = nic.linkMss(dst)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
-    const quiet = ethernet.dst !== nic.mac || this.#quiet.has(dst)
+    const { srcPort, dstPort } = this.#segment
+    const serves =
+      this.scope === null
+        ? ethernet.dst === nic.mac
+        : this.scope.serves(dst, dstPort, src, srcPort, ethernet.dst)
+    const quiet = !serves || this.#quiet.has(dst)
     this.#tcp.receive(this.#segment, dst, src, now, quiet)
     return DropReason.NONE
   }

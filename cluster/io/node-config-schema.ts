@@ -41,6 +41,30 @@ const section = (description: string, properties: object, required: readonly str
   additionalProperties: false,
 })
 
+const NODE_IDS = {
+  type: 'array',
+  minItems: 1,
+  uniqueItems: true,
+  items: { type: 'integer', minimum: 1, maximum: 0xffff_ffff },
+}
+
+const POLICY = {
+  description: 'Who takes the binding over: the same on each node.',
+  default: 'smallest-id',
+  anyOf: [
+    text('smallest-id, election, spread, or one that the program has named.', 'election'),
+    section('The first of a list that is up.', { ordered: NODE_IDS }, ['ordered']),
+    section(
+      'A node that decides, beforehand.',
+      {
+        master: NODE_IDS.items,
+        by: text('The policy by which it decides. Default: election.', 'spread'),
+      },
+      ['master'],
+    ),
+  ],
+}
+
 const BINDING = section(
   'A virtual address and the ports that move with it.',
   {
@@ -56,6 +80,18 @@ const BINDING = section(
       description: 'One port, or a range.',
       default: '1-65535',
       examples: [80, '8000-8099'],
+    },
+    policy: POLICY,
+    set: {
+      ...NODE_IDS,
+      description:
+        'The permanency set: the nodes that may own the binding; others ignore it. Default: all that have it in their configuration.',
+    },
+    doubtful: {
+      enum: ['deliver', 'drop'],
+      default: 'deliver',
+      description:
+        'Input that the client was told had arrived, and of which nobody knows whether the application read it: delivered again, or dropped.',
     },
   },
   ['address'],
@@ -111,7 +147,8 @@ export const NODE_CONFIG_SCHEMA = {
         type: 'integer',
         minimum: 1,
         maximum: 0xffff_ffff,
-        description: 'Cluster-node id, different on each node. The smallest that is up owns.',
+        description:
+          'Cluster-node id, different on each node. By default the smallest that is up owns.',
       },
       cluster: text('Name of the cluster: keeps several on one link apart.', 'main'),
       keyFile: text('File with the key that all nodes share.', 'cluster.key'),

@@ -5,9 +5,18 @@
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type MacAddress, parseIpAddress, parseMacAddress, StackError } from '../../stack/index.js'
-import { type Binding, parseBinding } from '../binding.js'
+import { type Binding, type NodeId, parseBinding } from '../binding.js'
 import { BindingTable } from '../binding-table.js'
-import { DEFAULT_TIMING, type NodeTiming } from '../node.js'
+import { DoubtfulData } from '../declaration.js'
+import {
+  type FailoverPolicy,
+  master,
+  orderedList,
+  policyNamed,
+  policyNames,
+  smallestId,
+} from '../failover-policy.js'
+import { DEFAULT_TIMING, type NodeTiming, type PermanencySet } from '../node.js'
 import { MAX_BINDINGS } from '../peers.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
@@ -47,7 +56,9 @@ export interface NodeConfig {
   readonly mac: MacAddress | null
   /** The device completes checksums and cuts super-frames (T8). */
   readonly offload: boolean
-  /** What this node may own, each with an id of its own. */
+  /** What this node may own, each with an id of its own, and on what terms. */
+  readonly sets: readonly PermanencySet[]
+  /** The bindings of `sets`. */
   readonly bindings: readonly Binding[]
   /** Where the control channel listens, an IPv4 address. */
   readonly controlHost: string
@@ -89,7 +100,7 @@ export const FIELDS = {
     'operator',
     'timing',
   ],
-  binding: ['id', 'address', 'ports'],
+  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful'],
   control: ['host'],
   app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
@@ -141,8 +152,10 @@ function check(value: unknown, place: (field: string) => string, folder: string)
     resolve(folder, text(fields, field, example, fail))
   const host = String(control.host ?? '127.0.0.1')
   read(() => parseIpAddress(host, 'control.host'), 'control.host', fail)
+  const id = integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail)
+  const sets = checkSets(fields, id, fail)
   return {
-    id: integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail),
+    id,
     cluster: text(fields, 'cluster', 'main', fail),
     keyFile: path('keyFile', 'cluster.key'),
     tap: text(fields, 'tap', 'us0', fail),
@@ -151,7 +164,8 @@ function check(value: unknown, place: (field: string) => string, folder: string)
         ? null
         : read(() => parseMacAddress(String(fields.mac), 'mac'), 'mac', fail),
     offload: flag(fields, 'offload', true, fail),
-    bindings: checkBindings(fields, fail),
+    sets,
+    bindings: sets.map(({ binding }) => binding),
     controlHost: host,
     storeDir: path('storeDir', 'mirror'),
     sharedDir: path('sharedDir', 'shared'),
@@ -175,9 +189,30 @@ function read<T>(parse: () => T, field: string, fail: Fail): T {
   }
 }
 
-// One binding as `binding`, or several as `bindings`.
-function checkBindings(fields: Fields, fail: Fail): Binding[] {
-  if (fields.bindings === undefined) return [checkBinding(fields.binding ?? {}, 1, '', fail)]
+// One binding as `binding`, or several as `bindings`: those of whose sets node `id` is.
+function checkSets(fields: Fields, id: NodeId, fail: Fail): PermanencySet[] {
+  const list = listOfBindings(fields, fail)
+  const sets = list.map(({ value, at }, i) => checkSet(value, i + 1, at, fail))
+  const table = new BindingTable<Binding>()
+  for (const [i, { binding }] of sets.entries()) {
+    const { at } = list[i] as Place
+    if (sets.findIndex((other) => other.binding.id === binding.id) !== i) {
+      fail(`${at}.id`, `${binding.id} is another binding's id; give each its own`)
+    }
+    read(() => table.add(binding, binding), at, fail)
+  }
+  const own = sets.filter(({ members }) => members === undefined || members.includes(id))
+  if (own.length > 0) return own
+  return fail(`${list[0]?.at}.set`, `node ${id} is in the set of no binding, and has nothing to do`)
+}
+
+interface Place {
+  readonly value: unknown
+  readonly at: string
+}
+
+function listOfBindings(fields: Fields, fail: Fail): Place[] {
+  if (fields.bindings === undefined) return [{ value: fields.binding ?? {}, at: 'binding' }]
   if (fields.binding !== undefined) {
     fail('binding', 'give either "binding" or "bindings", not both')
   }
@@ -185,19 +220,10 @@ function checkBindings(fields: Fields, fail: Fail): Binding[] {
   if (!Array.isArray(list) || list.length === 0 || list.length > MAX_BINDINGS) {
     return fail('bindings', `must be a list of 1 to ${MAX_BINDINGS} bindings, not ${show(list)}`)
   }
-  const bindings = list.map((each: unknown, i) => checkBinding(each, i + 1, `bindings[${i}]`, fail))
-  const table = new BindingTable<Binding>()
-  for (const [i, binding] of bindings.entries()) {
-    if (bindings.findIndex(({ id }) => id === binding.id) !== i) {
-      fail(`bindings[${i}].id`, `${binding.id} is another binding's id; give each its own`)
-    }
-    read(() => table.add(binding, binding), `bindings[${i}]`, fail)
-  }
-  return bindings
+  return list.map((value: unknown, i) => ({ value, at: `bindings[${i}]` }))
 }
 
-function checkBinding(value: unknown, id: number, at: string, fail: Fail): Binding {
-  const where = at === '' ? 'binding' : at
+function checkSet(value: unknown, id: number, where: string, fail: Fail): PermanencySet {
   const failHere: Fail = (field, what) => fail(field.replace(/^binding/, where), what)
   const fields = section(value, 'binding', failHere)
   const address = text(fields, 'address', '10.77.0.100/24', failHere, 'binding.')
@@ -209,7 +235,55 @@ function checkBinding(value: unknown, id: number, at: string, fail: Fail): Bindi
     fields.id === undefined
       ? id
       : integer(fields, 'id', 1, 65_535, 'the same number on each node,', failHere, 'binding.')
-  return read(() => parseBinding(own, address, String(ports)), where, failHere)
+  const doubtful = choice(fields, 'doubtful', ['deliver', 'drop'], failHere, 'binding.')
+  return {
+    binding: read(() => parseBinding(own, address, String(ports)), where, failHere),
+    policy: checkPolicy(fields.policy, failHere),
+    doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
+    ...(fields.set !== undefined && { members: nodeIds(fields.set, 'binding.set', failHere) }),
+  }
+}
+
+function nodeIds(value: unknown, field: string, fail: Fail): NodeId[] {
+  const valid = (id: unknown): boolean =>
+    Number.isInteger(id) && (id as number) >= 1 && (id as number) <= 0xffff_ffff
+  if (Array.isArray(value) && value.length > 0 && value.every(valid)) {
+    if (new Set(value).size === value.length) return value as NodeId[]
+    return fail(field, `${show(value)} names a node twice`)
+  }
+  return fail(field, `must be a list of node ids, as [1, 2, 3], not ${show(value)}`)
+}
+
+// By name, or with what it depends on: { "ordered": [2, 1] }, { "master": 1, "by": "spread" }.
+function checkPolicy(value: unknown, fail: Fail): FailoverPolicy {
+  const field = 'binding.policy'
+  if (value === undefined) return smallestId
+  if (typeof value === 'string') return byName(value, field, fail)
+  const wanted = `${policyNames().join(', ')}, { "ordered": [2, 1] } or { "master": 1 }`
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return fail(field, `must be one of ${wanted}, not ${show(value)}`)
+  }
+  const known = ['ordered', 'master', 'by']
+  const unknown = Object.keys(value).find((each) => !known.includes(each))
+  const { ordered, master: by, by: inner } = value as Fields
+  if (unknown !== undefined || (ordered === undefined) === (by === undefined)) {
+    return fail(field, `must be one of ${wanted}, not ${show(value)}`)
+  }
+  if (ordered !== undefined) return orderedList(nodeIds(ordered, `${field}.ordered`, fail))
+  const [id = 0] = nodeIds([by], `${field}.master`, fail)
+  if (inner === undefined) return master(id)
+  return typeof inner === 'string'
+    ? master(id, byName(inner, `${field}.by`, fail))
+    : fail(`${field}.by`, `must be one of ${policyNames().join(', ')}, not ${show(inner)}`)
+}
+
+function byName(name: string, field: string, fail: Fail): FailoverPolicy {
+  const found = policyNamed(name)
+  if (found !== undefined) return found
+  return fail(
+    field,
+    `'${name}' is no policy that this program knows; there are ${policyNames().join(', ')}. A program that adds one of its own calls namePolicy() before it reads the configuration`,
+  )
 }
 
 function show(value: unknown): string {
@@ -263,10 +337,11 @@ function choice<T extends string>(
   field: string,
   allowed: readonly [T, ...T[]],
   fail: Fail,
+  prefix = '',
 ): T {
   const found = fields[field] ?? allowed[0]
   if (allowed.includes(found as T)) return found as T
-  return fail(field, `must be one of ${allowed.join(', ')}, not ${show(found)}`)
+  return fail(`${prefix}${field}`, `must be one of ${allowed.join(', ')}, not ${show(found)}`)
 }
 
 function checkTiming(value: unknown, fail: Fail): NodeTiming {

@@ -221,6 +221,9 @@ export class DecisionLog {
   /** Notes what `source` reports; `now` is the driver's clock. */
   note(report: NodeReport, source: StatusSource, now: Millis): void {
     keep(this.decisions, { at: Date.now(), report })
+    if (report.event === 'flow-lost') {
+      this.givenUp.set(report.reason, (this.givenUp.get(report.reason) ?? 0) + 1)
+    }
     if (report.event !== 'takeover' && report.event !== 'repaired') return
     for (const [reason, count] of Object.entries(report.givenUp)) {
       this.givenUp.set(reason, (this.givenUp.get(reason) ?? 0) + (count ?? 0))

@@ -24,7 +24,6 @@ import type { Authenticator } from '../authenticator.js'
 import type { NodeId } from '../binding.js'
 import type { CheckpointStore } from '../checkpoint.js'
 import type { FenceTarget } from '../declaration.js'
-import { smallestId } from '../failover-policy.js'
 import type { MirrorStore } from '../mirror-store.js'
 import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
@@ -137,7 +136,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
         id: config.id,
         incarnation: nextIncarnation(parts.mirrorStore, parts.driver.now()),
         cluster: config.cluster,
-        sets: config.bindings.map((binding) => ({ binding, policy: smallestId })),
+        sets: config.sets,
         controlAddress: parseIpAddress(config.controlHost, 'control.host'),
         controlPort: parts.controlPort,
         heartbeatPort: parts.beats.port,

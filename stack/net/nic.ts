@@ -3,8 +3,9 @@
  * Nic: the stack's side of one link: which addresses it has and in which state, ARP and Neighbor Discovery for them, the
  * neighbours, and the one place where frames leave.
  *
- * An address is *assigned* (we answer for it and speak from it), *observed* (we watch what others do with it) or absent. The
- * egress guard is the last line of defence against two speakers: no frame leaves from an address that is not assigned.
+ * An address is *assigned* (we answer for it and speak from it), *shared* (we speak from it for some of its connections, and another
+ * answers for it), *observed* (we watch what others do with it) or absent. The egress guard is the last line of defence against two
+ * speakers: no frame leaves from an address that is neither assigned nor shared.
  */
 import { type DropCounters, DropReason } from '../base/counters.js'
 import type { Millis } from '../base/time.js'
@@ -145,7 +146,14 @@ export class Nic {
     return this.#addresses.get(address)
   }
 
+  /** True when we may speak from the address. */
   isAssigned(address: IpAddress): boolean {
+    const state = this.#addresses.get(address)?.state
+    return state === 'assigned' || state === 'shared'
+  }
+
+  /** True when we answer for the address: who has it, is it there. */
+  answersFor(address: IpAddress): boolean {
     return this.#addresses.get(address)?.state === 'assigned'
   }
 
@@ -271,7 +279,7 @@ export class Nic {
     asks: boolean,
     now: Millis,
   ): DropReason {
-    if (this.isAssigned(sender) && mac !== this.mac) {
+    if (this.answersFor(sender) && mac !== this.mac) {
       this.conflicts++
       this.conflictMac = mac
       this.conflictAt = now
@@ -279,7 +287,7 @@ export class Nic {
       this.#announcements.defend(sender, now)
       return DropReason.NONE
     }
-    const ours = this.isAssigned(target)
+    const ours = this.answersFor(target)
     if (this.neighbors.hear(sender, mac, ours, now)) this.#resolve()
     // A probe, which has no sender address, is answered too: its sender wants to know whether the address is taken.
     if (!ours || !asks) return DropReason.NONE
@@ -386,7 +394,10 @@ export class Nic {
     const own = askerFor(this.#addresses.values(), targetIp)
     const frame = own === undefined ? null : this.#outbox.add()
     if (own === undefined || frame === null) return
-    const dst = emitQuestion(frame, this.mac, own.address, targetIp, knownMac)
+    // As a probe (RFC 5227 §2.1.1) where another answers for the address: who is asked is not to take us for it.
+    const probes = own.state === 'shared' && isIpv4(own.address)
+    const source = probes ? UNSPECIFIED : own.address
+    const dst = emitQuestion(frame, this.mac, source, targetIp, knownMac)
     this.#seal(frame, dst, solicitationType(targetIp), own.address)
   }
 

@@ -10,6 +10,7 @@ import {
   DropReason,
   EtherType,
   type Frame,
+  type IpAddress,
   type Millis,
   TCB_FIELDS,
   type Tcb,
@@ -25,6 +26,8 @@ import type { World } from './world.js'
 export interface Counts {
   connections: number
   done: number
+  /** Connections with which another went on than the owner (P20). */
+  passed: number
   takeovers: number
   midStream: number
   /** Shadows that came to a gap. */
@@ -52,7 +55,7 @@ interface Cut {
 
 export class Checkers implements HostObserver {
   readonly counts: Counts = {
-    connections: 0, done: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
+    connections: 0, done: 0, passed: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
   readonly #world: World
   readonly #bridge: Bridge
@@ -125,6 +128,11 @@ export class Checkers implements HostObserver {
 
   #handleReport(host: NodeHost, report: NodeReport): void {
     this.#world.note(`n${host.id} reports ${JSON.stringify(report)}`)
+    if (report.event === 'flow-passed') this.counts.passed++
+    if (report.event === 'flow-lost') {
+      this.#reportedResets++
+      this.counts.givenUp[report.reason] = (this.counts.givenUp[report.reason] ?? 0) + 1
+    }
     if (report.event !== 'takeover' && report.event !== 'repaired') return
     if (report.event === 'takeover') this.counts.takeovers++
     else this.counts.rescued += report.connections
@@ -189,9 +197,20 @@ export class Checkers implements HostObserver {
     if (!from.isNode || !speaksForAddress(frame)) return
     const host = this.#hosts.find((one) => one.port === from) as NodeHost
     const { epoch, state } = host.own
-    if (state !== 'owner') this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
+    const flow = tcpFlowOf(frame)
+    const carries = flow !== null && host.own.carriage.carries(...flow)
+    if (state !== 'owner' && !carries) {
+      this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
+    }
     for (const other of this.#hosts) {
-      if (other === host || !other.maySpeak || !this.#spoke.has(other) || this.#wasCut()) continue
+      if (other === host || !this.#spoke.has(other) || this.#wasCut()) continue
+      if (!other.maySpeak) {
+        const twice = flow !== null && other.mayCarry && other.own.carriage.carries(...flow)
+        if (twice)
+          this.#world.violate(`one speaker: n${host.id} and n${other.id} serve :${flow[2]}`)
+        continue
+      }
+      if (carries && !other.own.carriage.serves(...flow)) continue
       const text = `n${host.id} in epoch ${epoch} and n${other.id} in epoch ${other.own.epoch}`
       this.#world.violate(`one speaker: both ${text} may speak`)
     }
@@ -304,6 +323,13 @@ function differenceOf(connection: Connection, shadow: Shadow | undefined): strin
 
 function sameTcb(a: Tcb, b: Tcb): boolean {
   return TCB_FIELDS.every((field) => Object.is(a[field], b[field]))
+}
+
+// Local port, remote address and remote port of a segment from the virtual address; null: it is none.
+function tcpFlowOf({ view, start }: Frame): [number, IpAddress, number] | null {
+  if (view.getUint16(start + 12) !== EtherType.IPV4 || view.getUint8(start + 23) !== 6) return null
+  const tcp = start + 14 + 20
+  return [view.getUint16(tcp), view.getInt32(start + 30) as IpAddress, view.getUint16(tcp + 2)]
 }
 
 // IPv4 from the virtual address, or ARP that claims it.

@@ -137,7 +137,12 @@ export class NodeHost {
 
   /** True when this node owns the address as far as it knows, and its device would let it speak. */
   get maySpeak(): boolean {
-    if (!this.running || this.own.state !== 'owner' || this.#expired) return false
+    return this.running && this.own.state === 'owner' && this.mayCarry
+  }
+
+  /** True when its device would let it speak. */
+  get mayCarry(): boolean {
+    if (!this.running || this.#expired) return false
     // One that stands still is judged by what it says when it goes on.
     if (this.port.isolated || this.paused || this.stalled) return false
     const { world, timing } = this.site

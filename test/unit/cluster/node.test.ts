@@ -226,7 +226,8 @@ t.test(
     const { epoch } = a.own
     a.node.switchover(2, now)
     linkMessages(a, now)
-    a.node.handOver({ binding: a.own.binding, epoch } as never, 2, 1)
+    const { set } = a.own
+    a.node.handOver({ set, epoch, takeStanding: () => a.own.takeStanding() } as never, 2, 1)
     for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
     b.node.handleTimeout(now)
     t.equal(b.own.state, 'standby')

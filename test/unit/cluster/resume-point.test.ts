@@ -3,6 +3,7 @@
  */
 import t from 'tap'
 import type { Checkpoint } from '../../../cluster/checkpoint.js'
+import { DoubtfulData } from '../../../cluster/declaration.js'
 import { resumePoint } from '../../../cluster/resume-point.js'
 import { Shadow } from '../../../cluster/shadow.js'
 import { ACK, FIN, Segment, SYN, seq, TcpState } from '../../../stack/index.js'
@@ -89,3 +90,33 @@ t.test('P22: acknowledged output is kept for comparison', (t) => {
   t.equal(shadow.buffers.sent.start, 0)
   t.end()
 })
+
+t.test(
+  'P21: doubtful input is named, and delivered again or dropped as the declaration says',
+  (t) => {
+    const shadow = established()
+    shadow.observe(segment(ACK, IRS + 1, ISS + 1, 'hello'), 'inbound', 3)
+    shadow.observe(segment(ACK, ISS + 1, IRS + 6), 'outbound', 4)
+    shadow.observe(segment(ACK, IRS + 6, ISS + 1, 'unacknowledged'), 'inbound', 5)
+    const { DELIVER, DROP } = DoubtfulData
+    const doubtful = { from: 2, to: 5 }
+    t.match(resumePoint(shadow, checkpoint(2), DELIVER), {
+      input: 2,
+      resumption: { input: 2, doubtful },
+    })
+    t.match(resumePoint(shadow, checkpoint(2), DROP), {
+      input: 5,
+      resumption: { input: 5, doubtful },
+    })
+    t.match(resumePoint(shadow, checkpoint(9), DROP), {
+      input: 9,
+      resumption: { doubtful: { from: 9, to: 9 } },
+    })
+    t.match(resumePoint(shadow, null), { input: 0, resumption: { doubtful: { from: 0, to: 5 } } })
+    t.match(resumePoint(shadow, null, DROP), {
+      input: 5,
+      resumption: { doubtful: { from: 0, to: 5 } },
+    })
+    t.end()
+  },
+)

@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { type FailoverPolicy, termsOf } from '../../../../cluster/failover-policy.js'
 import { hubFault, type LinkInfo, requireHub } from '../../../../cluster/io/hub-check.js'
 import { nextIncarnation } from '../../../../cluster/io/incarnation.js'
 import { LmdbMirrorStore } from '../../../../cluster/io/lmdb-mirror-store.js'
@@ -59,6 +60,46 @@ t.test('paths are relative to the file, and what is not said has a default', asy
   t.equal(check({ ...RIGHT, hub: 'unchecked' }).hub, 'unchecked')
   t.equal(check({ ...RIGHT, offload: false }).offload, false)
 })
+
+t.test(
+  'P2, P7: a binding has a policy and a set, and what is wrong with them is named',
+  async (t) => {
+    const of = (binding: object, id = 1) =>
+      check({ ...RIGHT, id, binding: { address: '10.0.0.1/24', ...binding } }).sets[0]
+    const nameOf = (policy: unknown) => termsOf(of({ policy })?.policy as FailoverPolicy).name
+    t.equal(termsOf(of({})?.policy as FailoverPolicy).name, 'smallest-id')
+    t.equal(nameOf('election'), 'election')
+    t.equal(nameOf({ ordered: [3, 1] }), 'ordered 3,1')
+    t.equal(nameOf({ master: 2 }), 'master 2 election')
+    t.equal(nameOf({ master: 2, by: 'spread' }), 'master 2 spread')
+    t.match(of({ set: [1, 2], doubtful: 'drop' }), { members: [1, 2], doubtful: 2 })
+    const two = [
+      { address: '10.0.0.1/24', ports: 80, set: [1, 2] },
+      { address: '10.0.0.1/24', ports: 81, set: [2, 3] },
+    ]
+    const bindings = (id: number) =>
+      check({ ...RIGHT, id, binding: undefined, bindings: two }).bindings
+    t.match(bindings(3), [{ id: 2, firstPort: 81 }], 'a node has the bindings of its sets only')
+    t.equal(bindings(2).length, 2)
+    const wrong: [object, RegExp][] = [
+      [
+        { policy: 'biggest' },
+        /binding.policy: 'biggest' is no policy .* there are smallest-id, .*namePolicy/,
+      ],
+      [{ policy: 7 }, /binding.policy: must be one of smallest-id, election, spread, .*, not 7/],
+      [{ policy: { ordered: [1], master: 1 } }, /binding.policy: must be one of .*, not {/],
+      [{ policy: { ordered: [] } }, /binding.policy.ordered: must be a list of node ids/],
+      [{ policy: { ordered: [1, 1] } }, /binding.policy.ordered: \[1,1\] names a node twice/],
+      [{ policy: { master: 0 } }, /binding.policy.master: must be a list of node ids/],
+      [{ policy: { master: 1, by: 'x' } }, /binding.policy.by: 'x' is no policy/],
+      [{ set: 'all' }, /binding.set: must be a list of node ids, as \[1, 2, 3\], not "all"/],
+      [{ set: [2] }, /binding.set: node 1 is in the set of no binding/],
+      [{ doubtful: 'keep' }, /binding.doubtful: must be one of deliver, drop, not "keep"/],
+    ]
+    for (const [binding, message] of wrong)
+      t.throws(() => of(binding), { code: 'ERR_CONFIG', message })
+  },
+)
 
 t.test('each field that is wrong is named with its value and what to write', async (t) => {
   const wrong: [object, RegExp][] = [
@@ -140,6 +181,9 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.id': [0, /must be the same number on each node, from 1 to 65535/],
   'binding.address': ['10.77.0.100/99', /needs a prefix from 1 to 32, as 10.77.0.100\/24/],
   'binding.ports': ['90-80', /write 80 or 1-65535/],
+  'binding.policy': ['biggest', /there are smallest-id, election, spread/],
+  'binding.set': [[], /must be a list of node ids, as \[1, 2, 3\]/],
+  'binding.doubtful': [true, /must be one of deliver, drop/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
   control: ['127.0.0.1', /must be an object/],
   'control.host': ['localhost', /write four numbers|as 10/],

@@ -1,0 +1,399 @@
+/**
+ * Carriage: single connections of a binding that another node serves than its owner (P20).
+ *
+ * A new owner that lacks a connection asks its peers one after the other, in the policy's order, to go on with it (the fail-over directive).
+ * Until one does it is silent for this connection, and behind that as well: the peer that took it speaks for it from the virtual
+ * address, and nothing else. When nobody can, the connection ends by a reset. The owner is the one that looks after it: when its carrier
+ * dies, it is fenced as an owner would be, and the connection is passed on again.
+ */
+import {
+  type Connection,
+  formatEndpoint,
+  holdAddress,
+  type IpAddress,
+  type Millis,
+  NEVER,
+  type Seq,
+  TcpState,
+  ZERO,
+} from '../stack/index.js'
+import type { NodeId } from './binding.js'
+import { FlightList, type LostFlow } from './flight-list.js'
+import type { FlowKey } from './flow-key.js'
+import { encodeFlowMessage, type FlowMessage, FlowMessageKind } from './flow-message.js'
+import { refusesResume } from './hand-over.js'
+import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
+import type { OwnershipContext } from './ownership-context.js'
+import { Promotion } from './promotion.js'
+import type { GivenUp } from './resume-point.js'
+import { Shadow } from './shadow.js'
+import type { Snooper } from './snooper.js'
+import type { Succession } from './succession.js'
+
+/** How long a peer may take to answer; a living one takes milliseconds. */
+export const ANSWER_MS: Millis = 1500
+/** How soon it is noticed that a carried connection is over. */
+const WATCH_MS: Millis = 100
+
+/** What is known of the ownership of the binding. */
+export interface CarriageTerm {
+  readonly snooper: Snooper
+  readonly epoch: number
+  readonly owner: NodeId
+  readonly state: string
+  readonly set: PermanencySet
+  readonly binding: { readonly id: number; readonly address: IpAddress }
+}
+
+export class Carriage {
+  readonly #term: CarriageTerm
+  readonly #context: OwnershipContext
+  readonly #succession: Succession
+  readonly #speakerChanged: () => void
+  // Served here, whoever owns the binding.
+  readonly #carried = new Map<string, { readonly key: FlowKey; readonly connection: Connection }>()
+  // Served by another node.
+  readonly #away = new Map<string, { readonly flow: LostFlow; readonly node: NodeId }>()
+  // Served by nobody: passed on, or about to be.
+  readonly #lost = new FlightList()
+  // Carriers that are dead, and may not be silent yet.
+  readonly #dead = new Map<NodeId, Millis>()
+  #watchAt: Millis = NEVER
+  #refuseUntil: Millis = 0
+
+  /** `speakerChanged` is called when this node has begun or ceased to speak for some of the binding. */
+  constructor(
+    term: CarriageTerm,
+    context: OwnershipContext,
+    succession: Succession,
+    speakerChanged: () => void,
+  ) {
+    this.#speakerChanged = speakerChanged
+    this.#term = term
+    this.#context = context
+    this.#succession = succession
+    term.snooper.ignores = (port, address, remotePort) => this.carries(port, address, remotePort)
+    term.snooper.isAway = (key) => this.#away.has(nameOfKey(key))
+  }
+
+  /** This node speaks for some connection of a binding that it need not own. */
+  get speaks(): boolean {
+    return this.#carried.size > 0
+  }
+
+  /** Connections that this node serves beside the owner, and those that others do. */
+  get counts(): { readonly carried: number; readonly away: number } {
+    return { carried: this.#carried.size, away: this.#away.size }
+  }
+
+  /** Nodes that serve connections of this binding, to whose Ethernet address clients may send. */
+  carriers(): Set<NodeId> {
+    return new Set([...this.#away.values()].map(({ node }) => node))
+  }
+
+  /** True when the owner answers for these endpoints: nobody else serves a connection between them. */
+  serves(localPort: number, remoteAddress: IpAddress, remotePort: number): boolean {
+    if (this.#away.size === 0 && this.#lost.size === 0) return true
+    const name = nameOf(localPort, remoteAddress, remotePort)
+    return !this.#away.has(name) && !this.#lost.has(name)
+  }
+
+  isCarried(connection: Connection): boolean {
+    const { localPort, remoteAddress, remotePort } = connection
+    return this.carries(localPort, remoteAddress as IpAddress, remotePort)
+  }
+
+  /** True when this node serves the connection between these endpoints beside the owner. */
+  carries(localPort: number, remoteAddress: IpAddress, remotePort: number): boolean {
+    return this.#carried.size > 0 && this.#carried.has(nameOf(localPort, remoteAddress, remotePort))
+  }
+
+  /**
+   * A connection that this node, which is about to own the binding, cannot save. True: another one may, and will be asked; its reset is
+   * not to leave. `last` is the owner that is gone.
+   */
+  takeLost(shadow: Shadow, reason: GivenUp, last: NodeId): boolean {
+    const { key, resetSeq } = shadow
+    const tried = new Set([last, this.#context.options.id])
+    if (this.#next(tried) === NOBODY) return false
+    const known = shadow.verdict !== 'untracked'
+    const { iss, irs } = known ? shadow.tcb : { iss: ZERO, irs: ZERO }
+    // Few, and for as long as the process lives.
+    holdAddress(key.remoteAddress)
+    this.#lost.add(nameOfKey(key), { key, reason, iss, irs, resetSeq, tried })
+    return true
+  }
+
+  /** This node owns the binding, and the others have been told so. */
+  handleClaimed(now: Millis): void {
+    this.#carried.clear()
+    this.#watchAt = NEVER
+    for (const name of this.#lost.names()) this.#passOn(name, now)
+    for (const node of this.carriers()) {
+      if (!this.#context.peers.isUp(node)) this.handleDead(node, now)
+    }
+  }
+
+  /** Another node owns the binding: what it does not serve itself is its to look after. */
+  handleOwner(owner: NodeId, epoch: number): void {
+    this.#lost.clear()
+    for (const [name, { node }] of this.#away) if (node === owner) this.#away.delete(name)
+    if (this.speaks) this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
+  }
+
+  #next(tried: ReadonlySet<NodeId>): NodeId {
+    const left = this.#succession.up.filter((node) => !tried.has(node))
+    return this.#succession.choose(left) ?? NOBODY
+  }
+
+  // Asks the next peer, or ends the connection.
+  #passOn(name: string, now: Millis): void {
+    const flow = this.#lost.get(name)
+    if (flow === undefined) return
+    const to = this.#next(flow.tried)
+    if (to === NOBODY) {
+      this.#lost.remove(name)
+      this.#report('flow-lost', flow.key, this.#term.owner, flow.reason)
+      this.#context.world.stack.reset(flow.key, flow.resetSeq)
+      return
+    }
+    flow.tried.add(to)
+    this.#lost.ask(name, to, now + ANSWER_MS)
+    this.#tell(to, FlowMessageKind.TAKE, flow.key, flow.iss, flow.irs)
+  }
+
+  /** Takes a message of another node about a connection of this binding. */
+  handle(from: NodeId, m: FlowMessage, now: Millis): void {
+    const name = nameOfKey(m.key)
+    switch (m.kind) {
+      case FlowMessageKind.TAKE:
+        if (!this.#take(from, m, now)) this.#tell(from, FlowMessageKind.REFUSED, m.key)
+        break
+      case FlowMessageKind.CARRIED:
+        this.#handleCarried(from, name, m)
+        break
+      case FlowMessageKind.REFUSED:
+        this.#handleRefused(from, name, now)
+        break
+      case FlowMessageKind.ENDED:
+        if (this.#away.get(name)?.node === from) this.#away.delete(name)
+        break
+      default:
+    }
+  }
+
+  // The owner cannot go on with this connection: true when it is served here from now on.
+  #take(from: NodeId, m: FlowMessage, now: Millis): boolean {
+    const { owner, epoch, state, snooper, binding } = this.#term
+    if (from !== owner || m.epoch !== epoch || state !== 'standby') return false
+    // It may have been asked of a node that was stopped, and be another one's by now.
+    if (now < this.#refuseUntil) return false
+    const { localPort, remoteAddress, remotePort } = m.key
+    const shadow = snooper.table.find(localPort, remoteAddress, remotePort)
+    if (shadow === undefined || shadow.closed || shadow.partner !== null) return false
+    shadow.settle(now)
+    const { tcb } = shadow
+    if (m.iss !== 0 && (tcb.iss !== m.iss || tcb.irs !== m.irs)) return false
+    const { world } = this.#context
+    if (!tcb.synSent || refusesResume(shadow, snooper, world.checkpoints) !== null) return false
+    world.checkpoints.claim(binding.id, epoch)
+    this.#adopt(shadow, now)
+    this.#report('flow-carried', m.key, from)
+    return true
+  }
+
+  #adopt(shadow: Shadow, now: Millis): void {
+    const { stack, nic, checkpoints } = this.#context.world
+    const { key, peerMac } = shadow
+    const { localAddress, localPort, remoteAddress, remotePort } = key
+    this.#term.snooper.remove(shadow)
+    if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(remoteAddress), peerMac, now)
+    new Promotion(stack, nic, now, doubtfulDataOf(this.#term.set)).promote(shadow, checkpoints)
+    const connection = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
+    if (connection === undefined || this.#term.state === 'owner') return
+    this.#carried.set(nameOfKey(key), { key, connection })
+    this.#watchAt = Math.min(this.#watchAt, now + WATCH_MS)
+    this.#speakerChanged()
+    this.#context.act({ kind: 'renew-lease' })
+    this.#say(FlowMessageKind.CARRIED, key)
+  }
+
+  #handleCarried(from: NodeId, name: string, m: FlowMessage): void {
+    const own = this.#carried.get(name)
+    const asked = this.#lost.get(name)
+    // Two took it, as one was slow to answer: the smaller id goes on.
+    if (own !== undefined && this.#context.options.id < from) {
+      this.#say(FlowMessageKind.CARRIED, m.key)
+      return
+    }
+    if (own !== undefined) this.#letGo(name, own.connection)
+    else this.#releaseOwned(m.key)
+    this.#lost.remove(name)
+    const blank = {
+      key: m.key,
+      reason: 'untracked' as GivenUp,
+      iss: ZERO,
+      irs: ZERO,
+      resetSeq: ZERO,
+    }
+    const flow = asked ?? this.#away.get(name)?.flow ?? { ...blank, tried: new Set<NodeId>() }
+    if (!this.#away.has(name)) holdAddress(m.key.remoteAddress)
+    this.#away.set(name, { flow, node: from })
+    this.#speakerChanged()
+    if (asked !== undefined) this.#report('flow-passed', m.key, from)
+  }
+
+  // Its carrier was not known here when the binding was claimed.
+  #releaseOwned({ localAddress, localPort, remoteAddress, remotePort }: FlowKey): void {
+    const { stack } = this.#context.world
+    const held = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
+    if (held !== undefined) stack.release(held)
+  }
+
+  #handleRefused(from: NodeId, name: string, now: Millis): void {
+    if (this.#lost.asked(name) === from) {
+      this.#passOn(name, now)
+      return
+    }
+    const away = this.#away.get(name)
+    if (away?.node !== from) return
+    this.#away.delete(name)
+    if (this.#term.state !== 'owner') return
+    // Its carrier was stopped, and lives: it may go on when it has caught up.
+    const tried = new Set([this.#context.options.id])
+    this.#lost.add(name, { ...away.flow, tried })
+    this.#lost.ask(name, NOBODY, now + 2 * this.#context.options.timing.bootMs)
+  }
+
+  /** A carrier is dead. Its connections are passed on when it is certain that it is silent. */
+  handleDead(node: NodeId, now: Millis): void {
+    for (const name of this.#lost.names())
+      if (this.#lost.asked(name) === node) this.#awayAgain(name, node)
+    const carries = [...this.#away.values()].some((each) => each.node === node)
+    if (this.#term.state !== 'owner' || !carries) return
+    this.#dead.set(node, NEVER)
+    this.#context.silence(node, now)
+  }
+
+  // It may have taken the connection before it died.
+  #awayAgain(name: string, node: NodeId): void {
+    const flow = this.#lost.get(name) as LostFlow
+    this.#lost.remove(name)
+    this.#away.set(name, { flow, node })
+  }
+
+  /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
+  handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
+    if (!this.#dead.has(node)) return
+    const { leaseMs, turnLeaseMs } = this.#context.options.timing
+    this.#dead.set(node, confirmed ? now : now + Math.max(leaseMs, turnLeaseMs))
+    if (confirmed) this.#inherit(node, now)
+  }
+
+  #inherit(dead: NodeId, now: Millis): void {
+    this.#dead.delete(dead)
+    if (this.#term.state !== 'owner') return
+    for (const [name, { flow, node }] of [...this.#away]) {
+      if (node !== dead) continue
+      this.#away.delete(name)
+      // The owner is the last to be chosen: it lacked the connection before.
+      const tried = new Set([dead, this.#context.options.id])
+      if (this.#next(tried) === NOBODY && this.#resume(flow.key, now)) continue
+      this.#lost.add(name, { ...flow, tried })
+      this.#passOn(name, now)
+    }
+    this.#speakerChanged()
+  }
+
+  // The owner goes on with it itself, if it can.
+  #resume({ localPort, remoteAddress, remotePort }: FlowKey, now: Millis): boolean {
+    const { snooper } = this.#term
+    const shadow = snooper.table.find(localPort, remoteAddress, remotePort)
+    if (shadow === undefined || shadow.closed) return false
+    shadow.settle(now)
+    if (refusesResume(shadow, snooper, this.#context.world.checkpoints) !== null) return false
+    this.#adopt(shadow, now)
+    return true
+  }
+
+  /** A channel to `node` is up: it learns what is served here. */
+  handleChannel(node: NodeId): void {
+    for (const { key } of this.#carried.values()) this.#tell(node, FlowMessageKind.CARRIED, key)
+  }
+
+  /** This node was stopped: others may have passed on what it served. */
+  handleLeaseLost(now: Millis): void {
+    this.#refuseUntil = now + this.#context.options.timing.bootMs
+    for (const [name, { key, connection }] of this.#carried) {
+      this.#letGo(name, connection, key, now)
+      this.#say(FlowMessageKind.REFUSED, key)
+    }
+  }
+
+  // With `key` what was served here is watched again.
+  #letGo(name: string, connection: Connection, key: FlowKey | null = null, now: Millis = 0): void {
+    this.#carried.delete(name)
+    const { tcb, buffers } = this.#context.world.stack.release(connection)
+    this.#speakerChanged()
+    if (key === null || tcb.state === TcpState.CLOSED || !tcb.synSent) return
+    this.#term.snooper.admit(new Shadow(key, { tcb, buffers }), now)
+  }
+
+  handleTimeout(now: Millis): void {
+    for (const name of this.#lost.due(now)) this.#passOn(name, now)
+    for (const [node, at] of this.#dead) if (now >= at) this.#inherit(node, now)
+    if (now < this.#watchAt) return
+    for (const [name, { key, connection }] of this.#carried) {
+      if (!connection.released && connection.tcb.state !== TcpState.CLOSED) continue
+      this.#carried.delete(name)
+      this.#say(FlowMessageKind.ENDED, key)
+    }
+    this.#watchAt = this.speaks ? now + WATCH_MS : NEVER
+    if (!this.speaks) this.#speakerChanged()
+  }
+
+  nextDeadline(): Millis {
+    let earliest = Math.min(this.#watchAt, this.#lost.nextDeadline())
+    // An owner looks after those that serve its connections.
+    if (this.#away.size > 0) earliest = Math.min(earliest, this.#context.detector.nextDeadline())
+    for (const at of this.#dead.values()) earliest = Math.min(earliest, at)
+    return earliest
+  }
+
+  #say(kind: FlowMessageKind, key: FlowKey): void {
+    this.#context.act({ kind: 'send', bytes: this.#encode(kind, key, ZERO, ZERO) })
+  }
+
+  #tell(node: NodeId, kind: FlowMessageKind, key: FlowKey, iss: Seq = ZERO, irs: Seq = ZERO): void {
+    this.#context.act({ kind: 'tell', node, bytes: this.#encode(kind, key, iss, irs) })
+  }
+
+  #encode(kind: FlowMessageKind, key: FlowKey, iss: Seq, irs: Seq): Uint8Array {
+    const { epoch } = this.#term
+    const { authenticator } = this.#context.world
+    return encodeFlowMessage({ kind, epoch, key, iss, irs }, authenticator)
+  }
+
+  #report(
+    event: 'flow-lost' | 'flow-passed' | 'flow-carried',
+    { localPort, remoteAddress, remotePort }: FlowKey,
+    node: NodeId,
+    reason: GivenUp = 'untracked',
+  ): void {
+    const binding = this.#term.binding.id
+    const remote = formatEndpoint(remoteAddress, remotePort)
+    const what = { binding, localPort, remote }
+    this.#context.act({
+      kind: 'report',
+      report: event === 'flow-lost' ? { event, ...what, reason } : { event, ...what, node },
+    })
+  }
+}
+
+function nameOf(localPort: number, remoteAddress: IpAddress, remotePort: number): string {
+  return `${localPort} ${remoteAddress} ${remotePort}`
+}
+
+function nameOfKey({ localPort, remoteAddress, remotePort }: FlowKey): string {
+  return nameOf(localPort, remoteAddress, remotePort)
+}

@@ -1,0 +1,69 @@
+/**
+ * FlowMessage: what nodes tell each other of single connections of a binding, over the control channel.
+ *
+ *   TAKE      the fail-over directive (P20): "go on with this one, which I cannot save"
+ *   CARRIED   "this one is served by me, whoever owns the binding": the answer to TAKE, to all
+ *   REFUSED   "I cannot go on with it either", or "not any more"
+ *   ENDED     "it is over": its endpoints are the owner's again
+ *
+ * Each has the term of ownership that it was made in, and a tag. One that is malformed is no message, never an exception.
+ */
+import type { Authenticator } from './authenticator.js'
+import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
+
+export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4 } as const
+export type FlowMessageKind = (typeof FlowMessageKind)[keyof typeof FlowMessageKind]
+
+export interface FlowMessage {
+  readonly kind: FlowMessageKind
+  readonly epoch: number
+  /** Its binding is that of the message. */
+  readonly key: FlowKey
+  /** Of the connection as the sender knows it; 0, as the IRS, when it does not. */
+  readonly iss: number
+  readonly irs: number
+}
+
+const MAGIC = 0x5553464c
+const LENGTH = 14 + FLOW_KEY_LENGTH + 8
+
+/** True when `bytes` claim to be a message of this kind. */
+export function isFlowMessage(bytes: Uint8Array): boolean {
+  return bytes.length >= LENGTH && viewOf(bytes).getUint32(0) === MAGIC
+}
+
+/** Encodes a message with its tag; the result is the caller's. */
+export function encodeFlowMessage(m: FlowMessage, authenticator: Authenticator): Uint8Array {
+  const bytes = new Uint8Array(LENGTH + authenticator.tagLength)
+  const view = viewOf(bytes)
+  view.setUint32(0, MAGIC)
+  view.setUint8(4, m.kind)
+  view.setFloat64(6, m.epoch)
+  bytes.set(encodeFlowKey(m.key), 14)
+  view.setInt32(14 + FLOW_KEY_LENGTH, m.iss)
+  view.setInt32(18 + FLOW_KEY_LENGTH, m.irs)
+  authenticator.sign(bytes.subarray(0, LENGTH), bytes, LENGTH)
+  return bytes
+}
+
+/** The message in `bytes`, or null. */
+export function decodeFlowMessage(
+  bytes: Uint8Array,
+  authenticator: Authenticator,
+): FlowMessage | null {
+  if (bytes.length !== LENGTH + authenticator.tagLength || !isFlowMessage(bytes)) return null
+  if (!authenticator.verify(bytes.subarray(0, LENGTH), bytes.subarray(LENGTH))) return null
+  const view = viewOf(bytes)
+  const kind = view.getUint8(4) as FlowMessageKind
+  const epoch = view.getFloat64(6)
+  if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.ENDED) return null
+  if (!Number.isSafeInteger(epoch) || epoch < 0) return null
+  const key = decodeFlowKey(bytes.subarray(14))
+  const iss = view.getInt32(14 + FLOW_KEY_LENGTH)
+  const irs = view.getInt32(18 + FLOW_KEY_LENGTH)
+  return { kind, epoch, key, iss, irs }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}

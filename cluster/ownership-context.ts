@@ -1,0 +1,35 @@
+/**
+ * OwnershipContext: what the bindings of one node share, as each Ownership sees it.
+ */
+import type { Millis } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+import type { DeclarationKind } from './declaration.js'
+import type { FailureDetector } from './failure-detector.js'
+import type { Action } from './node-actions.js'
+import type { NodeOptions, NodeWorld } from './node-options.js'
+import type { Ownership } from './ownership.js'
+import type { Peers } from './peers.js'
+
+export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
+
+export interface OwnershipContext {
+  readonly options: NodeOptions
+  readonly world: NodeWorld
+  readonly peers: Peers
+  readonly detector: FailureDetector
+  /** Asks the world for something. */
+  act(action: Action): void
+  declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
+  /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24). */
+  handOver(of: Ownership, to: NodeId, connections: number): void
+  /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
+  silence(node: NodeId, now: Millis): void
+  /** The node is dead: it is out of every line until it declares itself anew. */
+  bury(node: NodeId, now: Millis): void
+  /** `of` has begun or ceased to speak for its address, or for some of its connections. */
+  handleSpeaker(of: Ownership): void
+  /** Sets the state of the address of `of` by what this node speaks for. */
+  setSpeaker(of: Ownership): void
+  /** Another node has claimed what `of` owned, so it takes this one for dead, and may have fenced it. */
+  handleOutclaimed(of: Ownership, now: Millis): void
+}

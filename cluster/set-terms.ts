@@ -1,0 +1,37 @@
+/**
+ * What the nodes of a permanency set must agree on, each by its own configuration: where another one's declaration differs from ours.
+ */
+import { isSameBinding } from './binding.js'
+import { DoubtfulData, type OwnershipDeclaration } from './declaration.js'
+import { termsOf } from './failover-policy.js'
+import { doubtfulDataOf, type PermanencySet } from './node-options.js'
+
+/** One difference, with both sides in words. */
+export interface Difference {
+  readonly what: 'binding' | 'set' | 'policy' | 'doubtful'
+  readonly ours: string
+  readonly theirs: string
+}
+
+/** Where `d`, a declaration by the number of this set's binding, differs. Of other addresses or ports no more is said. */
+export function differencesOf(set: PermanencySet, d: OwnershipDeclaration): Difference[] {
+  if (!isSameBinding(set.binding, d)) return [{ what: 'binding', ours: '', theirs: '' }]
+  const found: Difference[] = []
+  const { members } = set
+  if (members !== undefined && !members.includes(d.node)) {
+    found.push({ what: 'set', ours: members.join(','), theirs: String(d.node) })
+  }
+  const { number, name } = termsOf(set.policy)
+  if (number !== d.connectionPolicy || name !== d.policy) {
+    found.push({ what: 'policy', ours: name, theirs: d.policy })
+  }
+  const doubtful = doubtfulDataOf(set)
+  if (doubtful !== d.doubtfulData) {
+    found.push({ what: 'doubtful', ours: nameOf(doubtful), theirs: nameOf(d.doubtfulData) })
+  }
+  return found
+}
+
+function nameOf(doubtful: number): string {
+  return doubtful === DoubtfulData.DROP ? 'drop' : 'deliver'
+}
