@@ -1,7 +1,7 @@
 /**
  * DataLock: keeps a second node out of a data directory, which PGlite does not do; two that write there destroy it. Which node may open it
  * is settled by the cluster; the lock is for what the cluster cannot see: the thread of an owner that was stopped, or hangs, would go on
- * writing when it wakes up. Such a process is killed before the directory is opened.
+ * writing when it wakes up. It is asked to let go, and if it does not, its process is killed before the directory is opened.
  */
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
@@ -9,9 +9,11 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { StackError } from '../../stack/index.js'
 
-/** How long a holder that lives may take to let go; it does so at once when it hears that it is not the owner any more. */
+/** How long a holder that lives may take to let go, when it is asked to. */
 const LET_GO_MS = 5000
 const LOOK_MS = 5
+/** How often a holder looks whether it is asked to. */
+const ASKED_MS = 50
 const DIES_MS = 2000
 
 /** Who holds a lock. */
@@ -23,6 +25,8 @@ export interface Holder {
   readonly boot: string
   /** Nodes of one process differ. */
   readonly token: string
+  /** The term in which it owns the binding: who has a later one goes first. */
+  readonly epoch: number
   /** The folder of the checkpoints: only nodes of the same cluster may be killed. */
   readonly cluster: string
 }
@@ -42,28 +46,37 @@ export function lookAtProcess(pid: number): { state: string; start: string } | n
 
 export class DataLock {
   readonly #file: string
-  readonly #self: Holder
+  readonly #wanted: string
+  #self: Holder
+  #watch: NodeJS.Timeout | null = null
 
   /** A lock on `folder` for a node of the cluster that `cluster` names. */
   constructor(folder: string, cluster: string) {
     this.#file = join(folder, 'owner.lock')
+    this.#wanted = join(folder, 'owner.wanted')
     this.#self = {
       pid: process.pid,
       start: lookAtProcess(process.pid)?.start ?? '',
       boot: bootId(),
       token: randomUUID(),
+      epoch: 0,
       cluster,
     }
   }
 
   /**
-   * Resolves when this node has the lock. A holder that lives and does not let go is killed. `wanted` tells whether to go on. Throws
-   * ERR_SQL_LOCKED when the holder is of another cluster or cannot be killed.
+   * Resolves with true when this node has the lock, in its term `epoch`. A holder of an earlier term is asked to let go, and killed when it
+   * does not. `wanted` tells whether to go on. `onAsked` is called when a node of a later term wants the lock. Throws ERR_SQL_LOCKED when
+   * the holder has a later term, is of another cluster, or cannot be killed.
    */
-  async acquire(wanted: () => boolean): Promise<boolean> {
+  async acquire(wanted: () => boolean, epoch: number, onAsked: () => void): Promise<boolean> {
+    this.#self = { ...this.#self, epoch }
     const since = performance.now()
     while (wanted()) {
-      if (this.#take()) return true
+      if (this.#take()) {
+        this.#listen(onAsked)
+        return true
+      }
       const holder = this.#read()
       if (holder === null || this.#isMine(holder)) continue
       const alive = this.#alive(holder)
@@ -74,6 +87,8 @@ export class DataLock {
       if (holder.cluster !== this.#self.cluster) {
         throw locked(this.#file, holder, 'a node of another cluster')
       }
+      if (holder.epoch > epoch) throw locked(this.#file, holder, 'a node of a later term')
+      fs.writeFileSync(this.#wanted, String(epoch))
       const stopped = alive === 'T' || alive === 't'
       if (stopped || performance.now() - since > LET_GO_MS) await this.#kill(holder)
       else await delay(LOOK_MS)
@@ -83,8 +98,21 @@ export class DataLock {
 
   /** Lets go. Only when nothing can write any more. */
   release(): void {
+    if (this.#watch !== null) clearInterval(this.#watch)
+    this.#watch = null
     const holder = this.#read()
     if (holder !== null && this.#isMine(holder)) fs.rmSync(this.#file, { force: true })
+  }
+
+  // A node whose port is fenced hears of its successor by this alone.
+  #listen(onAsked: () => void): void {
+    if (this.#watch !== null) clearInterval(this.#watch)
+    fs.rmSync(this.#wanted, { force: true })
+    this.#watch = setInterval(() => {
+      if (!fs.existsSync(this.#wanted)) return
+      if (Number(fs.readFileSync(this.#wanted, 'utf8')) > this.#self.epoch) onAsked()
+    }, ASKED_MS)
+    this.#watch.unref()
   }
 
   // The file appears whole, or not at all.

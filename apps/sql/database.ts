@@ -31,7 +31,11 @@ export class Database {
   readonly #options: DatabaseOptions
   #thread: DatabaseThread
   #owned = false
+  /** The term in which this node owns the binding, and the last in which another wanted the data. */
+  #epoch = 0
+  #deposed = 0
   #running = false
+  #warming = false
   #closed = false
   /** Ends of threads that may still write. */
   #ending: Promise<void> = Promise.resolve()
@@ -51,10 +55,14 @@ export class Database {
     return this.#owned
   }
 
-  /** This node is the owner: the database is opened as soon as nobody else has it open. */
-  own(): void {
-    if (this.#owned || this.#closed) return
+  /** This node is the owner in the term `epoch`: the database is opened as soon as nobody else has it open. */
+  own(epoch: number): void {
+    // One that had to let go may not have heard yet that it is the owner no more.
+    if (this.#owned || this.#closed || epoch <= this.#deposed) return
     this.#owned = true
+    this.#epoch = epoch
+    // To begin anew is quicker than to wait for the end of it.
+    if (this.#warming) this.#replace('it is needed now')
     void this.#run()
   }
 
@@ -65,6 +73,12 @@ export class Database {
       this.#replace('this node does not own the address any more')
     }
     return this.#ending
+  }
+
+  #letGo(): void {
+    this.#deposed = this.#epoch
+    this.#options.onError(new Error('another node has the data now: the database is closed here'))
+    void this.disown()
   }
 
   /** Ends what the database is doing, and opens it again. */
@@ -135,8 +149,12 @@ export class Database {
         this.#warmUp()
         return
       }
+      this.#warming = true
+      const warmed = (): void => {
+        this.#warming = false
+      }
       // What goes wrong with it is told by the thread's end.
-      this.#thread.ask({ kind: 'warm', folder }).result.catch(() => {})
+      this.#thread.ask({ kind: 'warm', folder }).result.then(warmed, warmed)
     }, WARM_MS)
     this.#warmTimer.unref()
   }
@@ -157,7 +175,14 @@ export class Database {
     const thread = this.#thread
     try {
       await this.#ending
-      if (!(await lock.acquire(() => this.#owned))) return false
+      if (
+        !(await lock.acquire(
+          () => this.#owned,
+          this.#epoch,
+          () => this.#letGo(),
+        ))
+      )
+        return false
       if (thread !== this.#thread) return false
       await thread.ask({ kind: 'open', folder }).result
     } catch (error) {

@@ -71,7 +71,7 @@ export function sqlServerFor(
   const cluster = fs.realpathSync(runtime.config.sharedDir)
   const { serve, database } = createSqlServer(app.root, cluster, runtime.store, onError)
   const follow = (): void => {
-    if (ownership.state === 'owner') database.own()
+    if (ownership.state === 'owner') database.own(ownership.epoch)
     else void database.disown()
   }
   runtime.on('report', (_report: NodeReport) => follow())

@@ -9,11 +9,12 @@ import { DataLock, type Holder, lookAtProcess } from '../../../apps/sql/data-loc
 import { Turns } from '../../../apps/sql/turns.js'
 
 const wanted = (): boolean => true
+const nobody = (): void => {}
 
 function hold(folder: string, pid: number, more: Partial<Holder> = {}): void {
   const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
   const start = lookAtProcess(pid)?.start ?? ''
-  const holder = { pid, start, boot, token: 'other', cluster: 'ours', ...more }
+  const holder = { pid, start, boot, token: 'other', epoch: 1, cluster: 'ours', ...more }
   fs.writeFileSync(join(folder, 'owner.lock'), JSON.stringify(holder))
 }
 
@@ -21,16 +22,16 @@ t.test('A5: a dead holder of the lock keeps nobody out', async (t) => {
   const folder = t.testdir()
   const lock = new DataLock(folder, 'ours')
   hold(folder, 2 ** 30)
-  t.ok(await lock.acquire(wanted))
-  t.ok(await lock.acquire(wanted), 'what is held already')
-  t.notOk(await new DataLock(folder, 'ours').acquire(() => false))
+  t.ok(await lock.acquire(wanted, 2, nobody))
+  t.ok(await lock.acquire(wanted, 2, nobody), 'what is held already')
+  t.notOk(await new DataLock(folder, 'ours').acquire(() => false, 2, nobody))
   lock.release()
   t.same(fs.readdirSync(folder), [])
   hold(folder, process.pid, { start: '1' })
-  t.ok(await lock.acquire(wanted), 'its number is another process by now')
+  t.ok(await lock.acquire(wanted, 2, nobody), 'its number is another process by now')
   lock.release()
   hold(folder, process.pid, { boot: 'another' })
-  t.ok(await lock.acquire(wanted), 'the host was started again')
+  t.ok(await lock.acquire(wanted, 2, nobody), 'the host was started again')
   lock.release()
 })
 
@@ -42,12 +43,30 @@ t.test('A5: a stopped holder is killed, a stranger never', async (t) => {
   const pid = child.pid ?? 0
   hold(folder, pid, { cluster: 'theirs' })
   const lock = new DataLock(folder, 'ours')
-  await t.rejects(lock.acquire(wanted), { code: 'ERR_SQL_LOCKED', message: /another cluster/ })
+  await t.rejects(lock.acquire(wanted, 2, nobody), {
+    code: 'ERR_SQL_LOCKED',
+    message: /another cluster/,
+  })
   child.kill('SIGSTOP')
   while (lookAtProcess(pid)?.state !== 'T') await delay(5)
   hold(folder, pid)
-  t.ok(await lock.acquire(wanted))
+  t.ok(await lock.acquire(wanted, 2, nobody))
   t.match(await ended, [null, 'SIGKILL'])
+})
+
+t.test('A5: who has a later term is let in, and who has an earlier one is not', async (t) => {
+  const folder = t.testdir()
+  const [old, next] = [new DataLock(folder, 'ours'), new DataLock(folder, 'ours')]
+  let asked = 0
+  const letGo = (): void => {
+    asked++
+    old.release()
+  }
+  t.ok(await old.acquire(wanted, 1, letGo))
+  t.ok(await next.acquire(wanted, 2, nobody))
+  t.equal(asked, 1)
+  await t.rejects(old.acquire(wanted, 1, nobody), { message: /later term/ })
+  next.release()
 })
 
 t.test('A5: turns go by order, begun work first, and not for ever', async (t) => {
