@@ -47,7 +47,7 @@ Exit codes: 0 both transfers are exact on their first connections, 1 they are no
 
 const OPTIONS = {
   app: { type: 'string', default: 'files' },
-  rows: { type: 'string' },
+  rows: { type: 'string', default: '2000000' },
   cause: { type: 'string', default: 'kill' },
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
