@@ -21,10 +21,13 @@ const SHOWS: ReadonlyMap<string, string> = new Map([
   ['proxy-nfs', 'S1 A6 A7: a client of NFS notices no death of a proxy'],
 ])
 
+// Each plays its acts twice, and a busy machine takes its time.
+t.setTimeout(300_000)
+
 for (const [name, what] of SHOWS) {
   const whyNot = APP_DEMOS.get(name)?.whyNot() ?? false
   t.test(`${what} (demo ${name})`, { skip: why || whyNot }, async (t) => {
-    const args = [program, '--app', name, '--rows', '200000', '--json']
+    const args = [program, '--app', name, '--rows', '100000', '--json']
     const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
     t.equal(run.status, 0, run.stderr)
     const report = JSON.parse(run.stdout)
