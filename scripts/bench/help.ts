@@ -9,6 +9,7 @@ word of some, as proxy; all of them when there is none.
 
   --quick    fewer and shorter rounds, without the measures of 100,000 connections
   --runs N   rounds of each measure (default 5)
+  --svg FILE writes a chart of the ratios to FILE
   --json     one line of JSON on standard output; the table goes to standard error
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`
