@@ -10,6 +10,7 @@ word of some, as proxy; all of them when there is none.
   --quick    fewer and shorter rounds, without the measures of 100,000 connections; those of take-overs, 20 of each
              kind in place of 100, only by name, as takeover or fail-fast
   --runs N   rounds of each measure, take-overs of each kind (default 5, and 100)
+  --svg FILE writes a chart of the ratios to FILE
   --json     one line of JSON on standard output; the table goes to standard error
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`

@@ -2,11 +2,13 @@
  * `npm run bench`: how fast the stack is, beside the Linux kernel's own TCP over the same bridge in the same run. Single
  * figures depend on the machine and on what else it does: the ratios are what to look at.
  */
+import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { StackError } from '../../stack/base/errors.js'
 import { reapDeadLabs } from '../lab/teardown.js'
 import { UsageError } from '../lab/usage-error.js'
+import { chart } from './chart.js'
 import { HELP } from './help.js'
 import { MEASURES, type Pace, type Result, SLOW } from './measures.js'
 import { World } from './world.js'
@@ -15,6 +17,7 @@ const OPTIONS = {
   quick: { type: 'boolean', default: false },
   runs: { type: 'string' },
   json: { type: 'boolean', default: false },
+  svg: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const
 
@@ -49,6 +52,11 @@ async function main(): Promise<number> {
     }
   } finally {
     await world.close()
+  }
+  if (values.svg !== undefined) {
+    const { cpu, cpus: count, node } = machine()
+    const day = new Date().toISOString().slice(0, 10)
+    writeFileSync(values.svg, chart(results, `${count} x ${cpu}, Node ${node}, ${day}`))
   }
   if (values.json) process.stdout.write(`${JSON.stringify({ machine: machine(), results })}\n`)
   return results.some(({ failures = [] }) => failures.length > 0) ? 1 : 0
@@ -123,7 +131,7 @@ function figure(value: number): string {
   return Math.abs(value) >= 1000 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 }
 
-function machine(): object {
+function machine() {
   const { arch, version } = process
   const all = cpus()
   return { arch, node: version, cpu: all[0]?.model ?? '', cpus: all.length }
