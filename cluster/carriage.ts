@@ -73,7 +73,7 @@ export class Carriage {
     this.#context = context
     this.#succession = succession
     term.snooper.ignores = (port, address, remotePort) => this.carries(port, address, remotePort)
-    term.snooper.isAway = (key) => this.#away.has(nameOfKey(key))
+    term.snooper.isAway = (key) => this.#away.size > 0 && this.#away.has(nameOfKey(key))
   }
 
   /** This node speaks for some connection of a binding that it need not own. */

@@ -15,7 +15,7 @@ import {
   type StreamBuffer,
   TcpState,
 } from '../stack/index.js'
-import type { Binding, NodeId } from './binding.js'
+import type { NodeId } from './binding.js'
 import type { Action } from './node-actions.js'
 import { doubtfulDataOf, NOBODY, type NodeWorld, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
@@ -29,7 +29,7 @@ import {
 import { RepairSource } from './repair-source.js'
 import { resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
-import type { Snooper } from './snooper.js'
+import type { Term } from './snapshot-exchange.js'
 import { promoteShadows } from './takeover.js'
 
 /** Octets of input that an owner keeps for its peers when its application has read them, by connection. */
@@ -47,13 +47,8 @@ const MAX_ASKS = 64
 export const RESCUE_MS: Millis = 60
 
 /** What is known of the ownership of the binding. */
-export interface RepairTerm {
+export interface RepairTerm extends Term {
   readonly set: PermanencySet
-  readonly binding: Binding
-  readonly snooper: Snooper
-  readonly epoch: number
-  readonly owner: NodeId
-  readonly owned: boolean
 }
 
 /** What came of it. */

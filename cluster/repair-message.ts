@@ -12,6 +12,14 @@
 import type { Authenticator } from './authenticator.js'
 import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
+import {
+  TERM_HEADER_LENGTH as HEADER_LENGTH,
+  isOffset,
+  isTermMessage,
+  openTermMessage,
+  TermMessageEncoder,
+  viewOf,
+} from './term-message.js'
 
 /** Octets of one direction, by stream offset. The place behind the last octet of text is the FIN's. */
 export interface Range {
@@ -47,7 +55,6 @@ export const MAX_RANGES_ASKED = 16
 export const MAX_RUN = 64 * 1024
 
 const MAGIC = 0x55535250
-const HEADER_LENGTH = 16
 const FLOW_LENGTH = FLOW_KEY_LENGTH + 8
 const BODY_AT = HEADER_LENGTH + FLOW_LENGTH
 const RANGE_LENGTH = 20
@@ -57,19 +64,15 @@ const FIN = 2
 
 /** True when `bytes` claim to be a message of this kind. */
 export function isRepairMessage(bytes: Uint8Array): boolean {
-  return bytes.length >= HEADER_LENGTH && viewOf(bytes).getUint32(0) === MAGIC
+  return isTermMessage(bytes, MAGIC)
 }
 
 /** Writes messages of one binding and term; each is the caller's. */
 export class RepairEncoder {
-  readonly #authenticator: Authenticator
-  readonly #binding: number
-  readonly #epoch: number
+  readonly #messages: TermMessageEncoder
 
   constructor(authenticator: Authenticator, binding: number, epoch: number) {
-    this.#authenticator = authenticator
-    this.#binding = binding
-    this.#epoch = epoch
+    this.#messages = new TermMessageEncoder(authenticator, MAGIC, binding, epoch)
   }
 
   ask(flow: Flow, ranges: readonly Range[]): Uint8Array {
@@ -81,7 +84,7 @@ export class RepairEncoder {
       view.setFloat64(at + 4, from)
       view.setFloat64(at + 12, to)
     }
-    return this.#seal(bytes)
+    return this.#messages.seal(bytes)
   }
 
   /** `fill` writes the `length` octets of text from the given index on. */
@@ -95,40 +98,27 @@ export class RepairEncoder {
     const bytes = this.#begin(Kind.TEXT, flags, BODY_AT + 8 + length, flow)
     viewOf(bytes).setFloat64(BODY_AT, run.offset)
     if (length > 0) fill(bytes, BODY_AT + 8)
-    return this.#seal(bytes)
+    return this.#messages.seal(bytes)
   }
 
   none(flow: Flow): Uint8Array {
-    return this.#seal(this.#begin(Kind.NONE, 0, BODY_AT, flow))
+    return this.#messages.seal(this.#begin(Kind.NONE, 0, BODY_AT, flow))
   }
 
   report(ready: number, lacking: number): Uint8Array {
-    const bytes = this.#begin(Kind.REPORT, 0, HEADER_LENGTH + 8, null)
+    const bytes = this.#messages.begin(Kind.REPORT, 0, HEADER_LENGTH + 8)
     const view = viewOf(bytes)
     view.setUint32(HEADER_LENGTH, ready)
     view.setUint32(HEADER_LENGTH + 4, lacking)
-    return this.#seal(bytes)
+    return this.#messages.seal(bytes)
   }
 
-  #begin(kind: number, flags: number, length: number, flow: Flow | null): Uint8Array {
-    const bytes = new Uint8Array(length + this.#authenticator.tagLength)
+  #begin(kind: number, flags: number, length: number, flow: Flow): Uint8Array {
+    const bytes = this.#messages.begin(kind, flags, length)
     const view = viewOf(bytes)
-    view.setUint32(0, MAGIC)
-    view.setUint8(4, kind)
-    view.setUint8(5, flags)
-    view.setUint16(6, this.#binding)
-    view.setFloat64(8, this.#epoch)
-    if (flow !== null) {
-      bytes.set(encodeFlowKey(flow.key), HEADER_LENGTH)
-      view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH, flow.iss)
-      view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH + 4, flow.irs)
-    }
-    return bytes
-  }
-
-  #seal(bytes: Uint8Array): Uint8Array {
-    const length = bytes.length - this.#authenticator.tagLength
-    this.#authenticator.sign(bytes.subarray(0, length), bytes, length)
+    bytes.set(encodeFlowKey(flow.key), HEADER_LENGTH)
+    view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH, flow.iss)
+    view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH + 4, flow.irs)
     return bytes
   }
 }
@@ -138,12 +128,11 @@ export function decodeRepairMessage(
   bytes: Uint8Array,
   authenticator: Authenticator,
 ): RepairMessage | null {
-  const length = bytes.length - authenticator.tagLength
-  if (length < HEADER_LENGTH || !isRepairMessage(bytes)) return null
-  if (!authenticator.verify(bytes.subarray(0, length), bytes.subarray(length))) return null
+  const opened = openTermMessage(bytes, MAGIC, authenticator)
+  if (opened === null) return null
+  const { kind, flags, binding, epoch, length } = opened
   const view = viewOf(bytes)
-  const head = { binding: view.getUint16(6), epoch: view.getFloat64(8) }
-  const kind = view.getUint8(4)
+  const head = { binding, epoch }
   if (kind === Kind.REPORT) {
     if (length !== HEADER_LENGTH + 8) return null
     const ready = view.getUint32(HEADER_LENGTH)
@@ -165,7 +154,6 @@ export function decodeRepairMessage(
   const offset = view.getFloat64(BODY_AT)
   const text = bytes.subarray(BODY_AT + 8, length)
   if (!isOffset(offset) || text.length > MAX_RUN) return null
-  const flags = view.getUint8(5)
   const side = (flags & SENT) === 0 ? 'received' : 'sent'
   return { ...head, ...flow, kind: 'text', side, offset, bytes: text, fin: (flags & FIN) !== 0 }
 }
@@ -183,12 +171,4 @@ function decodeRanges(bytes: Uint8Array): Range[] | null {
     ranges.push({ side, from, to })
   }
   return ranges
-}
-
-function isOffset(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }

@@ -13,6 +13,14 @@ import type { Authenticator } from './authenticator.js'
 import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
 import { decodeTcbRecord, TCB_RECORD_LENGTH, type TcbRecord } from './tcb-record.js'
+import {
+  TERM_HEADER_LENGTH as HEADER_LENGTH,
+  isOffset,
+  isTermMessage,
+  openTermMessage,
+  TermMessageEncoder,
+  viewOf,
+} from './term-message.js'
 
 export type SnapshotMessage = { readonly binding: number; readonly epoch: number } & (
   | { readonly kind: 'request'; readonly fromStart: boolean }
@@ -47,7 +55,6 @@ export interface OutgoingFlow {
 }
 
 const MAGIC = 0x5553534e
-const HEADER_LENGTH = 16
 const Kind = { REQUEST: 1, FLOW: 2, TEXT: 3, INSTALL: 4, PAGE: 5 } as const
 const FLAG = 1
 const LACKS = 2
@@ -56,33 +63,31 @@ const TEXT_AT = HEADER_LENGTH + 8
 
 /** True when `bytes` claim to be a message of this kind. */
 export function isSnapshotMessage(bytes: Uint8Array): boolean {
-  return bytes.length >= HEADER_LENGTH && viewOf(bytes).getUint32(0) === MAGIC
+  return isTermMessage(bytes, MAGIC)
 }
 
 /** Writes messages of one binding and term; each is the caller's. */
 export class SnapshotEncoder {
-  readonly #authenticator: Authenticator
-  readonly #binding: number
-  readonly #epoch: number
+  readonly #messages: TermMessageEncoder
 
   constructor(authenticator: Authenticator, binding: number, epoch: number) {
-    this.#authenticator = authenticator
-    this.#binding = binding
-    this.#epoch = epoch
+    this.#messages = new TermMessageEncoder(authenticator, MAGIC, binding, epoch)
   }
 
   request(fromStart: boolean): Uint8Array {
-    return this.#seal(this.#begin(Kind.REQUEST, fromStart ? FLAG : 0, HEADER_LENGTH))
+    return this.#messages.seal(
+      this.#messages.begin(Kind.REQUEST, fromStart ? FLAG : 0, HEADER_LENGTH),
+    )
   }
 
   flow({ key, opener, record, received, sent }: OutgoingFlow): Uint8Array {
-    const bytes = this.#begin(Kind.FLOW, opener ? FLAG : 0, RECORD_AT + TCB_RECORD_LENGTH)
+    const bytes = this.#messages.begin(Kind.FLOW, opener ? FLAG : 0, RECORD_AT + TCB_RECORD_LENGTH)
     const view = viewOf(bytes)
     bytes.set(encodeFlowKey(key), HEADER_LENGTH)
     view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH, received)
     view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH + 8, sent)
     bytes.set(record, RECORD_AT)
-    return this.#seal(bytes)
+    return this.#messages.seal(bytes)
   }
 
   /** A message with room for `length` octets of text, which `fill` writes from the given index on. */
@@ -92,36 +97,19 @@ export class SnapshotEncoder {
     length: number,
     fill: (into: Uint8Array, at: number) => void,
   ): Uint8Array {
-    const bytes = this.#begin(Kind.TEXT, side === 'sent' ? FLAG : 0, TEXT_AT + length)
+    const bytes = this.#messages.begin(Kind.TEXT, side === 'sent' ? FLAG : 0, TEXT_AT + length)
     viewOf(bytes).setFloat64(HEADER_LENGTH, offset)
     fill(bytes, TEXT_AT)
-    return this.#seal(bytes)
+    return this.#messages.seal(bytes)
   }
 
   install(): Uint8Array {
-    return this.#seal(this.#begin(Kind.INSTALL, 0, HEADER_LENGTH))
+    return this.#messages.seal(this.#messages.begin(Kind.INSTALL, 0, HEADER_LENGTH))
   }
 
   page(more: boolean, lacks: boolean): Uint8Array {
     const flags = (more ? FLAG : 0) | (lacks ? LACKS : 0)
-    return this.#seal(this.#begin(Kind.PAGE, flags, HEADER_LENGTH))
-  }
-
-  #begin(kind: number, flags: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length + this.#authenticator.tagLength)
-    const view = viewOf(bytes)
-    view.setUint32(0, MAGIC)
-    view.setUint8(4, kind)
-    view.setUint8(5, flags)
-    view.setUint16(6, this.#binding)
-    view.setFloat64(8, this.#epoch)
-    return bytes
-  }
-
-  #seal(bytes: Uint8Array): Uint8Array {
-    const length = bytes.length - this.#authenticator.tagLength
-    this.#authenticator.sign(bytes.subarray(0, length), bytes, length)
-    return bytes
+    return this.#messages.seal(this.#messages.begin(Kind.PAGE, flags, HEADER_LENGTH))
   }
 }
 
@@ -130,13 +118,12 @@ export function decodeSnapshotMessage(
   bytes: Uint8Array,
   authenticator: Authenticator,
 ): SnapshotMessage | null {
-  const length = bytes.length - authenticator.tagLength
-  if (length < HEADER_LENGTH || !isSnapshotMessage(bytes)) return null
-  if (!authenticator.verify(bytes.subarray(0, length), bytes.subarray(length))) return null
-  const view = viewOf(bytes)
-  const flag = (view.getUint8(5) & FLAG) !== 0
-  const head = { binding: view.getUint16(6), epoch: view.getFloat64(8) }
-  switch (view.getUint8(4)) {
+  const opened = openTermMessage(bytes, MAGIC, authenticator)
+  if (opened === null) return null
+  const { kind, flags, binding, epoch, length } = opened
+  const flag = (flags & FLAG) !== 0
+  const head = { binding, epoch }
+  switch (kind) {
     case Kind.REQUEST:
       return { ...head, kind: 'request', fromStart: flag }
     case Kind.FLOW: {
@@ -144,7 +131,7 @@ export function decodeSnapshotMessage(
       return flow === null ? null : { ...head, kind: 'flow', opener: flag, ...flow }
     }
     case Kind.TEXT: {
-      const offset = length < TEXT_AT ? -1 : view.getFloat64(HEADER_LENGTH)
+      const offset = length < TEXT_AT ? -1 : viewOf(bytes).getFloat64(HEADER_LENGTH)
       if (!isOffset(offset)) return null
       const text = bytes.subarray(TEXT_AT, length)
       return { ...head, kind: 'text', side: flag ? 'sent' : 'received', offset, bytes: text }
@@ -152,7 +139,7 @@ export function decodeSnapshotMessage(
     case Kind.INSTALL:
       return { ...head, kind: 'install' }
     case Kind.PAGE:
-      return { ...head, kind: 'page', more: flag, lacks: (view.getUint8(5) & LACKS) !== 0 }
+      return { ...head, kind: 'page', more: flag, lacks: (flags & LACKS) !== 0 }
     default:
       return null
   }
@@ -168,12 +155,4 @@ function decodeFlow(bytes: Uint8Array) {
   return record === null || !isOffset(received) || !isOffset(sent)
     ? null
     : { key, record, received, sent }
-}
-
-function isOffset(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
