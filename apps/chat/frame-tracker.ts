@@ -3,7 +3,8 @@
  * the same octets as `ws` and trusts it to refuse what is malformed.
  */
 
-const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const
+/** Opcodes from here on are those of control frames. */
+const FIRST_CONTROL = 8
 const FIN = 0x80
 const MASK = 0x80
 const LENGTH_16 = 126
@@ -58,7 +59,7 @@ export class FrameTracker {
           ? header.readUInt16BE(2)
           : Number(header.readBigUInt64BE(2))
     const first = header[0] as number
-    this.#open = { control: (first & 0x0f) >= Opcode.CLOSE, last: (first & FIN) !== 0 }
+    this.#open = { control: (first & 0x0f) >= FIRST_CONTROL, last: (first & FIN) !== 0 }
     this.#have = 0
   }
 

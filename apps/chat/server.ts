@@ -5,8 +5,8 @@
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { CheckpointStore } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
+import type { DataStore } from '../data-store.js'
 import { replayed } from '../http/replay.js'
 import { FrameTracker } from './frame-tracker.js'
 import { Member, type Seat } from './member.js'
@@ -21,21 +21,18 @@ const INVALID_DATA = 1007
 const TRY_AGAIN_LATER = 1013
 
 /** What serves a connection. `node` is shown beside each line. */
-export function createChatServer(
-  store: Pick<CheckpointStore, 'transaction' | 'open'>,
-  node: number,
-): (socket: Socket) => void {
+export function createChatServer(store: DataStore, node: number): (socket: Socket) => void {
   return new Chat(store, node).serve
 }
 
 class Chat {
-  readonly #store: Pick<CheckpointStore, 'transaction' | 'open'>
+  readonly #store: DataStore
   readonly #node: number
   readonly #rooms = new Map<string, Room>()
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_LINE, autoPong: false })
   readonly #first: (socket: Socket) => void
 
-  constructor(store: Pick<CheckpointStore, 'transaction' | 'open'>, node: number) {
+  constructor(store: DataStore, node: number) {
     this.#store = store
     this.#node = node
     this.#first = replayed(this.#pages())

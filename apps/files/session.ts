@@ -79,16 +79,17 @@ export class Session {
       res.setHeader('Content-Length', Buffer.byteLength(body))
     }
     const date = String(res.getHeader('Date'))
-    if (place !== undefined) {
-      const begun: Progress = { head: place.head, date }
-      this.#commit(begun, place.bodyOffset, this.socket.outputOffset)
-    }
+    const start = this.socket.outputOffset
     res.writeHead(status)
     res.end(bodiless || req.method === 'HEAD' ? undefined : body)
     if (place === undefined) return
+    if (req.complete || place.bodyLength === 0) {
+      this.commitAnswered(place)
+      return
+    }
     // A body that nobody wants is heard to its end: what has not come must not count as consumed.
-    if (req.complete || place.bodyLength === 0) this.commitAnswered(place)
-    else req.once('end', () => this.commitAnswered(place))
+    this.#commit({ head: place.head, date }, place.bodyOffset, start)
+    req.once('end', () => this.commitAnswered(place))
   }
 
   /** The whole answer to the request at `place` has been written: nobody needs to give it again. */

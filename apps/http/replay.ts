@@ -15,13 +15,10 @@ interface Kept {
   readonly dates: readonly string[]
 }
 
-/** Input that is kept for a request: a larger one cannot be replayed. */
-export const MAX_REPLAYED_REQUEST = 12 * 1024 * 1024
-
 /**
  * What gives connections to `server`, which may be anything that listens to `request` events, or a handler's. Give the function to
- * `createServer` of a node's net, with `allowHalfOpen`. Requests of more than {@link MAX_REPLAYED_REQUEST} octets, bodies included, are
- * answered, and do not survive.
+ * `createServer` of a node's net, with `allowHalfOpen`. A request of more octets than a shadow keeps since
+ * the last checkpoint (12 MiB, its body included) is answered, and does not survive.
  */
 export function replayed(server: Server): (socket: Socket) => void {
   const sessions = new WeakMap<object, ReplaySession>()

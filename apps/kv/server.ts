@@ -3,15 +3,13 @@
  * store: what it changed, the answers and how far the connection has come are there together, or not at all. So a request that
  * was answered is never lost, and none is carried out twice, whenever the owner dies.
  */
-import type { CheckpointStore, StateTable } from '../../cluster/io/index.js'
+import type { StateTable } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
+import type { DataStore } from '../data-store.js'
 import { Channels } from './channels.js'
 import { Keyspace } from './keyspace.js'
 import { failure, ProtocolError, RequestReader } from './resp.js'
 import { Session } from './session.js'
-
-/** Where data and checkpoints lie. */
-export type DataStore = Pick<CheckpointStore, 'transaction' | 'open'>
 
 /** Octets of one answer at most: a checkpoint must have room for those that have not left. */
 const MAX_ANSWER = 1024 * 1024 + 256 * 1024

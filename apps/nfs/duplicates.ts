@@ -4,7 +4,7 @@
  * client's address, its length and a hash of its beginning, which has its xid: the client's port may be another one when it sends again.
  */
 import { createHash } from 'node:crypto'
-import type { DataStore } from '../kv/server.js'
+import type { DataStore } from '../data-store.js'
 import { BoundedTable } from './bounded-table.js'
 import type { Intents } from './journal.js'
 

@@ -8,7 +8,7 @@
  * A file that was moved by someone other than this server is stale until it is looked up again.
  */
 import type { BigIntStats } from 'node:fs'
-import type { DataStore } from '../kv/server.js'
+import type { DataStore } from '../data-store.js'
 import { BoundedTable } from './bounded-table.js'
 import { NfsError, Status } from './status.js'
 

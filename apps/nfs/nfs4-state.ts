@@ -6,7 +6,7 @@
  * A client that was not heard for a lease keeps what it has until another one needs the room or a conflicting share.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import type { DataStore } from '../kv/server.js'
+import type { DataStore } from '../data-store.js'
 import { BoundedTable } from './bounded-table.js'
 import type { HandleKey } from './handles.js'
 import { NfsError, Status } from './status.js'

@@ -5,7 +5,7 @@
  * (journal.ts, duplicates.ts).
  */
 import type { Socket } from '../../stack/socket/net.js'
-import type { DataStore } from '../kv/server.js'
+import type { DataStore } from '../data-store.js'
 import { Duplicates } from './duplicates.js'
 import type { HandleKey } from './handles.js'
 import { Handles } from './handles.js'

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { DataStore } from '../kv/server.js'
+import type { DataStore } from '../data-store.js'
 
 interface Stored {
   /** The start of the host for which it holds. */

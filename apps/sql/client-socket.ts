@@ -99,28 +99,26 @@ export class ClientSocket {
       taken()
       return
     }
-    const done = (): void => {
-      socket.off('drain', done)
-      socket.off('close', done)
-      taken()
-    }
-    socket.on('drain', done)
-    socket.on('close', done)
+    this.#whenRoom(taken)
   }
 
   /** Resolves when what was written has room for more, or the client is gone. */
   drained(): Promise<void> {
     const { socket } = this
     if (this.gone || !socket.writableNeedDrain) return Promise.resolve()
-    return new Promise((resolve) => {
-      const done = (): void => {
-        socket.off('drain', done)
-        socket.off('close', done)
-        resolve()
-      }
-      socket.on('drain', done)
-      socket.on('close', done)
-    })
+    return new Promise((resolve) => this.#whenRoom(resolve))
+  }
+
+  // Or when the client is gone.
+  #whenRoom(then: () => void): void {
+    const { socket } = this
+    const done = (): void => {
+      socket.off('drain', done)
+      socket.off('close', done)
+      then()
+    }
+    socket.on('drain', done)
+    socket.on('close', done)
   }
 
   /** Stores how far the client has come: `input` octets are consumed. `now`: before this returns. */

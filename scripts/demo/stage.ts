@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { StackError } from '../../stack/base/errors.js'
 import { Lab, type LabOptions } from '../lab/lab.js'
+import { systemEnvironment } from '../lab/space.js'
 import { Client } from './client.js'
 
 /** Where an unmodified server runs, for the proxy. */
@@ -272,11 +273,6 @@ async function follow(client: Client, calm: Saw | null, kill: Turn['kill']): Pro
 /** True when `program` can be started. */
 export function isInstalled(program: string, args: readonly string[] = ['--version']): boolean {
   return spawnSync(program, args, { stdio: 'ignore', env: systemEnvironment() }).error === undefined
-}
-
-/** The environment with the folders of system programs in its path, which a user may lack. */
-export function systemEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
 }
 
 /** The report as lines for people. */

@@ -26,11 +26,12 @@ export const NO_LINK_CODES: ReadonlySet<string> = new Set([
 
 /** The environment for the commands of lab `id`: marked, and with the system's folders in PATH, which users may lack. */
 export function labEnvironment(id: string): NodeJS.ProcessEnv {
-  return {
-    ...process.env,
-    PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
-    [LAB_MARK]: id,
-  }
+  return { ...systemEnvironment(), [LAB_MARK]: id }
+}
+
+/** The environment with the system's folders in PATH, which users may lack. */
+export function systemEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin` }
 }
 
 export class Space {
