@@ -12,26 +12,7 @@ import { WebSocket } from 'ws'
 import { replayed } from '../../apps/http/replay.js'
 import { startApp } from '../../apps/index.js'
 import type { Socket } from '../../stack/index.js'
-import { Company, until, VIRTUAL } from './company.js'
-
-interface Client {
-  readonly socket: Socket
-  heard: string
-  closed: boolean
-}
-
-function connect(lab: Company): Client {
-  const socket = lab.client.connect(80, VIRTUAL)
-  const client: Client = { socket, heard: '', closed: false }
-  socket.on('data', (chunk: Buffer) => {
-    client.heard += chunk.toString('latin1')
-  })
-  socket.on('error', () => {})
-  socket.on('close', () => {
-    client.closed = true
-  })
-  return client
-}
+import { Company, type Talk, talk, until, VIRTUAL } from './company.js'
 
 /** Each said on a connection of its own, and what the answer begins with; null: it waits for more. */
 const WRONG: readonly (readonly [string, string | Buffer, RegExp | null])[] = [
@@ -61,7 +42,7 @@ const WRONG: readonly (readonly [string, string | Buffer, RegExp | null])[] = [
 
 async function batter(t: Test, lab: Company, path: string): Promise<void> {
   await lab.owner()
-  const good = connect(lab)
+  const good = talk(lab, 80, true)
   let asked = 0
   const ask = async (): Promise<void> => {
     asked++
@@ -70,9 +51,9 @@ async function batter(t: Test, lab: Company, path: string): Promise<void> {
     await until(() => answers() === asked, `answered beside it (${asked})`)
   }
   await ask()
-  const waiting: Client[] = []
+  const waiting: Talk[] = []
   for (const [what, octets, answer] of WRONG) {
-    const client = connect(lab)
+    const client = talk(lab, 80, true)
     client.socket.write(octets)
     if (answer === null) {
       waiting.push(client)

@@ -8,6 +8,7 @@ import {
   type NodeReport,
   type NodeRuntime,
   parseIpv4Address,
+  type Socket,
 } from '../../cluster/io/index.js'
 
 export const VIRTUAL = '10.77.0.100'
@@ -18,18 +19,22 @@ export class Company {
   readonly cluster = new MemoryCluster()
   readonly reports: NodeReport[] = []
   readonly client: Net
+  readonly #serve: (node: NodeRuntime) => void
 
-  /** `start` lets a node serve. */
-  constructor(t: Test, start: (node: NodeRuntime) => void) {
+  /** `serve` lets a node serve. */
+  constructor(t: Test, serve: (node: NodeRuntime) => void) {
+    this.#serve = serve
     t.teardown(() => this.cluster.close())
-    const names = { cluster: 'test', keyFile: NONE, tap: NONE, storeDir: NONE, sharedDir: NONE }
-    for (const id of IDS) {
-      const binding = { address: `${VIRTUAL}/24` }
-      const node = this.cluster.start(checkNodeConfig({ id, ...names, binding }, 'test', '/'))
-      node.on('report', (report) => this.reports.push(report))
-      start(node)
-    }
+    for (const id of IDS) this.start(id)
     this.client = this.cluster.client(parseIpv4Address('10.77.0.9'), 24)
+  }
+
+  start(id: number): void {
+    const names = { cluster: 'test', keyFile: NONE, tap: NONE, storeDir: NONE, sharedDir: NONE }
+    const binding = { address: `${VIRTUAL}/24` }
+    const node = this.cluster.start(checkNodeConfig({ id, ...names, binding }, 'test', '/'))
+    node.on('report', (report) => this.reports.push(report))
+    this.#serve(node)
   }
 
   async owner(): Promise<number> {
@@ -47,12 +52,43 @@ export class Company {
     await this.owner()
   }
 
+  get takeovers(): Extract<NodeReport, { event: 'takeover' }>[] {
+    return this.reports.filter((report) => report.event === 'takeover')
+  }
+
   /** Connections that were given up at a take-over. */
   get givenUp(): number {
-    return this.reports
-      .flatMap((report) => (report.event === 'takeover' ? Object.values(report.givenUp) : []))
+    return this.takeovers
+      .flatMap(({ givenUp }) => Object.values(givenUp))
       .reduce((sum, each) => sum + each, 0)
   }
+}
+
+/** One connection, and what it has heard so far, octet by octet. */
+export interface Talk {
+  readonly socket: Socket
+  heard: string
+  error: Error | null
+  closed: boolean
+}
+
+/** Connects a client to `port` of the virtual address. An error is nobody's but the test's own, unless it `mayFail`. */
+export function talk({ client }: Company, port: number, mayFail = false): Talk {
+  const socket = client.connect(port, VIRTUAL)
+  const talk: Talk = { socket, heard: '', error: null, closed: false }
+  socket.setEncoding('latin1')
+  socket.on('data', (text: string) => {
+    talk.heard += text
+  })
+  if (mayFail) {
+    socket.on('error', (error) => {
+      talk.error = error
+    })
+  }
+  socket.on('close', () => {
+    talk.closed = true
+  })
+  return talk
 }
 
 /** Resolves when `condition` holds; throws after ten seconds. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startApp } from '../../apps/index.js'
-import { Company, until, VIRTUAL } from './company.js'
+import { Company, talk, until } from './company.js'
 
 function company(t: Test): { lab: Company; root: string } {
   const root = fs.mkdtempSync(join(tmpdir(), 'understudy-files-'))
@@ -16,16 +16,6 @@ function company(t: Test): { lab: Company; root: string } {
   return { lab, root }
 }
 
-function connect(lab: Company) {
-  const socket = lab.client.connect(80, VIRTUAL)
-  const client = { socket, heard: '' }
-  socket.setEncoding('latin1')
-  socket.on('data', (text: string) => {
-    client.heard += text
-  })
-  return client
-}
-
 const count = (text: string, part: string): number => text.split(part).length - 1
 
 t.test(
@@ -33,7 +23,7 @@ t.test(
   async (t) => {
     const { lab, root } = company(t)
     await lab.owner()
-    const client = connect(lab)
+    const client = talk(lab, 80)
     const half = 'x'.repeat(40_000)
     client.socket.write(
       `PUT /no/folder HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n${half}`,
@@ -55,7 +45,7 @@ t.test(
 t.test('A3: short answers are given once, whoever dies between them', async (t) => {
   const { lab } = company(t)
   await lab.owner()
-  const client = connect(lab)
+  const client = talk(lab, 80)
   const ask = (path: string, fields = ''): void => {
     client.socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n${fields}\r\n`)
   }

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
 import { replayed } from '../../apps/http/replay.js'
 import type { NodeRuntime } from '../../cluster/io/index.js'
-import { Company, until, VIRTUAL } from './company.js'
+import { Company, talk, until } from './company.js'
 
 const programs = [...fs.readFileSync('apps/README.md', 'utf8').matchAll(/```js\n([\s\S]*?)```/g)]
 
@@ -17,16 +17,6 @@ function company(t: Test, mark: string): Company {
   return new Company(t, (node: NodeRuntime) => {
     run(() => node, createServer, replayed)
   })
-}
-
-function talk(lab: Company, port: number) {
-  const socket = lab.client.connect(port, VIRTUAL)
-  const client = { socket, heard: '' }
-  socket.setEncoding('latin1')
-  socket.on('data', (text: string) => {
-    client.heard += text
-  })
-  return client
 }
 
 t.test('A1: replay, as in the guide', async (t) => {

@@ -8,66 +8,10 @@ import * as http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { startApp } from '../../apps/index.js'
-import {
-  checkNodeConfig,
-  MemoryCluster,
-  type Net,
-  type NodeReport,
-  parseIpv4Address,
-} from '../../cluster/io/index.js'
-
-const VIRTUAL = '10.77.0.100'
-const IDS = [1, 2, 3]
-const NONE = 'none'
-
-class Lab {
-  readonly cluster = new MemoryCluster()
-  readonly reports: NodeReport[] = []
-  readonly #t: Test
-  readonly #root: string
-
-  constructor(t: Test, root: string) {
-    this.#t = t
-    this.#root = root
-    for (const id of IDS) this.start(id)
-  }
-
-  start(id: number): void {
-    const app = { name: 'http', port: 80, root: this.#root }
-    const fields = {
-      id,
-      cluster: 'test',
-      keyFile: NONE,
-      tap: NONE,
-      storeDir: NONE,
-      sharedDir: NONE,
-    }
-    const binding = { address: `${VIRTUAL}/24` }
-    const config = checkNodeConfig({ ...fields, binding, app }, 'test', this.#root)
-    const runtime = this.cluster.start(config)
-    runtime.on('report', (report) => this.reports.push(report))
-    startApp(app, runtime, (error) => this.#t.comment(`node ${id}: ${error.message}`))
-  }
-
-  async owner(): Promise<number> {
-    for (let i = 0; i < 500; i++) {
-      const owner = IDS.find((id) => this.cluster.node(id)?.node.owns)
-      if (owner !== undefined) return owner
-      await delay(10)
-    }
-    throw new Error('nobody owns the address')
-  }
-
-  crashOwner(): void {
-    void this.owner().then((id) => this.cluster.crash(id))
-  }
-
-  get takeovers(): NodeReport[] {
-    return this.reports.filter((report) => report.event === 'takeover')
-  }
-}
+import type { Net } from '../../cluster/io/index.js'
+import { Company, VIRTUAL } from './company.js'
 
 /** Calls `fail` when a third, and again when two thirds, of `length` have passed. */
 function inThirds(length: number, fail: () => void): (passed: number) => void {
@@ -144,12 +88,14 @@ t.test(TITLE, { timeout: 60_000 }, async (t) => {
   const content = randomBytes(24 * 1024 * 1024)
   const wanted = createHash('sha256').update(content).digest('hex')
   fs.writeFileSync(join(root, 'download.bin'), content)
-  const lab = new Lab(t, root)
-  t.teardown(() => lab.cluster.close())
-  const net = lab.cluster.client(parseIpv4Address('10.77.0.9'), 24)
+  const app = { name: 'http', port: 80, root }
+  const lab = new Company(t, (node) => {
+    void startApp(app, node, (error) => t.comment(`node ${node.config.id}: ${error.message}`))
+  })
+  const net = lab.client
   t.equal(await lab.owner(), 1, 'P7: the smallest id owns')
 
-  const failing = () => inThirds(content.length, () => lab.crashOwner())
+  const failing = () => inThirds(content.length, () => void lab.crashOwner())
   t.equal(await download(net, '/download.bin', failing()), `200 ${content.length} ${wanted}`)
   t.match(lab.takeovers, [
     { from: 1, to: 2, promoted: 1 },

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { replayed } from '../../apps/http/replay.js'
-import { Company, until, VIRTUAL } from './company.js'
+import { Company, talk, until } from './company.js'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
 
@@ -13,20 +13,6 @@ function company(t: Test, handler: Handler): Company {
   return new Company(t, (node) => {
     node.net.createServer({ allowHalfOpen: true }, replayed(createServer(handler))).listen(80)
   })
-}
-
-/** One connection that says `text` and keeps what it hears. */
-function talk(company: Company) {
-  const socket = company.client.connect(80, VIRTUAL)
-  const talk = { socket, heard: '', error: null as Error | null }
-  socket.setEncoding('latin1')
-  socket.on('error', (error) => {
-    talk.error = error
-  })
-  socket.on('data', (text: string) => {
-    talk.heard += text
-  })
-  return talk
 }
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
@@ -61,7 +47,7 @@ t.test('A1: answers go on where they were, also pipelined ones, each once', asyn
     Readable.from(numbers(Number(req.url?.slice(1)))).pipe(res)
   })
   await lab.owner()
-  const client = talk(lab)
+  const client = talk(lab, 80, true)
   client.socket.write(counts.map((count) => get(`/${count}`)).join(''))
   const wanted = counts.map((count) => [...numbers(count)].join(''))
   const total = wanted.join('').length
@@ -95,7 +81,7 @@ t.test('A1: a request that came in part is heard in whole by the next handler', 
     req.on('end', () => res.end(hash.digest('hex')))
   })
   await lab.owner()
-  const client = talk(lab)
+  const client = talk(lab, 80, true)
   const body = 'understudy'.repeat(20_000)
   const chunk = `${body.length.toString(16)}\r\n${body}\r\n`
   const head = 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n'
@@ -123,7 +109,7 @@ t.test('A1 P22: a handler that is not deterministic is found out', async (t) => 
     res.end(mark.repeat(8_000_000))
   })
   await lab.owner()
-  const client = talk(lab)
+  const client = talk(lab, 80, true)
   client.socket.write(get('/'))
   await until(() => client.heard.length > 1_000_000, 'answered in part')
   await lab.crashOwner()
@@ -157,7 +143,7 @@ t.test('A1: what is repeated does not keep the loop from turning', async (t) => 
     pump()
   })
   await lab.owner()
-  const client = talk(lab)
+  const client = talk(lab, 80, true)
   client.socket.write(get('/'))
   await until(() => client.heard.length > (pieces * piece.length) / 2, 'half way')
   resumed = true

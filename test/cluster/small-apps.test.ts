@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { FrameTracker } from '../../apps/chat/frame-tracker.js'
 import { startApp } from '../../apps/index.js'
-import { Company, until, VIRTUAL } from './company.js'
+import { Company, talk, until, VIRTUAL } from './company.js'
 
 function company(t: Test, name: string, port: number): Company {
   return new Company(t, (node) => {
@@ -14,17 +14,14 @@ function company(t: Test, name: string, port: number): Company {
 t.test('A8: a ticker counts on, and no number is missing or doubled', async (t) => {
   const lab = company(t, 'ticker', 13)
   await lab.owner()
-  const socket = lab.client.connect(13, VIRTUAL)
-  let heard = ''
-  socket.on('data', (chunk) => {
-    heard += chunk
-  })
+  const client = talk(lab, 13)
+  const { socket } = client
   for (let kills = 1; kills <= 2; kills++) {
-    await until(() => heard.includes(`${2 * kills}\n`), 'counting')
+    await until(() => client.heard.includes(`${2 * kills}\n`), 'counting')
     await lab.crashOwner()
   }
-  await until(() => heard.includes('6\n'), 'counting')
-  const counted = heard.trim().split('\n').map(Number)
+  await until(() => client.heard.includes('6\n'), 'counting')
+  const counted = client.heard.trim().split('\n').map(Number)
   t.same(
     counted,
     counted.map((_, i) => i + 1),
@@ -35,19 +32,16 @@ t.test('A8: a ticker counts on, and no number is missing or doubled', async (t) 
 t.test('A8: echo gives back what it was told, once', async (t) => {
   const lab = company(t, 'echo', 7)
   await lab.owner()
-  const socket = lab.client.connect(7, VIRTUAL)
-  let heard = ''
-  socket.on('data', (chunk) => {
-    heard += chunk
-  })
+  const client = talk(lab, 7)
+  const { socket } = client
   let said = ''
   for (let i = 0; i < 6; i++) {
     socket.write(`${i}${'x'.repeat(50_000)}`)
     said += `${i}${'x'.repeat(50_000)}`
     if (i % 3 === 1) await lab.crashOwner()
-    await until(() => heard.length === said.length, 'echoed')
+    await until(() => client.heard.length === said.length, 'echoed')
   }
-  t.ok(heard === said)
+  t.ok(client.heard === said)
   socket.end()
 })
 
@@ -106,19 +100,16 @@ t.test('A8: a chat goes on over two owners, and nobody misses a line', async (t)
 t.test('A8: the chat has a page, and says what else is not there', async (t) => {
   const lab = company(t, 'chat', 80)
   await lab.owner()
-  const socket = lab.client.connect(80, VIRTUAL)
-  let heard = ''
-  socket.on('data', (chunk) => {
-    heard += chunk
-  })
+  const client = talk(lab, 80)
+  const { socket } = client
   socket.write('GET /?room=r HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\nHost: x\r\n\r\n')
-  await until(() => heard.includes('the chat is at /'), 'answered')
-  t.match(heard, /^HTTP\/1\.1 200 OK[\s\S]*<title>Understudy chat[\s\S]*HTTP\/1\.1 404/)
+  await until(() => client.heard.includes('the chat is at /'), 'answered')
+  t.match(client.heard, /^HTTP\/1\.1 200 OK[\s\S]*<title>Understudy chat[\s\S]*HTTP\/1\.1 404/)
   socket.write(
     'GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
   )
   await until(() => socket.destroyed || socket.readableEnded, 'at its end')
-  t.match(heard, /404 Not Found\r\nContent-Length: 0/)
+  t.match(client.heard, /404 Not Found\r\nContent-Length: 0/)
   socket.destroy()
 })
 
