@@ -56,6 +56,9 @@ export class Ownership {
   #fencedAt: Millis = 0
   // The fence has been asked for, and has not been answered.
   #fencing = false
+  // The claim has been declared, and nothing taken over yet. From whom it is.
+  #claimed = false
+  #from: NodeId = NOBODY
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
   /** Connections that are served by another node than the owner. */
@@ -115,6 +118,7 @@ export class Ownership {
 
   /** The node's lease ran out while it was stopped: others may have taken over. */
   handleLeaseLost(now: Millis): void {
+    if (this.#claimed) this.fall(now)
     if (this.state === 'claiming') this.state = 'standby'
     this.#suspectedAt = 0
     // A transfer that is heard of only now may be long over, and another node the owner.
@@ -221,6 +225,7 @@ export class Ownership {
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
     this.#fencing = false
+    this.#claimed = false
     this.#transfer.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     if (before === 'owner') this.snooper.distrust()
@@ -272,7 +277,8 @@ export class Ownership {
       return
     }
     if (this.state === 'claiming') {
-      if (now >= this.#claimAt) this.#claim(now)
+      if (this.#claimed) this.#takeOver(now)
+      else if (now >= this.#claimAt) this.#claim(now)
       return
     }
     if (this.snapshots.handleTimeout(now)) {
@@ -334,16 +340,31 @@ export class Ownership {
     this.#context.silence(this.owner, now)
   }
 
-  /** Claims the binding: epoch, state, address, declaration, ARP; the connections speak at the next poll. */
+  /**
+   * Claims the binding: epoch and declaration. What follows at once may take longer than those behind this node have patience, when
+   * there are many connections: they are to have heard of it by then.
+   */
   #claim(now: Millis): void {
-    const { world, options } = this.#context
+    this.#from = this.owner === NOBODY ? this.#yieldedBy : this.owner
+    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
+    this.state = 'claiming'
+    this.owner = this.#context.options.id
+    this.#fencing = false
+    this.#claimed = true
+    this.#claimAt = now
+    this.#context.declare(DeclarationKind.CLAIM, false, this)
+  }
+
+  /** Takes over what was claimed: state, address, ARP; the connections speak at the next poll. */
+  #takeOver(now: Millis): void {
+    const { world, options, detector } = this.#context
     const { stack, nic, checkpoints } = world
     const { binding } = this
     const { id, timing } = options
-    const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
-    const heardAt = this.#context.detector.lastHeardAt(from)
+    const from = this.#from
+    const heardAt = detector.lastHeardAt(from)
     const instants = claimInstants(this.#suspectedAt, heardAt, this.#fencedAt, now)
-    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
+    this.#claimed = false
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
     const doubtful = doubtfulDataOf(this.set)
@@ -353,10 +374,9 @@ export class Ownership {
     this.snooper.active = this.snooper.table.size > 0
     this.snooper.knownOnly = true
     this.snapshots.end()
-    if (this.owner !== NOBODY) this.#context.bury(this.owner, now)
+    if (from !== NOBODY && from !== this.#yieldedBy) this.#context.bury(from, now)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
-    this.owner = id
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
     this.predecessor = from
@@ -367,7 +387,6 @@ export class Ownership {
     this.#suspectedAt = 0
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
-    this.#context.declare(DeclarationKind.CLAIM, false, this)
     announce(nic, binding, clients, now)
     const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
@@ -393,6 +412,7 @@ export class Ownership {
   #stepDown(now: Millis): void {
     const { stack } = this.#context.world
     this.state = 'standby'
+    this.#claimed = false
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
     demoteAll(stack, this.binding, this.snooper, (each) => this.carriage.isCarried(each), now)
