@@ -16,6 +16,16 @@ function octets(mode: 'connection' | 'socket' | 'shadow'): number {
   return octets - retained
 }
 
+t.test(
+  'T6: an idle connection holds no memory but its state, a shadow only the text it keeps',
+  (t) => {
+    const [connection, shadow] = [octets('connection'), octets('shadow')]
+    t.ok(connection < 2500, `${connection} octets`)
+    t.ok(shadow < 1150, `${shadow} octets besides the text`)
+    t.end()
+  },
+)
+
 t.test('T9: a socket takes little more than the stream that it is', (t) => {
   const added = octets('socket') - octets('connection')
   // A Duplex of Node's takes 500.
