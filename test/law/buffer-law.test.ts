@@ -207,3 +207,34 @@ t.test('T6: intervals behind the first hole are bounded; memory follows the limi
   t.ok(buffer.size <= 1 << 20)
   t.end()
 })
+
+t.test('buffers that hand on their memory keep out of one another', (t) => {
+  const random = new Random(11)
+  const buffers = Array.from({ length: 30 }, () => new StreamBuffer(1 << 20))
+  // Each stream has octets of its own.
+  const shift = (index: number) => 1_000_003 * index
+  let wrong = 0
+  for (let step = 0; step < 20_000; step++) {
+    const index = random.below(buffers.length)
+    const buffer = buffers[index] as StreamBuffer
+    const { contiguousEnd } = buffer
+    if (random.below(3) === 0) {
+      buffer.trim(random.below(2) === 0 ? contiguousEnd : buffer.start + random.below(200))
+    } else {
+      const length = 1 + random.below(random.below(10) === 0 ? 5000 : 150)
+      const at = contiguousEnd + (random.below(4) === 0 ? random.below(300) : 0)
+      buffer.put(at, textOf(shift(index) + at, shift(index) + at + length), 0, length)
+    }
+    const other = random.below(buffers.length)
+    const { start, readable } = buffers[other] as StreamBuffer
+    const expected = textOf(shift(other) + start, shift(other) + start + readable)
+    if (buffers[other]?.compare(start, expected, 0, readable) !== readable) wrong++
+  }
+  t.equal(wrong, 0)
+  for (const buffer of buffers) {
+    buffer.trim(buffer.end)
+    if (buffer.size !== 0) wrong++
+  }
+  t.equal(wrong, 0, 'what keeps nothing has no memory')
+  t.end()
+})
