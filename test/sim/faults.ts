@@ -47,7 +47,8 @@ export interface FaultPlan {
 
 export const NO_FAULTS: FaultPlan = { faults: [], healAt: 0, fenced: 1, restarts: false }
 
-const STAGES = ['now', 'received', 'dispatched', 'flushed', 'sending', 'sending'] as const
+/** Where in a turn a process may end. */
+export const STAGES = ['now', 'received', 'dispatched', 'flushed', 'sending', 'sending'] as const
 
 export class Faults {
   readonly #world: World
