@@ -23,7 +23,7 @@ import { Output } from './output.js'
 import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
-import { segmentDeparts } from './segment-departs.js'
+import { finDepartedUnseen, segmentDeparts } from './segment-departs.js'
 import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { isHeld } from './strict.js'
@@ -171,12 +171,12 @@ export class Connection extends ConnectionSlots {
       this.sender.settleMss(this.tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
-    if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
-      if ((effects & Effect.DROPPED) === 0 || (effects & Effect.ACKED) !== 0) {
-        sender.handleAck(tcb, seg, effects, unaBefore, now)
-      }
+    const acked = (effects & Effect.ACKED) !== 0
+    const tells = (effects & (Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0
+    if (acked || (tells && (effects & Effect.DROPPED) === 0)) {
+      sender.handleAck(tcb, seg, effects, unaBefore, now)
     }
-    if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
+    if (acked) this.#handleAcked()
     if ((effects & Effect.DROPPED) === 0 && this.#adoption?.provesLoss(tcb, seg, now) === true) {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
@@ -222,7 +222,11 @@ export class Connection extends ConnectionSlots {
     if (this.#rstDue !== 0) return this.#departRst(seg, now)
     if (receiver.confirmed < 0 && isHeld(tcb, receiver.confirmed)) return false
     if (this.#synDue) return this.#departSyn(seg, now)
-    if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
+    if (!isSynchronized(tcb.state)) {
+      // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+      const answers = tcb.state === TcpState.SYN_RECEIVED && tcb.synSent && receiver.ackNow
+      return answers && this.#departAck(seg, frame, now)
+    }
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
     if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
       return this.#departAck(seg, frame, now)
@@ -242,13 +246,6 @@ export class Connection extends ConnectionSlots {
     }
     const owes = receiver.ackNow || this.#liveness?.probeDue === true
     if (!owes && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
-    return this.#departAck(seg, frame, now)
-  }
-
-  // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
-  #pollHandshakeAck(seg: Segment, frame: Frame, now: Millis): boolean {
-    const { tcb, receiver } = this
-    if (tcb.state !== TcpState.SYN_RECEIVED || !tcb.synSent || !receiver.ackNow) return false
     return this.#departAck(seg, frame, now)
   }
 
@@ -297,6 +294,7 @@ export class Connection extends ConnectionSlots {
     this.#departSyn(seg, now)
     this.#synHeld = held
     this.sender.rtt.discard()
+    this.touch()
   }
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
@@ -344,13 +342,14 @@ export class Connection extends ConnectionSlots {
       return
     }
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
-    const patience = opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS
-    const over = sender.handleTimeout(tcb, now, patience)
+    const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
       deleteTcb(tcb)
       this.#end(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
       this.#synDue = true
+      // One that is held waits no longer than one that is lost.
+      sender.rtoAt = now + sender.rtt.rtoMs
     }
   }
 
@@ -387,7 +386,8 @@ export class Connection extends ConnectionSlots {
   /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */
   shutdown(): void {
     this.sender.finQueued = true
-    this.#touched.push(this)
+    if (finDepartedUnseen(this.tcb, this.output.offset)) this.#end('')
+    this.touch()
   }
 
   /**

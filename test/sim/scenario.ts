@@ -138,12 +138,12 @@ function lossySetting(random: Prng): Setting {
   }
 }
 
-// Peers that miss one frame in five at the worst, and an owner that dies between any two steps.
+// Peers that miss one frame in ten at the worst, and an owner that dies between any two steps.
 function harshSetting(random: Prng): Setting {
   const setting = randomSetting(random)
   const faults: PlannedFault[] = []
   for (let peer = 1; peer < setting.nodes; peer++) {
-    const rate = random.between(0.01, 0.2)
+    const rate = random.between(0.01, 0.1)
     faults.push({ at: 340, target: peer, fault: { kind: 'loss', ms: 4000, rate } })
   }
   const stage = random.pick(STAGES)
