@@ -88,7 +88,7 @@ export type NodeReport =
       readonly event: 'terms-mismatch'
       readonly node: NodeId
       readonly binding: number
-      readonly what: 'set' | 'policy' | 'doubtful'
+      readonly what: 'set' | 'policy' | 'doubtful' | 'strict'
       readonly ours: string
       readonly theirs: string
     }

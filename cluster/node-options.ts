@@ -61,6 +61,19 @@ export function doubtfulDataOf({ doubtful }: PermanencySet): DoubtfulData {
   return doubtful ?? DoubtfulData.DELIVER
 }
 
+const GO_ON = 0x80
+
+/** The strict terms as declarations have them: the number of peers, and whether the owner goes on with fewer; 0: not strict. */
+export function strictCode({ strict }: PermanencySet): number {
+  return strict === undefined ? 0 : strict.peers | (strict.alone === 'go-on' ? GO_ON : 0)
+}
+
+/** The same in words. */
+export function strictName(code: number): string {
+  if (code === 0) return 'off'
+  return `${code & ~GO_ON}${(code & GO_ON) === 0 ? '' : ' go-on'}`
+}
+
 export interface NodeOptions {
   readonly id: NodeId
   /** When this process started, in ms since the Unix epoch. */

@@ -45,6 +45,7 @@ export {
   type NodeTiming,
   type NodeWorld,
   type PermanencySet,
+  type StrictTerms,
 } from './node-options.js'
 export type { OwnershipState } from './ownership-context.js'
 
