@@ -182,7 +182,11 @@ export class Joining {
     const { table } = this.#snooper
     const known = table.find(key.localPort, key.remoteAddress, key.remotePort)
     if (known !== undefined && known.verdict !== 'untracked') return
-    if (known === undefined && table.full) return
+    if (known === undefined) {
+      // It has ended since, and that was heard here.
+      if (table.ended.has(key.localPort, key.remoteAddress, key.remotePort, now)) return
+      if (table.full) return
+    }
     const kept = known === undefined ? undefined : this.#kept.get(known)
     if (known !== undefined) this.#kept.delete(known)
     for (const { seg, direction, peerMac, at } of kept ?? NOTHING) {

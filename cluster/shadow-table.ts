@@ -11,6 +11,7 @@ import {
   NEVER,
   TcpState,
 } from '../stack/index.js'
+import { EndedFlows } from './ended-flows.js'
 import type { Shadow } from './shadow.js'
 
 /** Shadows of one binding at most; further connections are not tracked, and counted. */
@@ -21,8 +22,8 @@ export const HANDSHAKE_MS: Millis = 75_000
 export const TIME_WAIT_MS: Millis = 66_000
 
 /**
- * Handshakes under way that are remembered at most: a flood of SYNs must not take the room of connections that live. The oldest
- * makes way.
+ * Handshakes under way, and connections that the owner has said nothing in, that are remembered at most: a flood of either must not
+ * take the room of connections that live. The oldest makes way.
  */
 export const MAX_HALF_OPEN = 8192
 
@@ -32,6 +33,8 @@ interface Expiry {
 }
 
 export class ShadowTable {
+  /** What strays in behind their ends opens nothing. */
+  readonly ended = new EndedFlows()
   // By local port and remote endpoint.
   readonly #byPort = new Map<number, Map<number, Shadow>>()
   #handshakes: Expiry[] = []
@@ -97,6 +100,13 @@ export class ShadowTable {
     dropAddress(remoteAddress)
   }
 
+  /** Its connection is over, for sure: what comes behind is of no other. */
+  end(shadow: Shadow, now: Millis): void {
+    const { localPort, remoteAddress, remotePort } = shadow.key
+    this.remove(shadow)
+    this.ended.note(localPort, remoteAddress, remotePort, now)
+  }
+
   /** The shadow has entered TIME-WAIT. */
   startWait(shadow: Shadow, now: Millis): void {
     // allocates: once per connection
@@ -130,7 +140,7 @@ export class ShadowTable {
 }
 
 function isHalfOpen(shadow: Shadow): boolean {
-  return shadow.tcb.state < TcpState.ESTABLISHED && shadow.verdict !== 'untracked'
+  return shadow.verdict === 'untracked' ? !shadow.answered : shadow.tcb.state < TcpState.ESTABLISHED
 }
 
 // From `from` on. Deadlines were appended in order, as each list has one duration. What lies before `from` goes, too.

@@ -90,10 +90,14 @@ export class Shadow {
   telling = false
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
+  /** Of an untracked connection: the owner has said something in it. */
+  answered = false
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
   #held: Held[] = []
+  // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
+  #reset = false
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
 
@@ -133,7 +137,8 @@ export class Shadow {
   }
 
   get closed(): boolean {
-    return this.#tracked && this.tcb.state === TcpState.CLOSED && this.tcb.synSent
+    if (!this.#tracked) return this.#reset
+    return this.tcb.state === TcpState.CLOSED && this.tcb.synSent
   }
 
   /** True when a segment, overheard now, opens a new connection between the same endpoints. */
@@ -217,6 +222,7 @@ export class Shadow {
   distrust(): void {
     if (this.#tracked) this.peerAck = this.tcb.sndNxt
     this.#tracked = false
+    this.answered = true
     this.distrusted = true
     // allocates: once per cut
     this.#held = []
@@ -269,6 +275,8 @@ export class Shadow {
   }
 
   #noteUntracked(seg: Segment, direction: Direction): void {
+    this.#reset = seg.has(RST)
+    if (direction === 'outbound' && !this.#reset) this.answered = true
     if (direction === 'outbound') {
       const end = add(seg.seq, seg.len)
       this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)

@@ -97,7 +97,7 @@ export class Snooper {
     if (before === 'ready' && shadow.verdict === 'gap') this.stats.gaps++
     this.repair?.note(shadow, now)
     if (shadow.closed) {
-      this.remove(shadow)
+      this.#end(shadow, direction, now)
       return
     }
     if (shadow.tcb.state !== stateBefore && shadow.tcb.state === TcpState.TIME_WAIT) {
@@ -121,6 +121,16 @@ export class Snooper {
     return !owned || this.isAway(known.key) || (direction === 'inbound' && !seg.has(SYN))
   }
 
+  #end(shadow: Shadow, direction: Direction, now: Millis): void {
+    if (shadow.verdict !== 'untracked' || direction === 'outbound') this.table.end(shadow, now)
+    // A snapshot that is under way may know it still: what was kept lies behind that.
+    else if (!this.joining.complete) return
+    // Whether the peer's RST was valid is not known here: if it was not, the next segment tells.
+    else this.table.remove(shadow)
+    this.pairs.forget(shadow)
+    this.removed.push(shadow)
+  }
+
   // The first segment of a connection, or of one in the place of another between the same endpoints.
   #open(
     old: Shadow | undefined,
@@ -132,6 +142,9 @@ export class Snooper {
     now: Millis,
   ): Shadow | undefined {
     const syn = old?.takeNewSyn() ?? null
+    const { ended } = this.table
+    if (seg.has(SYN)) ended.forget(localPort, remoteAddress, remotePort)
+    else if (ended.has(localPort, remoteAddress, remotePort, now)) return undefined
     if (old !== undefined) this.remove(old)
     if (this.table.full) {
       this.drops.count(DropReason.SHADOW_TABLE_FULL)

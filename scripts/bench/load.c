@@ -8,9 +8,11 @@
  *   load echo ADDRESS COUNT            median and 99th percentile of a one-octet answer, in microseconds
  *   load connect ADDRESS N SECONDS     connections a second of N clients that connect, ask once, and reset
  *   load offloads DEVICE on|off        whether the device of this namespace cuts segments and completes checksums
- *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, says "ready", holds them
- *   load hold ADDRESS COUNT OWN        the same; behind that each line on standard input sends one octet on each and says when, by
- *                                      the wall clock in milliseconds, the last one was answered, how many were, how many are lost
+ *   load idle ADDRESS COUNT OWN        opens COUNT connections, at most 40,000, from the address OWN, sends one octet on each, says
+ *                                      "ready" when all are answered, holds them
+ *   load hold ADDRESS COUNT OWN        opens as many and says "ready"; behind that each line on standard input sends one octet on each
+ *                                      and says when, by the wall clock in milliseconds, the last one was answered, how many were, how
+ *                                      many are lost
  *   load ask ADDRESS NAME FILE         asks for http://ADDRESS/NAME again and again on one connection, until standard input has a
  *                                      line; each answer must be the octets of FILE; says how many there were
  *   load wait ADDRESS                  says "open"; a line on standard input: sends one octet, says "idle" behind its answer, and
@@ -248,7 +250,15 @@ static double wall_ms(void) {
 }
 
 static void idle(const char *host, int count, const char *own) {
-  open_many(host, count, own);
+  int *fds = open_many(host, count, own);
+  char octet = 1;
+  /* What has never carried anything has no buffers yet, and is no example. */
+  for (int i = 0; i < count; i++) {
+    if (send(fds[i], &octet, 1, MSG_NOSIGNAL) != 1) fail("send");
+  }
+  for (int i = 0; i < count; i++) {
+    if (recv(fds[i], &octet, 1, 0) != 1) fail("answer");
+  }
   say("ready");
   pause();
 }

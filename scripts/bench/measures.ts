@@ -133,7 +133,7 @@ function slabOctets(): number {
 }
 
 /**
- * Memory of an idle connection. Ours is heap and buffers of the server's process. The kernel's is what the slabs grow by when
+ * Memory of an idle connection that has carried an octet each way. Ours is heap and buffers of the server's process. The kernel's is what the slabs grow by when
  * both ends are kernels, less what they grow by for the client alone; it is one figure of a whole machine, and rough.
  */
 function idle(name: string, count: number): Measure {

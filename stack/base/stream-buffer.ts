@@ -5,17 +5,16 @@
  *      start            contiguousEnd        ranges[0]        ranges[1]      end
  *        |--- present ------|..... hole .....|--present--|....|--present--|
  *
- * Data lands in place, whatever its order, in a ring that grows by doubling up to a limit; only the intervals are kept
- * beside it. The receive side of an owner and of a shadow, what an owner has to send, and what a shadow retains of what
+ * Data lands in place, whatever its order, in a ring that grows by doubling up to a limit and is given back as soon as nothing
+ * is kept; only the intervals are kept beside it. The receive side of an owner and of a shadow, what an owner has to send, and what a shadow retains of what
  * the owner sent are all this one thing. Offsets are 64-bit stream positions held in doubles, never sequence numbers.
  */
 import { assert } from './assert.js'
+import { giveRing, NO_RING, type Ring, SMALLEST_RING, takeRing } from './ring-pool.js'
+import { giveTable, NO_TABLE, takeTable } from './table-pool.js'
 
 /** Intervals behind the first hole that are kept; further ones are refused until the holes fill. */
 export const MAX_RANGES = 64
-
-const SMALLEST_RING = 2048
-const EMPTY = Buffer.alloc(0)
 
 export class StreamBuffer {
   /** Offset of the lowest octet kept. */
@@ -24,18 +23,18 @@ export class StreamBuffer {
   contiguousEnd = 0
   /** Largest span `end - start` that may be kept, in octets. */
   limit: number
-  /** Octets below `start` that stay readable by `copyTo` although they have been let go of: for peers that missed them (D1). */
-  keep = 0
+  #keep = 0
   // Every octet in [floor, start) is still in its place; `start` while nothing is kept below it.
   #floor = 0
-  #ring: Buffer = EMPTY
-  #mask = 0
+  #ring: Ring = NO_RING
+  // How large the next one is to be.
+  #nextSize = SMALLEST_RING
   // The offset of the octet in place 0. It moves while nothing is kept, so that what comes and goes in turn stays in the same
   // few places, which the processor's caches know: a copy to memory it does not know takes four times as long.
   #base = 0
   #rangeCount = 0
   // Left and right offsets of the present intervals behind the first hole, ascending, never adjacent.
-  #ranges: Float64Array = NO_RANGES
+  #ranges: Float64Array = NO_TABLE
 
   constructor(limit: number) {
     this.limit = limit
@@ -67,32 +66,43 @@ export class StreamBuffer {
 
   /** Offset of the lowest octet that is still there, let go of or not. */
   get floor(): number {
-    return this.keep > 0 ? this.#floor : this.start
+    return this.#keep > 0 ? this.#floor : this.start
+  }
+
+  /** Octets below `start` that stay readable by `copyTo` although they have been let go of: for peers that missed them (D1). */
+  get keep(): number {
+    return this.#keep
+  }
+
+  // What lay below while nothing was kept may have been written over, and is not there any more.
+  set keep(octets: number) {
+    const lowest = this.#keep === 0 ? this.start : this.start - octets
+    this.#floor = Math.max(this.#floor, lowest)
+    this.#keep = octets
   }
 
   /** Octets of memory held. */
   get size(): number {
-    return this.#ring.length
+    return this.#ring.size
   }
 
-  /** The memory that octets are kept in. It is another one when the buffer has grown. */
+  /** The memory that octets are kept in, which others may share. It is another one when the buffer has grown or was empty. */
   get memory(): Uint8Array {
-    return this.#ring
+    return this.#ring.memory
   }
 
   /** Where in `memory` the `length` octets from `offset` on lie, or -1 when they do not lie in one piece. They must be present. */
   placeOf(offset: number, length: number): number {
-    const index = (offset - this.#base) & this.#mask
-    return index + length <= this.#ring.length ? index : -1
+    const ring = this.#ring
+    const index = (offset - this.#base) & (ring.size - 1)
+    return index + length <= ring.size ? ring.start + index : -1
   }
 
   /** How many octets from `offset` on are present and lie in one piece of `memory`. */
   runFrom(offset: number): number {
     if (offset < this.start || offset >= this.contiguousEnd) return 0
-    return Math.min(
-      this.contiguousEnd - offset,
-      this.#ring.length - ((offset - this.#base) & this.#mask),
-    )
+    const { size } = this.#ring
+    return Math.min(this.contiguousEnd - offset, size - ((offset - this.#base) & (size - 1)))
   }
 
   /** Starts an empty buffer at `offset`, forgetting all that was kept. */
@@ -101,6 +111,7 @@ export class StreamBuffer {
     this.#floor = offset
     this.contiguousEnd = offset
     this.#rangeCount = 0
+    this.#giveBack()
   }
 
   /** True when every octet of [from, to) is present. */
@@ -154,11 +165,11 @@ export class StreamBuffer {
   /** Copies [offset, offset + length), all of it present, to `target` at `at`. */
   copyTo(offset: number, length: number, target: Uint8Array, at: number): void {
     assert(offset >= this.floor && offset + length <= this.end, 'octets to copy are kept')
-    const ring = this.#ring
-    let index = (offset - this.#base) & this.#mask
+    const { memory, start, size } = this.#ring
+    let index = (offset - this.#base) & (size - 1)
     for (let left = length; left > 0; ) {
-      const run = Math.min(left, ring.length - index)
-      copyBytes(target, at, ring, index, run)
+      const run = Math.min(left, size - index)
+      copyBytes(target, at, memory, start + index, run)
       at += run
       left -= run
       index = 0
@@ -171,8 +182,10 @@ export class StreamBuffer {
    */
   compare(offset: number, bytes: Uint8Array, from: number, to: number): number {
     assert(offset >= this.start && offset + (to - from) <= this.end, 'octets to compare are kept')
+    const { memory, start, size } = this.#ring
+    const first = offset - this.#base - from
     for (let i = from; i < to; i++) {
-      if (this.#ring[(offset - this.#base + i - from) & this.#mask] !== bytes[i]) return i - from
+      if (memory[start + ((first + i) & (size - 1))] !== bytes[i]) return i - from
     }
     return to - from
   }
@@ -181,19 +194,37 @@ export class StreamBuffer {
   trim(offset: number): void {
     if (offset <= this.start) return
     // Behind a hole nothing is kept that reaches up to `start`.
-    this.#floor = offset > this.contiguousEnd ? offset : Math.max(this.floor, offset - this.keep)
+    this.#floor = offset > this.contiguousEnd ? offset : Math.max(this.floor, offset - this.#keep)
     this.start = offset
     if (offset > this.contiguousEnd) this.contiguousEnd = offset
-    this.#absorb()
+    if (this.#rangeCount > 0) this.#absorb()
+    if (this.floor === this.end) this.#giveBack()
   }
 
-  /** Gives the memory back when nothing is kept. */
+  /** When nothing is kept from `start` on, lets go of what is below it, too. */
   compact(): void {
-    if (this.end !== this.start || this.#ring.length === 0) return
+    if (this.end !== this.start) return
     this.#floor = this.start
-    this.#ring = EMPTY
-    this.#mask = 0
-    this.#ranges = NO_RANGES
+    this.#giveBack()
+  }
+
+  // Nothing is kept.
+  #giveBack(): void {
+    const ring = this.#ring
+    if (ring === NO_RING) return
+    // Who used less than half of it is content with half the next time.
+    const few = this.contiguousEnd - this.#base <= ring.size / 2
+    this.#nextSize = few ? Math.max(ring.size / 2, SMALLEST_RING) : ring.size
+    giveRing(ring)
+    this.#ring = NO_RING
+    this.#dropRanges()
+  }
+
+  #dropRanges(): void {
+    this.#rangeCount = 0
+    if (this.#ranges === NO_TABLE) return
+    giveTable(this.#ranges)
+    this.#ranges = NO_TABLE
   }
 
   // Adds [left, right) to what is present. False when a new interval finds no room.
@@ -214,7 +245,7 @@ export class StreamBuffer {
       last++
     }
     if (last === first && this.#rangeCount >= MAX_RANGES) return false
-    if (this.#ranges.length === 0) this.#ranges = newRanges()
+    if (this.#ranges === NO_TABLE) this.#ranges = takeTable(2 * MAX_RANGES)
     this.#ranges.copyWithin(2 * first + 2, 2 * last, 2 * this.#rangeCount)
     this.#ranges[2 * first] = left
     this.#ranges[2 * first + 1] = right
@@ -231,6 +262,10 @@ export class StreamBuffer {
       }
       reached++
     }
+    if (reached === this.#rangeCount) {
+      this.#dropRanges()
+      return
+    }
     if (reached === 0) return
     this.#ranges.copyWithin(0, 2 * reached, 2 * this.#rangeCount)
     this.#rangeCount -= reached
@@ -239,47 +274,33 @@ export class StreamBuffer {
   // Room for `span` octets from `floor` on, where the first of those lies that stay.
   #reserve(span: number, floor: number): void {
     const old = this.#ring
-    if (span <= old.length) return
-    let size = Math.max(old.length, SMALLEST_RING)
+    if (span <= old.size) return
+    let size = old === NO_RING ? this.#nextSize : old.size
     while (size < span) size *= 2
-    const ring = newRing(size)
-    const oldSize = this.#mask + 1
+    const ring = takeRing(size)
     // Each octet keeps its place modulo the ring's size, so only the runs between the wraps of the old ring move.
-    if (old.length > 0) {
-      const stop = Math.min(this.end, floor + oldSize)
-      for (let at = floor; at < stop; ) {
-        const index = (at - this.#base) & (oldSize - 1)
-        const target = (at - this.#base) & (size - 1)
-        const run = Math.min(stop - at, oldSize - index, size - target)
-        copyBytes(ring, target, old, index, run)
-        at += run
-      }
+    const stop = old === NO_RING ? floor : Math.min(this.end, floor + old.size)
+    for (let at = floor; at < stop; ) {
+      const index = (at - this.#base) & (old.size - 1)
+      const target = (at - this.#base) & (size - 1)
+      const run = Math.min(stop - at, old.size - index, size - target)
+      copyBytes(ring.memory, ring.start + target, old.memory, old.start + index, run)
+      at += run
     }
+    giveRing(old)
     this.#ring = ring
-    this.#mask = size - 1
   }
 
   #copyIn(offset: number, bytes: Uint8Array, from: number, to: number): void {
-    const ring = this.#ring
-    let index = (offset - this.#base) & this.#mask
+    const { memory, start, size } = this.#ring
+    let index = (offset - this.#base) & (size - 1)
     while (from < to) {
-      const run = Math.min(to - from, ring.length - index)
-      copyBytes(ring, index, bytes, from, run)
+      const run = Math.min(to - from, size - index)
+      copyBytes(memory, start + index, bytes, from, run)
       from += run
       index = 0
     }
   }
-}
-
-const NO_RANGES = new Float64Array(0)
-
-function newRanges(): Float64Array {
-  return new Float64Array(2 * MAX_RANGES + 2)
-}
-
-// Not cleared: octets are read only where some were put.
-function newRing(size: number): Buffer {
-  return Buffer.allocUnsafeSlow(size)
 }
 
 // A native copy costs about 40 ns and a view to set up, so short runs are copied by hand. For long ones there is nothing better

@@ -175,7 +175,9 @@ function socketConstructor(client: () => StackHost): SocketConstructor {
   function Socket(this: unknown, options?: SocketOptions, accepted?: Accepted): unknown {
     if (isHandled(options)) return makeHandled(options, this, new.target, NetSocket, makeSocket)
     if (new.target !== undefined) {
-      return Reflect.construct(NetSocket, [options, accepted], new.target as never)
+      // Of a class the engine remembers what its objects look like; objects of a function each get hidden classes of their own.
+      const made = (new.target as unknown) === Socket ? NetSocket : (new.target as never)
+      return Reflect.construct(NetSocket, [options, accepted], made)
     }
     if (!(this instanceof Socket)) return Reflect.construct(Socket as never, [options])
     new NetSocket(options, undefined, this as unknown as Duplex)

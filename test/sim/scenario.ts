@@ -146,7 +146,7 @@ function harshSetting(random: Prng): Setting {
     const rate = random.between(0.01, 0.1)
     faults.push({ at: 340, target: peer, fault: { kind: 'loss', ms: 4000, rate } })
   }
-  const stage = random.pick(STAGES)
+  const stage = random.pick(STAGES.filter((each) => each !== 'declared'))
   const crash = { kind: 'crash', stage, frames: random.below(12), restartMs: 0 } as const
   faults.push({ at: random.between(360, 1600), target: 'owner', fault: crash })
   return {

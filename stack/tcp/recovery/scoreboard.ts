@@ -3,6 +3,7 @@
  * The SACK scoreboard of a sender (RFC 2018, RFC 6675): which octets above SND.UNA the peer has reported. It is advisory: a
  * take-over starts with an empty one. Offsets are stream offsets.
  */
+import { giveTable, NO_TABLE, takeTable } from '../../base/table-pool.js'
 
 /** Intervals kept; a report that needs more is ignored, which costs a retransmission and nothing else. */
 export const MAX_SACKED_RANGES = 64
@@ -12,7 +13,7 @@ export const DUP_THRESH = 3
 
 /** What the peer has reported, as intervals in ascending order that do not touch. */
 export class Scoreboard {
-  #edges: Float64Array = NONE
+  #edges: Float64Array = NO_TABLE
   #count = 0
   /** Octets reported. */
   sackedLength = 0
@@ -29,11 +30,13 @@ export class Scoreboard {
   clear(): void {
     this.#count = 0
     this.sackedLength = 0
+    giveTable(this.#edges)
+    this.#edges = NO_TABLE
   }
 
   /** Notes that [left, right) has arrived at the peer. True when that is news. */
   add(left: number, right: number): boolean {
-    if (this.#edges.length === 0) this.#edges = newEdges()
+    if (this.#edges === NO_TABLE) this.#edges = takeTable(2 * MAX_SACKED_RANGES)
     const edges = this.#edges
     let first = 0
     while (first < this.#count && (edges[2 * first + 1] as number) < left) first++
@@ -64,6 +67,10 @@ export class Scoreboard {
     while (gone < this.#count && (edges[2 * gone + 1] as number) <= una) {
       this.sackedLength -= (edges[2 * gone + 1] as number) - (edges[2 * gone] as number)
       gone++
+    }
+    if (gone === this.#count) {
+      this.clear()
+      return
     }
     if (gone > 0) {
       edges.copyWithin(0, 2 * gone, 2 * this.#count)
@@ -133,10 +140,4 @@ export class Scoreboard {
     }
     return -1
   }
-}
-
-const NONE = new Float64Array(0)
-
-function newEdges(): Float64Array {
-  return new Float64Array(2 * MAX_SACKED_RANGES + 2)
 }

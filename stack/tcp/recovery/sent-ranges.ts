@@ -7,10 +7,16 @@
  * same neighbours are joined. A range knows when its first and its last octet left; whatever is judged by it errs towards
  * patience. Private to an owner. All positions are stream offsets; ranges have no gaps between them.
  */
+import { giveTable, NO_TABLE, takeTable } from '../../base/table-pool.js'
 import type { Millis } from '../../base/time.js'
 import type { Scoreboard } from './scoreboard.js'
 
 export const MAX_SENT_RANGES = 256
+const FEWEST_RANGES = 16
+
+// What the table has of each range, beside one another.
+const Column = { END: 0, FIRST_AT: 1, LAST_AT: 2, MARKS: 3 } as const
+const WIDTH = 4
 
 /** Bits of `mark`. */
 export const Mark = {
@@ -28,37 +34,39 @@ export class SentRanges {
   /** Ranges. */
   count = 0
   #start = 0
-  #ends: Float64Array = NONE
-  #firstAt: Float64Array = NONE
-  #lastAt: Float64Array = NONE
-  #marks: Float64Array = NONE
+  // A row for each range; none while nothing is in flight.
+  #rows: Float64Array = NO_TABLE
 
   /** Where range `index` begins. */
   left(index: number): number {
-    return index === 0 ? this.#start : (this.#ends[index - 1] as number)
+    return index === 0 ? this.#start : this.right(index - 1)
   }
 
   right(index: number): number {
-    return this.#ends[index] as number
+    return this.#rows[WIDTH * index + Column.END] as number
   }
 
   /** When the first octet of the range left, for the last time. */
   firstAt(index: number): Millis {
-    return this.#firstAt[index] as number
+    return this.#rows[WIDTH * index + Column.FIRST_AT] as number
   }
 
   /** When the last octet of the range left. */
   lastAt(index: number): Millis {
-    return this.#lastAt[index] as number
+    return this.#rows[WIDTH * index + Column.LAST_AT] as number
   }
 
   has(index: number, mark: number): boolean {
-    return ((this.#marks[index] as number) & mark) !== 0
+    return (this.#marks(index) & mark) !== 0
+  }
+
+  #marks(index: number): number {
+    return this.#rows[WIDTH * index + Column.MARKS] as number
   }
 
   /** One behind the last octet known to have been sent. */
   get end(): number {
-    return this.count === 0 ? this.#start : (this.#ends[this.count - 1] as number)
+    return this.left(this.count)
   }
 
   /** The range that holds `offset`, or `count`. */
@@ -67,7 +75,7 @@ export class SentRanges {
     let high = this.count
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((this.#ends[middle] as number) <= offset) low = middle + 1
+      if (this.right(middle) <= offset) low = middle + 1
       else high = middle
     }
     return low
@@ -99,21 +107,21 @@ export class SentRanges {
 
   #append(to: number, now: Millis, marks: number): void {
     const last = this.count - 1
-    if (last >= 0 && this.#marks[last] === marks && this.#near(last, now)) {
-      this.#ends[last] = to
-      this.#lastAt[last] = now
-      return
-    }
-    if (this.count >= this.#ends.length && !this.#makeRoom()) {
-      this.#ends[this.count - 1] = to
-      this.#lastAt[this.count - 1] = now
+    const same = last >= 0 && this.#marks(last) === marks && this.#near(last, now)
+    if (same || (this.#isFull && !this.#makeRoom())) {
+      this.#rows[WIDTH * (this.count - 1) + Column.END] = to
+      this.#rows[WIDTH * (this.count - 1) + Column.LAST_AT] = now
       return
     }
     this.#put(this.count++, to, now, now, marks)
   }
 
+  get #isFull(): boolean {
+    return WIDTH * this.count >= this.#rows.length
+  }
+
   #near(index: number, now: Millis): boolean {
-    return now - (this.#firstAt[index] as number) <= this.resolutionMs
+    return now - this.firstAt(index) <= this.resolutionMs
   }
 
   #resend(from: number, to: number, now: Millis): void {
@@ -121,15 +129,11 @@ export class SentRanges {
     this.#split(to)
     const first = this.indexOf(from)
     const last = this.indexOf(to - 1)
-    for (let i = first; i <= last; i++) {
-      this.#firstAt[i] = now
-      this.#lastAt[i] = now
-      this.#marks[i] = Mark.RESENT
-    }
+    for (let i = first; i <= last; i++) this.#put(i, this.right(i), now, now, Mark.RESENT)
     this.#close(first, last)
-    if (first === 0 || this.#marks[first - 1] !== Mark.RESENT || !this.#near(first - 1, now)) return
-    if ((this.#lastAt[first - 1] as number) > now) return
-    this.#firstAt[first] = this.#firstAt[first - 1] as number
+    if (first === 0 || this.#marks(first - 1) !== Mark.RESENT || !this.#near(first - 1, now)) return
+    if (this.lastAt(first - 1) > now) return
+    this.#rows[WIDTH * first + Column.FIRST_AT] = this.firstAt(first - 1)
     this.#close(first - 1, first)
   }
 
@@ -140,9 +144,9 @@ export class SentRanges {
     this.#split(to)
     let news = false
     for (let i = this.indexOf(from); i < this.count && this.left(i) < to; i++) {
-      const marks = this.#marks[i] as number
+      const marks = this.#marks(i)
       if ((marks & Mark.LOST) !== 0 || (onceSent && (marks & Mark.RESENT) !== 0)) continue
-      this.#marks[i] = marks | Mark.LOST
+      this.#rows[WIDTH * i + Column.MARKS] = marks | Mark.LOST
       news = true
     }
     return news
@@ -154,7 +158,7 @@ export class SentRanges {
     this.#split(from)
     this.#split(to)
     for (let i = this.indexOf(from); i < this.count && this.left(i) < to; i++) {
-      this.#marks[i] = (this.#marks[i] as number) & ~Mark.LOST
+      this.#rows[WIDTH * i + Column.MARKS] = this.#marks(i) & ~Mark.LOST
     }
   }
 
@@ -189,61 +193,55 @@ export class SentRanges {
     if (at <= this.#start || at >= this.end) return
     let index = this.indexOf(at)
     if (this.left(index) === at) return
-    if (this.count >= this.#ends.length) {
+    if (this.#isFull) {
       if (!this.#makeRoom()) return
       index = this.indexOf(at)
     }
-    this.#ends.copyWithin(index + 1, index, this.count)
-    this.#firstAt.copyWithin(index + 1, index, this.count)
-    this.#lastAt.copyWithin(index + 1, index, this.count)
-    this.#marks.copyWithin(index + 1, index, this.count)
-    this.#ends[index] = at
+    this.#rows.copyWithin(WIDTH * (index + 1), WIDTH * index, WIDTH * this.count)
+    this.#rows[WIDTH * index + Column.END] = at
     this.count++
   }
 
   // Takes ranges [from, to) out of the table; what follows begins where they began.
   #close(from: number, to: number): void {
     if (to <= from) return
-    this.#ends.copyWithin(from, to, this.count)
-    this.#firstAt.copyWithin(from, to, this.count)
-    this.#lastAt.copyWithin(from, to, this.count)
-    this.#marks.copyWithin(from, to, this.count)
+    const { count } = this
     this.count -= to - from
+    if (this.count > 0) {
+      this.#rows.copyWithin(WIDTH * from, WIDTH * to, WIDTH * count)
+      return
+    }
+    giveTable(this.#rows)
+    this.#rows = NO_TABLE
   }
 
   #put(index: number, end: number, firstAt: Millis, lastAt: Millis, marks: number): void {
-    this.#ends[index] = end
-    this.#firstAt[index] = firstAt
-    this.#lastAt[index] = lastAt
-    this.#marks[index] = marks
+    const rows = this.#rows
+    const at = WIDTH * index
+    rows[at + Column.END] = end
+    rows[at + Column.FIRST_AT] = firstAt
+    rows[at + Column.LAST_AT] = lastAt
+    rows[at + Column.MARKS] = marks
   }
 
   // A larger table while it may grow, then one with every second edge between equals taken out. False when none are equal.
   #makeRoom(): boolean {
-    if (this.#ends.length < MAX_SENT_RANGES) {
-      const length = Math.max(2 * this.#ends.length, 16)
-      this.#ends = grown(this.#ends, length)
-      this.#firstAt = grown(this.#firstAt, length)
-      this.#lastAt = grown(this.#lastAt, length)
-      this.#marks = grown(this.#marks, length)
+    const rows = this.#rows
+    if (rows.length < WIDTH * MAX_SENT_RANGES) {
+      this.#rows = takeTable(Math.max(2 * rows.length, WIDTH * FEWEST_RANGES))
+      this.#rows.set(rows)
+      giveTable(rows)
       return true
     }
     const before = this.count
     for (let i = this.count - 2; i >= 0; i -= 2) {
-      if (this.#marks[i] !== this.#marks[i + 1]) continue
-      this.#firstAt[i + 1] = Math.min(this.#firstAt[i] as number, this.#firstAt[i + 1] as number)
-      this.#lastAt[i + 1] = Math.max(this.#lastAt[i] as number, this.#lastAt[i + 1] as number)
+      const marks = this.#marks(i)
+      if (marks !== this.#marks(i + 1)) continue
+      const firstAt = Math.min(this.firstAt(i), this.firstAt(i + 1))
+      const lastAt = Math.max(this.lastAt(i), this.lastAt(i + 1))
+      this.#put(i + 1, this.right(i + 1), firstAt, lastAt, marks)
       this.#close(i, i + 1)
     }
     return this.count < before
   }
-}
-
-const NONE = new Float64Array(0)
-
-// allocates: a few times per connection, up to MAX_SENT_RANGES
-function grown(from: Float64Array, length: number): Float64Array {
-  const table = new Float64Array(length)
-  table.set(from)
-  return table
 }

@@ -1,0 +1,34 @@
+/**
+ * What an idle connection takes: heap and buffers, asked of the engine behind a collection, once it has carried text each way.
+ */
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const PROGRAM = fileURLToPath(new URL('./idle-bytes.js', import.meta.url))
+const COUNT = 4000
+
+function octets(mode: 'connection' | 'socket' | 'shadow'): number {
+  const said = execFileSync(process.execPath, ['--expose-gc', PROGRAM, mode, String(COUNT)], {
+    encoding: 'utf8',
+  })
+  const { octets, retained } = JSON.parse(said)
+  return octets - retained
+}
+
+t.test(
+  'T6: an idle connection holds no memory but its state, a shadow only the text it keeps',
+  (t) => {
+    const [connection, shadow] = [octets('connection'), octets('shadow')]
+    t.ok(connection < 2500, `${connection} octets`)
+    t.ok(shadow < 1150, `${shadow} octets besides the text`)
+    t.end()
+  },
+)
+
+t.test('T9: a socket takes little more than the stream that it is', (t) => {
+  const added = octets('socket') - octets('connection')
+  // A Duplex of Node's takes 500.
+  t.ok(added < 1300, `${added} octets`)
+  t.end()
+})
