@@ -12,7 +12,6 @@ import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption } from './adoption.js'
-import { ChallengeBudget } from './challenge.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
@@ -38,9 +37,10 @@ export class Connection extends ConnectionSlots {
   readonly sender: Sender
   readonly receiver: Receiver
   readonly output: Output
-  readonly #options: ConnectionOptions
+  // Null once the handshake is complete: then nothing more is to be settled.
+  #options: ConnectionOptions | null
+  readonly #sendLimit: number
   readonly #touched: TouchedQueue
-  readonly #challenges = new ChallengeBudget()
   #synDue = false
   // The flags of a reset that is to leave, or 0.
   #rstDue = 0
@@ -58,6 +58,7 @@ export class Connection extends ConnectionSlots {
     this.receiver = new Receiver(options.receiveLimit)
     this.output = new Output(parts.buffers.sent)
     this.#options = options
+    this.#sendLimit = options.sendLimit
     this.#touched = touched
   }
 
@@ -83,7 +84,7 @@ export class Connection extends ConnectionSlots {
     const sent = this.buffers.sent
     // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
     const waiting = sent.end - Math.max(sent.start, this.tcb.ackedOffset)
-    return Math.max(this.#options.sendLimit - waiting, 0)
+    return Math.max(this.#sendLimit - waiting, 0)
   }
 
   /** Stream offset of the next octet the application reads. */
@@ -113,10 +114,10 @@ export class Connection extends ConnectionSlots {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.sender.settleMss(this.tcb, this.#options, now)
+    this.#settle(now)
     // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
     const unread = buffers.received.contiguousEnd - inputOffset
-    const promised = Math.max(this.#options.receiveLimit, unread + tcb.rcvWnd)
+    const promised = Math.max(this.receiver.limit, unread + tcb.rcvWnd)
     buffers.received.limit = Math.max(buffers.received.limit, 2 * promised)
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
@@ -160,7 +161,7 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.sender.settleMss(this.tcb, this.#options, now)
+      this.#settle(now)
       this.events |= ConnectionEvent.CONNECTED
     }
     if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
@@ -173,8 +174,7 @@ export class Connection extends ConnectionSlots {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
     }
-    if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now))
-      this.receiver.ackNow = true
+    if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
@@ -191,11 +191,17 @@ export class Connection extends ConnectionSlots {
     return effects
   }
 
+  // Both SYNs are known.
+  #settle(now: Millis): void {
+    if (this.#options !== null) this.sender.settleMss(this.tcb, this.#options, now)
+    if (isSynchronized(this.tcb.state)) this.#options = null
+  }
+
   #handleAcked(): void {
     const { tcb, buffers } = this
     this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
-    if (this.#writeBlocked && this.writable >= this.#options.sendLimit / 4) {
+    if (this.#writeBlocked && this.writable >= this.#sendLimit / 4) {
       this.#writeBlocked = false
       this.events |= ConnectionEvent.WRITABLE
     }
@@ -297,7 +303,7 @@ export class Connection extends ConnectionSlots {
   #departSyn(seg: Segment, now: Millis): boolean {
     const { tcb, sender } = this
     this.#synDue = false
-    if (isSynchronized(tcb.state)) return false
+    if (isSynchronized(tcb.state) || this.#options === null) return false
     const repeated = tcb.synSent
     fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
@@ -314,14 +320,8 @@ export class Connection extends ConnectionSlots {
     if (this.closed) return NEVER
     const { sender, receiver } = this
     const adoptionAt = this.#adoption?.deadline ?? NEVER
-    const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
-    return Math.min(
-      sender.nextDeadline(),
-      receiver.ackAt,
-      this.#timeWaitAt,
-      adoptionAt,
-      watchedUntil,
-    )
+    const peerAt = Math.min(adoptionAt, this.#liveness?.deadline(this.tcb) ?? NEVER)
+    return Math.min(sender.nextDeadline(), receiver.ackAt, this.#timeWaitAt, peerAt)
   }
 
   /** Acts on what is due. */
