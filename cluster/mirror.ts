@@ -14,6 +14,9 @@ import { encodeTcbRecord } from './tcb-record.js'
 /** How often the mirror is written at most. What comes and goes in between costs nothing. */
 export const MIRROR_INTERVAL_MS: Millis = 20
 
+/** Shadows that are written at a time at most: the rest waits for the next time, lest a take-over of many hold the loop up. */
+export const MAX_WRITTEN = 2000
+
 const SCRATCH_SIZE = 64 * 1024
 
 /** Writes the shadows of snoopers behind; it reads nothing back. */
@@ -37,23 +40,25 @@ export class Mirror {
     return waiting ? this.#writtenAt + MIRROR_INTERVAL_MS : Number.POSITIVE_INFINITY
   }
 
-  /** Writes what changed, unless that was done a moment ago. */
+  /** Writes what changed, unless that was done a moment ago: what has left first, as another may have come in its place. */
   write(snooper: Snooper, now: Millis): void {
     if (this.nextDeadline(snooper) > now) return
     this.#writtenAt = now
-    for (const shadow of snooper.removed) {
-      this.#store.removeFlow(shadow.key)
-    }
-    snooper.removed.length = 0
-    for (const shadow of snooper.dirty) {
+    const { table, removed, dirty } = snooper
+    const gone = removed.splice(0, MAX_WRITTEN)
+    for (const { key } of gone) this.#store.removeFlow(key)
+    const changed = removed.length > 0 ? [] : dirty.splice(0, MAX_WRITTEN - gone.length)
+    for (const shadow of changed) {
       shadow.dirty = false
+      const { localPort, remoteAddress, remotePort } = shadow.key
+      // It has changed once more before it left.
+      if (table.find(localPort, remoteAddress, remotePort) !== shadow) continue
       if (shadow.verdict !== 'untracked' && !shadow.closed) {
         this.#writeShadow(shadow, snooper, now)
       } else if (shadow.distrusted) {
         this.#store.removeFlow(shadow.key)
       }
     }
-    snooper.dirty.length = 0
     this.#store.flush()
   }
 

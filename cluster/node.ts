@@ -332,7 +332,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   // Nodes that own nothing and show no life are out of the line until they declare themselves again.
   #buryTheDead(now: Millis): void {
     for (const peer of this.peers.all()) {
-      if (!peer.up || this.ownerships.some((each) => each.owner === peer.id)) continue
+      const counts = ({ owner, claimsFrom }: Ownership) => [owner, claimsFrom].includes(peer.id)
+      if (!peer.up || this.ownerships.some(counts)) continue
       const cause = this.detector.suspects(peer.id, now)
       if (cause === null) continue
       this.bury(peer.id, now)

@@ -9,21 +9,19 @@
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
 import { Carriage } from './carriage.js'
-import { claimInstants, claimReports } from './claim-reports.js'
+import { claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import { type Standing, termsOf } from './failover-policy.js'
 import { HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
-import type { ClaimCause, NodeReport } from './node-actions.js'
+import type { NodeReport } from './node-actions.js'
 import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
 import type { OwnershipContext, OwnershipState } from './ownership-context.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
-import { type Coverage, Snooper } from './snooper.js'
+import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
+import { leaseOverAt, Suspicion } from './suspicion.js'
 import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
-
-// Between the end of another's lease and our first word.
-const LEASE_MARGIN_MS = 10
 
 export class Ownership {
   readonly set: PermanencySet
@@ -46,16 +44,8 @@ export class Ownership {
   // When a policy that weighs standings is to hear of this node's again.
   #standAt: Millis = NEVER
   #orphanedAt: Millis = NEVER
-  #claimAt: Millis = NEVER
-  #cause: ClaimCause = 'boot'
   #yieldedBy: NodeId = NOBODY
-  #suspectedAt: Millis = 0
-  // What could be taken over when the owner was suspected.
-  #coverage: Coverage | undefined
-  // When the fence around the owner stood, or could not be confirmed.
-  #fencedAt: Millis = 0
-  // The fence has been asked for, and has not been answered.
-  #fencing = false
+  readonly #suspicion = new Suspicion()
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
   /** Connections that are served by another node than the owner. */
@@ -87,9 +77,14 @@ export class Ownership {
   /** How this node stands, to be declared; while a successor is sought as it did before, for all must judge alike. */
   takeStanding(): Standing {
     const { options, world } = this.#context
-    if (this.#suspectedAt > 0) return this.#succession.standingOf(options.id)
+    if (this.#suspicion.holds) return this.#succession.standingOf(options.id)
     const load = world.stack.tcp.demux.size
     return this.#succession.stand(options.incarnation, this.owner, this.snooper, load)
+  }
+
+  /** From whom this node claims; it is buried when all that it had has been taken over. */
+  get claimsFrom(): NodeId {
+    return this.#suspicion.from
   }
 
   get owned(): boolean {
@@ -115,8 +110,9 @@ export class Ownership {
 
   /** The node's lease ran out while it was stopped: others may have taken over. */
   handleLeaseLost(now: Millis): void {
+    if (this.#suspicion.claimed) this.fall(now)
     if (this.state === 'claiming') this.state = 'standby'
-    this.#suspectedAt = 0
+    this.#suspicion.end()
     // A transfer that is heard of only now may be long over, and another node the owner.
     this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
     if (this.state === 'owner') this.fall(now)
@@ -162,7 +158,7 @@ export class Ownership {
       this.#transfer.accept()
     } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
-      this.#fencing = false
+      this.#suspicion.fencing = false
       this.#yieldedBy = d.node
       this.owner = NOBODY
       this.#orphanedAt = now
@@ -173,7 +169,7 @@ export class Ownership {
   }
 
   #transferLimit(): Millis {
-    return this.#context.options.timing.turnLeaseMs + LEASE_MARGIN_MS
+    return leaseOverAt(0, this.#context.options.timing.turnLeaseMs)
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
@@ -213,14 +209,14 @@ export class Ownership {
     this.#succession.ownerSpoke(now)
     if (order === 0) {
       // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
-      if (this.state === 'claiming' && !this.#fencing) this.state = 'standby'
-      if (this.state !== 'claiming') this.#suspectedAt = 0
+      if (this.state === 'claiming' && !this.#suspicion.fencing) this.state = 'standby'
+      if (this.state !== 'claiming') this.#suspicion.end()
       return
     }
     const before = this.state
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
-    this.#fencing = false
+    this.#suspicion.drop()
     this.#transfer.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     if (before === 'owner') this.snooper.distrust()
@@ -228,8 +224,6 @@ export class Ownership {
     this.epoch = d.epoch
     this.owner = owner
     this.state = 'standby'
-    this.#claimAt = NEVER
-    this.#suspectedAt = 0
     this.carriage.handleOwner(owner, d.epoch)
     // So that this term is known here after a restart too.
     this.#context.world.mirrorStore.putEpochSync(d.binding, d.epoch)
@@ -247,15 +241,9 @@ export class Ownership {
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.carriage.handleFenced(node, confirmed, now)
-    if (this.state !== 'claiming' || node !== this.owner || !this.#fencing) return
-    this.#fencing = false
-    this.#fencedAt = now
+    if (this.state !== 'claiming' || node !== this.owner || !this.#suspicion.fencing) return
     const { options, detector } = this.#context
-    const { leaseMs, turnLeaseMs } = options.timing
-    const stuck = this.#cause === 'stuck'
-    const signAt = stuck ? detector.lastTurnedAt(node) : detector.lastHeardAt(node)
-    const over = signAt + (stuck ? turnLeaseMs : leaseMs) + LEASE_MARGIN_MS
-    this.#claimAt = confirmed ? now : Math.max(now, over)
+    this.#suspicion.fenced(node, confirmed, detector, options.timing, now)
   }
 
   handleTimeout(now: Millis): void {
@@ -272,7 +260,8 @@ export class Ownership {
       return
     }
     if (this.state === 'claiming') {
-      if (now >= this.#claimAt) this.#claim(now)
+      if (this.#suspicion.claimed) this.#takeOver(now)
+      else if (now >= this.#suspicion.claimAt) this.#claim(now)
       return
     }
     if (this.snapshots.handleTimeout(now)) {
@@ -293,10 +282,10 @@ export class Ownership {
       this.#standAt,
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
-    if (this.state === 'claiming') return Math.min(upkeep, this.#claimAt)
+    if (this.state === 'claiming') return Math.min(upkeep, this.#suspicion.claimAt)
     if (this.#listenUntil > 0) return Math.min(upkeep, this.#listenUntil)
     if (this.owner === NOBODY) return Math.min(upkeep, this.#patienceEnds(this.#orphanedAt))
-    if (this.#suspectedAt > 0) return Math.min(upkeep, this.#patienceEnds(this.#suspectedAt))
+    if (this.#suspicion.holds) return Math.min(upkeep, this.#patienceEnds(this.#suspicion.since))
     return Math.min(upkeep, this.#context.detector.nextDeadline())
   }
 
@@ -304,7 +293,7 @@ export class Ownership {
   #patienceEnds(since: Millis): Millis {
     if (this.#transfer.accepted) return 0
     const { patienceMs } = this.#context.options.timing
-    const coverage = this.#suspectedAt > 0 ? this.#coverage : undefined
+    const coverage = this.#suspicion.holds ? this.#suspicion.coverage : undefined
     return since + this.#succession.rank(this.owner, this.#yieldedBy, coverage) * patienceMs
   }
 
@@ -314,36 +303,45 @@ export class Ownership {
       if (this.#orphanedAt === NEVER) this.#orphanedAt = now
       if (now < this.#patienceEnds(this.#orphanedAt)) return
       const given = this.#transfer.accepted || this.#yieldedBy !== NOBODY
-      this.#cause = given ? 'yield' : 'boot'
+      this.#suspicion.cause = given ? 'yield' : 'boot'
       this.#claim(now)
       return
     }
     const cause = this.#context.detector.suspects(this.owner, now)
-    if (cause === null) this.#suspectedAt = 0
+    if (cause === null) this.#suspicion.end()
     if (cause === null) return
-    if (this.#suspectedAt === 0) {
-      this.#suspectedAt = now
-      this.#coverage = this.snooper.coverage()
+    if (!this.#suspicion.holds) {
+      this.#suspicion.begin(this.snooper.coverage(), now)
       this.#report({ event: 'suspect', node: this.owner, cause, binding: this.binding.id })
     }
-    if (now < this.#patienceEnds(this.#suspectedAt)) return
-    this.#cause = cause
+    if (now < this.#patienceEnds(this.#suspicion.since)) return
+    this.#suspicion.fence(cause)
     this.state = 'claiming'
-    this.#claimAt = NEVER
-    this.#fencing = true
     this.#context.silence(this.owner, now)
   }
 
-  /** Claims the binding: epoch, state, address, declaration, ARP; the connections speak at the next poll. */
+  /**
+   * Claims the binding: epoch and declaration. What follows at once may take longer than those behind this node have patience, when
+   * there are many connections: they are to have heard of it by then.
+   */
   #claim(now: Millis): void {
-    const { world, options } = this.#context
+    this.#suspicion.claim(this.owner === NOBODY ? this.#yieldedBy : this.owner, now)
+    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
+    this.state = 'claiming'
+    this.owner = this.#context.options.id
+    this.#context.declare(DeclarationKind.CLAIM, false, this)
+  }
+
+  /** Takes over what was claimed: state, address, ARP; the connections speak at the next poll. */
+  #takeOver(now: Millis): void {
+    const { world, options, detector } = this.#context
     const { stack, nic, checkpoints } = world
     const { binding } = this
     const { id, timing } = options
-    const from = this.owner === NOBODY ? this.#yieldedBy : this.owner
-    const heardAt = this.#context.detector.lastHeardAt(from)
-    const instants = claimInstants(this.#suspectedAt, heardAt, this.#fencedAt, now)
-    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
+    const { from } = this.#suspicion
+    const heardAt = detector.lastHeardAt(from)
+    const instants = this.#suspicion.instants(heardAt, now)
+    this.#suspicion.claimed = false
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
     const doubtful = doubtfulDataOf(this.set)
@@ -353,23 +351,20 @@ export class Ownership {
     this.snooper.active = this.snooper.table.size > 0
     this.snooper.knownOnly = true
     this.snapshots.end()
-    if (this.owner !== NOBODY) this.#context.bury(this.owner, now)
+    if (from !== NOBODY && from !== this.#yieldedBy) this.#context.bury(from, now)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
-    this.owner = id
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
     this.predecessor = from
     this.#context.handleSpeaker(this)
     stack.setQuiet(binding.address, false)
-    this.#claimAt = NEVER
+    this.#suspicion.drop()
     this.#orphanedAt = NEVER
-    this.#suspectedAt = 0
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
-    this.#context.declare(DeclarationKind.CLAIM, false, this)
     announce(nic, binding, clients, now)
-    const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#cause }
+    const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#suspicion.cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
     this.carriage.handleClaimed(now)
   }
@@ -393,6 +388,7 @@ export class Ownership {
   #stepDown(now: Millis): void {
     const { stack } = this.#context.world
     this.state = 'standby'
+    this.#suspicion.drop()
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
     demoteAll(stack, this.binding, this.snooper, (each) => this.carriage.isCarried(each), now)

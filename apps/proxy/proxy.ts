@@ -77,12 +77,10 @@ export class PermanentProxy {
     return this.#relays.size
   }
 
-  /** There are connections to accept. */
+  /** There is a connection to accept. */
   handleReady(_events: number): void {
-    const now = this.#host.now()
-    for (let c = this.#listener.accept(); c !== null; c = this.#listener.accept()) {
-      this.#accept(c, now)
-    }
+    const connection = this.#listener.accept()
+    if (connection !== null) this.#accept(connection, this.#host.now())
   }
 
   #accept(client: Connection, now: Millis): void {

@@ -210,8 +210,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     this.#beginTurn(now)
     this.#hearHeartbeats()
     this.#refuseForeignKey()
-    this.node.handleTimeout(now)
-    this.#act()
+    this.#attend(now)
     if (now < this.#sweepAt) return
     this.#sweepAt = now + SWEEP_MS
     this.#checkpoints.sweep()
@@ -267,10 +266,19 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     const now = this.now()
     this.#beginTurn(now)
     take(now)
+    this.#act()
     this.#hearHeartbeats()
+    this.#attend(now)
+    this.#parts.driver.kick()
+  }
+
+  #attend(now: Millis): void {
     this.node.handleTimeout(now)
     this.#act()
-    this.#parts.driver.kick()
+    // A claim has been declared: now for the take-over itself, of which none may wait for a timer.
+    if (this.node.nextDeadline() > now) return
+    this.node.handleTimeout(now)
+    this.#act()
   }
 
   /** A peer fell silent or got stuck: looks at once instead of at the next turn. */

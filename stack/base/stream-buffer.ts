@@ -23,8 +23,7 @@ export class StreamBuffer {
   contiguousEnd = 0
   /** Largest span `end - start` that may be kept, in octets. */
   limit: number
-  /** Octets below `start` that stay readable by `copyTo` although they have been let go of: for peers that missed them (D1). */
-  keep = 0
+  #keep = 0
   // Every octet in [floor, start) is still in its place; `start` while nothing is kept below it.
   #floor = 0
   #ring: Ring = NO_RING
@@ -67,7 +66,19 @@ export class StreamBuffer {
 
   /** Offset of the lowest octet that is still there, let go of or not. */
   get floor(): number {
-    return this.keep > 0 ? this.#floor : this.start
+    return this.#keep > 0 ? this.#floor : this.start
+  }
+
+  /** Octets below `start` that stay readable by `copyTo` although they have been let go of: for peers that missed them (D1). */
+  get keep(): number {
+    return this.#keep
+  }
+
+  // What lay below while nothing was kept may have been written over, and is not there any more.
+  set keep(octets: number) {
+    const lowest = this.#keep === 0 ? this.start : this.start - octets
+    this.#floor = Math.max(this.#floor, lowest)
+    this.#keep = octets
   }
 
   /** Octets of memory held. */
@@ -183,7 +194,7 @@ export class StreamBuffer {
   trim(offset: number): void {
     if (offset <= this.start) return
     // Behind a hole nothing is kept that reaches up to `start`.
-    this.#floor = offset > this.contiguousEnd ? offset : Math.max(this.floor, offset - this.keep)
+    this.#floor = offset > this.contiguousEnd ? offset : Math.max(this.floor, offset - this.#keep)
     this.start = offset
     if (offset > this.contiguousEnd) this.contiguousEnd = offset
     if (this.#rangeCount > 0) this.#absorb()

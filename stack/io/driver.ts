@@ -66,6 +66,14 @@ export interface DriverOptions {
 const Stage = { IDLE: 0, TELLING: 1, SENDING: 2 } as const
 type Stage = (typeof Stage)[keyof typeof Stage]
 
+/**
+ * How long the layer above is told of what is ready before the rest of a turn comes: when thousands of connections are promoted at
+ * once, the first of them are not to wait for the last, and the loop is to turn.
+ */
+const TELL_MS: Millis = 10
+/** Between two looks at the clock. */
+const TELL_COUNT = 32
+
 // The longest delay that setTimeout takes.
 const MAX_DELAY_MS = 2 ** 31 - 1
 
@@ -80,6 +88,8 @@ export class Driver<N> {
   #stage: Stage = Stage.IDLE
   #kicked = false
   #closed = false
+  // There is more to tell: an immediate goes on with it, behind what came in meanwhile.
+  #more = false
   #timer: NodeJS.Timeout | null = null
   #timerAt: Millis = NEVER
   #refs = 0
@@ -171,6 +181,11 @@ export class Driver<N> {
     else if (!this.#kicked) this.#send(now)
   }
 
+  readonly #goOn = (): void => {
+    this.#more = false
+    this.kick()
+  }
+
   #handleKick(): void {
     // Until the sending starts, another kick asks for nothing that does not come anyway.
     if (!this.#closed && this.#stage === Stage.IDLE) this.#tell()
@@ -208,20 +223,24 @@ export class Driver<N> {
 
   // Tells the layer above. True when somebody was told.
   #tell(): boolean {
+    if (this.#more) return false
     let told = false
     let done = false
     this.#stage = Stage.TELLING
     try {
-      for (let l = this.stack.pollAccept(); l !== null; l = this.stack.pollAccept()) {
-        if (l.context === null) continue
-        told = true
-        ;(l.context as ReadySink).handleReady(0)
-      }
-      for (let c = this.stack.pollReady(); c !== null; c = this.stack.pollReady()) {
-        if (tellOne(c)) told = true
-      }
-      for (let s = this.#nextSocket(); s !== null; s = this.#nextSocket()) {
-        if (tellOne(s)) told = true
+      let left = TELL_COUNT
+      let until = NEVER
+      for (let r = this.#nextReady(); r !== null; r = this.#nextReady()) {
+        if (tellOne(r)) told = true
+        if (--left > 0) continue
+        left = TELL_COUNT
+        const now = this.#clock.now()
+        if (until === NEVER) until = now + TELL_MS
+        else if (now >= until) {
+          this.#more = true
+          setImmediate(this.#goOn)
+          break
+        }
       }
       done = true
     } catch (error) {
@@ -238,8 +257,9 @@ export class Driver<N> {
     return told
   }
 
-  #nextSocket(): ReadyConnection | null {
-    return this.stack.pollDatagrams?.() ?? null
+  // A listener, a connection or a socket for datagrams that has news, or null.
+  #nextReady(): ReadyListener | ReadyConnection | null {
+    return this.stack.pollAccept() ?? this.stack.pollReady() ?? this.stack.pollDatagrams?.() ?? null
   }
 
   #send(now: Millis): void {
@@ -332,11 +352,15 @@ class Port<N> implements FrameSink {
   }
 }
 
-function tellOne(ready: ReadyConnection): boolean {
-  const events = ready.events
+function tellOne(ready: ReadyListener | ReadyConnection): boolean {
   // Nobody has accepted it yet: the news can wait.
-  if (events === 0 || ready.context === null) return false
-  ready.events = 0
+  if (ready.context === null) return false
+  let events = 0
+  if ('events' in ready) {
+    events = ready.events
+    if (events === 0) return false
+    ready.events = 0
+  }
   ;(ready.context as ReadySink).handleReady(events)
   return true
 }

@@ -132,12 +132,16 @@ export function ipBlocked(address: string): SocketError {
   return coded(new Error(`IP(${address}) is blocked by net.BlockList`), 'ERR_IP_BLOCKED')
 }
 
-/** The connection lives on, but on another node. */
+/** The connection lives on, but on another node. Its stack would tell nothing, and streams have it made for each of them. */
 export function connectionMoved(): StackError {
-  return new StackError(
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  const error = new StackError(
     'ERR_CONNECTION_MOVED',
     'another node owns this connection now: leave it alone, that node goes on from the last checkpoint',
   )
+  Error.stackTraceLimit = stackTraceLimit
+  return error
 }
 
 /** A regenerated octet differs from the one that the peer was sent. */

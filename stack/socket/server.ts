@@ -174,12 +174,10 @@ export class Server extends EmitterOrigin {
     throw new StackError('EADDRINUSE', 'every port has a server')
   }
 
-  /** Called by the event loop when there are connections to accept. */
+  /** Called by the event loop for each connection that there is to accept. */
   handleReady(_events: number): void {
-    for (let c = this.#listener?.accept() ?? null; c !== null; ) {
-      this.#accept(c)
-      c = this.#listener?.accept() ?? null
-    }
+    const connection = this.#listener?.accept() ?? null
+    if (connection !== null) this.#accept(connection)
   }
 
   #accept(connection: Connection): void {

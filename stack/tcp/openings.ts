@@ -254,7 +254,7 @@ export class Openings {
     this.#accepting.push(listener)
   }
 
-  /** A listener that has a connection to accept, or null: accept all it has. */
+  /** A listener, once for each connection that it has to accept, or null. */
   pollAccept(): TcpListener | null {
     return this.#accepting.shift() ?? null
   }

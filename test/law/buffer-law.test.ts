@@ -133,6 +133,45 @@ t.test(
   },
 )
 
+t.test(
+  'D1 P24: what is kept below the start is what was there, also when a connection changes hands and back',
+  (t) => {
+    let kept = 0
+    for (let seed = 1; seed <= 20; seed++) {
+      const random = new Random(seed)
+      const buffer = new StreamBuffer(6000)
+      const model = new Model(0, 6000)
+      for (let step = 0; step < 100; step++) {
+        // A shadow keeps nothing, an owner does.
+        if (random.chance(0.1)) buffer.keep = [0, 0, 500, 3000][random.below(4)] as number
+        if (random.chance(0.4)) {
+          const offset = Math.min(model.start + random.below(900), model.contiguousEnd)
+          model.trim(offset)
+          buffer.trim(offset)
+        } else {
+          const from = model.contiguousEnd + (random.chance(0.2) ? random.below(100) : 0)
+          const to = from + random.below(1500)
+          const fits = model.put(from, to)
+          const text = textOf(from, to)
+          if (buffer.put(from, text, 0, text.length) !== fits) throw new Error(`seed ${seed}: put`)
+        }
+        const wrong = difference(buffer, model, random)
+        if (wrong !== '') throw new Error(`seed ${seed}, step ${step}: ${wrong}`)
+        const { floor, start } = buffer
+        if (start - floor > buffer.keep) throw new Error(`seed ${seed}: keeps too much`)
+        const read = new Uint8Array(start - floor)
+        buffer.copyTo(floor, read.length, read, 0)
+        if (!Buffer.from(read).equals(textOf(floor, start))) {
+          throw new Error(`seed ${seed}, step ${step}: what is kept below ${start} is spoilt`)
+        }
+        kept += read.length
+      }
+    }
+    t.ok(kept > 30_000, `${kept} octets compared`)
+    t.end()
+  },
+)
+
 t.test('P17: a long stream through a small buffer across 2^32', (t) => {
   const buffer = new StreamBuffer(4096)
   let offset = 2 ** 32 - 50_000

@@ -47,7 +47,15 @@ export interface FaultPlan {
 
 export const NO_FAULTS: FaultPlan = { faults: [], healAt: 0, fenced: 1, restarts: false }
 
-const STAGES = ['now', 'received', 'dispatched', 'flushed', 'sending', 'sending'] as const
+const STAGES = [
+  'now',
+  'declared',
+  'received',
+  'dispatched',
+  'flushed',
+  'sending',
+  'sending',
+] as const
 
 export class Faults {
   readonly #world: World
@@ -185,7 +193,7 @@ function randomFault(random: Prng, target: Target): Fault {
     return {
       kind: 'pause',
       ms,
-      stage: random.pick(['now', 'now', 'dispatched', 'flushed'] as const),
+      stage: random.pick(['now', 'now', 'declared', 'dispatched', 'flushed'] as const),
     }
   }
   if (draw < 0.78) return { kind: 'stall', ms: random.between(20, 2500) }

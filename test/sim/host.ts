@@ -28,7 +28,7 @@ const TICK_MS = 20
 const LEAST_DELAY_MS = 0.2
 
 /** Where in a turn a process ends or stops. */
-export type Stage = 'received' | 'dispatched' | 'flushed' | 'sending'
+export type Stage = 'declared' | 'received' | 'dispatched' | 'flushed' | 'sending'
 
 /** What comes beside the bridge. */
 export type ControlInput =
@@ -331,6 +331,20 @@ export class NodeHost {
     stack.handleTimeout(now)
     if (node.nextDeadline() <= now) node.handleTimeout(now)
     this.#act()
+    if (node.nextDeadline() > now) {
+      this.#dispatch(now)
+      return
+    }
+    // A claim has been declared.
+    if (this.#endsAt('declared')) return
+    this.#stopOr('declared', () => {
+      node.handleTimeout(now)
+      this.#act()
+      this.#dispatch(now)
+    })
+  }
+
+  #dispatch(now: Millis): void {
     if (this.#endsAt('received')) return
     this.app.dispatch(now)
     if (this.#endsAt('dispatched')) return

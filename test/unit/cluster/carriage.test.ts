@@ -21,7 +21,7 @@ import {
   RST,
   SYN,
 } from '../../packet/codec.js'
-import { ONE, type Party, party, TRUSTING } from './party.js'
+import { attend, ONE, type Party, party, TRUSTING } from './party.js'
 
 const STEP = 10
 const CLIENT = parseIpv4Address('10.0.0.9')
@@ -116,7 +116,7 @@ class Cluster {
         const { node, stack } = each
         node.beginTurn(this.now)
         stack.handleTimeout(this.now)
-        node.handleTimeout(this.now)
+        attend(node, this.now)
         for (let c = stack.pollReady(); c !== null; c = stack.pollReady()) c.events = 0
         for (const frame of this.#frames(each)) this.#hear(frame, node.options.id, [])
         for (const other of this.living) {

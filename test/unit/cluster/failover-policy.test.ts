@@ -18,7 +18,7 @@ import {
   spread,
 } from '../../../cluster/index.js'
 import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
-import { type Party, party, TRUSTING } from './party.js'
+import { attend, type Party, party, TRUSTING } from './party.js'
 
 const STEP = 10
 const BINDING = parseBinding(1, '10.0.0.100/24')
@@ -95,7 +95,7 @@ function talk(group: Group, until: number, silent: readonly Party[] = []): void 
   const speaking = group.parties.filter((each) => !silent.includes(each))
   for (; group.now < until; group.now += STEP) {
     for (const each of speaking) {
-      each.node.handleTimeout(group.now)
+      attend(each.node, group.now)
       take(each)
     }
     for (const from of speaking) {
@@ -194,7 +194,7 @@ t.test(
     const made = group([1, 2].map(() => setOf(election)))
     const [, peer] = made.parties as [Party, Party]
     peer.node.handleChannel(1, false, made.now)
-    peer.node.handleTimeout(made.now)
+    attend(peer.node, made.now)
     Object.defineProperty(peer.stack.tcp.demux, 'size', { value: 7 })
     t.match(peer.own.takeStanding(), { load: 0 })
     t.end()

@@ -21,7 +21,7 @@ import {
   StreamBuffer,
   SYN,
 } from '../../../stack/index.js'
-import { type Party, party, TRUSTING } from './party.js'
+import { attend, type Party, party, TRUSTING } from './party.js'
 
 const CLIENT = parseIpAddress('10.0.0.7', 'client')
 const PORT = 40_000
@@ -78,10 +78,13 @@ function carry(parties: readonly Party[], live: readonly Party[], now: number): 
   for (let busy = true; busy; ) {
     busy = false
     for (const from of live) {
-      from.node.handleTimeout(now)
+      attend(from.node, now)
       for (let a = from.node.pollAction(); a !== null; a = from.node.pollAction()) {
         if (a.kind === 'report') from.asked.push(a)
-        if (a.kind === 'fence') from.node.handleFenced(a.node, true, now)
+        if (a.kind === 'fence') {
+          from.node.handleFenced(a.node, true, now)
+          busy = true
+        }
         if (a.kind !== 'send' && a.kind !== 'tell') continue
         for (const to of parties) {
           if (to === from || !live.includes(to)) continue
@@ -195,7 +198,7 @@ t.test(
     tell(epoch, ISS, IRS)
     t.equal(two.own.snooper.repair?.stats.refused, 1, 'not asked for')
     hear(two, [outbound(ISS + 1, IRS + 4, '')], 1500)
-    two.node.handleTimeout(1500 + SETTLE_MS)
+    attend(two.node, 1500 + SETTLE_MS)
     tell(epoch + 1, ISS, IRS)
     tell(epoch, ISS + 1, IRS)
     tell(epoch, ISS, IRS + 1)

@@ -9,7 +9,7 @@ import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { EtherType, Frame, NEVER, parseIpv4Address, type Stack } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
 import { ACK, encodeEthernet, encodeIp, encodeTcp, FIN, PROTOCOL, SYN } from '../../packet/codec.js'
-import { ONE, party, TRUSTING } from './party.js'
+import { attend, ONE, party, TRUSTING } from './party.js'
 
 const VIRTUAL = '10.0.0.100'
 
@@ -42,7 +42,7 @@ class Member {
     frame.end = frame.start + bytes.length
     parseEthernet(this.#ethernet, frame)
     this.node.onFrame(frame, this.#ethernet, now)
-    this.node.handleTimeout(now)
+    attend(this.node, now)
   }
 }
 
@@ -56,7 +56,7 @@ function declarationOf(frame: Buffer): OwnershipDeclaration | null {
 function talk(members: readonly Member[], from: number, until: number): void {
   for (let now = from; now < until; now += 10) {
     for (const member of members) {
-      member.node.handleTimeout(now)
+      attend(member.node, now)
       for (const frame of member.frames(now)) {
         for (const other of members) if (other !== member) other.hears(frame, now)
       }

@@ -10,7 +10,7 @@ import {
 } from '../../../cluster/index.js'
 import { MemoryCheckpointStorage, MemoryCheckpointStore } from '../../../cluster/memory-store.js'
 import { DropReason } from '../../../stack/index.js'
-import { ONE, type Party, party } from './party.js'
+import { attend, ONE, type Party, party } from './party.js'
 
 const STEP = 10
 
@@ -39,8 +39,8 @@ function pair(sets = ONE): { a: Party; b: Party; now: number } {
     carry(b, a, now)
     a.node.handleHeartbeat(2, now, now)
     b.node.handleHeartbeat(1, now, now)
-    a.node.handleTimeout(now)
-    b.node.handleTimeout(now)
+    attend(a.node, now)
+    attend(b.node, now)
   }
   carry(a, b, now)
   carry(b, a, now)
@@ -54,9 +54,9 @@ function untilFence(a: Party, b: Party, from: number): number {
   let now = from
   for (; !b.asked.some((x) => x.kind === 'fence') && now < from + 1000; now += STEP) {
     a.node.handleHeartbeat(2, now, now)
-    a.node.handleTimeout(now)
+    attend(a.node, now)
     collect(a)
-    b.node.handleTimeout(now)
+    attend(b.node, now)
     collect(b)
   }
   return now
@@ -76,7 +76,7 @@ t.test(
     const { a, b, now } = pair()
     const later = untilFence(a, b, now)
     t.equal(b.own.state, 'claiming')
-    a.node.handleTimeout(later + 300)
+    attend(a.node, later + 300)
     carry(a, b, later + 300)
     t.equal(
       b.own.state,
@@ -84,6 +84,7 @@ t.test(
       'its port may be shut already: nobody else would take its place',
     )
     b.node.handleFenced(1, true, later + 301)
+    attend(b.node, later + 301)
     t.equal(b.own.state, 'owner')
     carry(b, a, later + 302)
     t.equal(a.own.state, 'standby', 'and the first steps down')
@@ -120,6 +121,7 @@ t.test('D3: a node that is outclaimed in one binding falls silent in all', (t) =
   const { a, b, now } = pair([ONE[0] as PermanencySet, { ...TWO[1], policy: smallestId } as never])
   const later = untilFence(a, b, now)
   b.node.handleFenced(1, true, later)
+  attend(b.node, later)
   t.ok(b.node.ownerships.every(({ state }) => state === 'owner'))
   collect(b)
   const claims = b.sent.splice(0)
@@ -202,14 +204,14 @@ t.test('P24: a binding is handed to another node at once, and back again', (t) =
   t.same(reportsOf(a), ['handover'])
   t.equal(a.sent.length, 0, 'no other way may bring it before the last frames of the link')
   for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
-  b.node.handleTimeout(now)
+  attend(b.node, now)
   t.match(b.own, { state: 'owner', epoch: 2 })
   carry(b, a, now)
   t.match(a.own, { state: 'standby', owner: 2, epoch: 2 })
 
   t.equal(b.node.switchover(null, now), 1, 'P7: to whom the policy names')
   for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
-  a.node.handleTimeout(now)
+  attend(a.node, now)
   t.match(a.own, { state: 'owner', epoch: 3 })
   carry(a, b, now)
   t.match(b.own, { state: 'standby', owner: 1, epoch: 3 })
@@ -229,10 +231,10 @@ t.test(
     const { set } = a.own
     a.node.handOver({ set, epoch, takeStanding: () => a.own.takeStanding() } as never, 2, 1)
     for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
-    b.node.handleTimeout(now)
+    attend(b.node, now)
     t.equal(b.own.state, 'standby')
     for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
-    a.node.handleTimeout(now)
+    attend(a.node, now)
     t.match(a.own, { state: 'owner', epoch: 2 }, 'it goes on, in a new term')
     t.same(reportsOf(a), ['handover', 'handover-refused', 'owner'])
     t.end()
@@ -245,7 +247,7 @@ t.test('P24, D3: a node that was stopped takes nothing that was handed to it mea
   a.node.switchover(2, now)
   b.node.handleLeaseLost(now)
   for (const bytes of linkMessages(a, now)) b.node.handleDeclaration(bytes, now)
-  b.node.handleTimeout(now)
+  attend(b.node, now)
   t.equal(b.own.state, 'standby')
   t.end()
 })
@@ -260,8 +262,8 @@ t.test('P24: when the word of a transfer is lost its giver goes on', (t) => {
     carry(a, b, then)
     b.node.handleHeartbeat(1, then, then)
     a.node.handleHeartbeat(2, then, then)
-    b.node.handleTimeout(then)
-    a.node.handleTimeout(then)
+    attend(b.node, then)
+    attend(a.node, then)
     if (b.own.state === 'owner') break
   }
   t.equal(a.own.state, 'owner')
@@ -285,17 +287,17 @@ t.test(
     a.node.switchover(2, now)
     const words = linkMessages(a, now)
     for (const bytes of words) b.node.handleDeclaration(bytes, now)
-    b.node.handleTimeout(now)
+    attend(b.node, now)
     carry(b, a, now)
     b.node.switchover(1, now)
     for (const bytes of linkMessages(b, now)) a.node.handleDeclaration(bytes, now)
-    a.node.handleTimeout(now)
+    attend(a.node, now)
     carry(a, b, now)
     const { drops } = b.stack
     const before = drops.get(DropReason.DECLARATION_REPLAYED)
     for (const bytes of words) b.node.handleDeclaration(bytes, now)
     b.node.handleDeclaration((words[0] as Uint8Array).subarray(0, 60), now)
-    b.node.handleTimeout(now)
+    attend(b.node, now)
     t.equal(b.own.state, 'standby')
     t.equal(a.own.state, 'owner')
     t.equal(drops.get(DropReason.DECLARATION_REPLAYED), before + words.length)

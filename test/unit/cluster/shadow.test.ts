@@ -85,7 +85,7 @@ t.test('D1: a gap before what the application has consumed heals with its checkp
   }
   checkpoints.put(KEY, made)
   checkpoints.flush()
-  snooper.touch(shadow)
+  snooper.admit(shadow, 5)
   mirror.write(snooper, 1000)
   t.equal(shadow.verdict, 'ready')
   t.equal(shadow.tcb.rcvNxtOffset, 10)

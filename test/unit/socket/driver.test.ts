@@ -95,6 +95,35 @@ t.test('clock never goes back, random numbers differ', async (t) => {
   t.ok(seen.size > 990)
 })
 
+t.test(
+  'thousands of connections with news do not keep the loop from turning, nor what is ready from being sent',
+  async (t) => {
+    const { stack, link } = parts()
+    let now = 1000
+    const driver = new Driver<string>(stack, { now: () => now })
+    driver.attach('nic', link)
+    let told = 0
+    const context = {
+      handleReady: (): void => {
+        told++
+        now += 0.5
+      },
+    }
+    for (let i = 0; i < 1000; i++) stack.ready.push({ events: 1, context })
+    driver.kick()
+    await new Promise(setImmediate)
+    t.ok(told > 0 && told < 200, `${told} told in the first turn`)
+    t.ok(stack.log.length > 0, 'and those were served')
+    const before = told
+    stack.ready.push({ events: 1, context })
+    driver.handleBatch(now)
+    t.equal(told, before, 'a batch that comes in goes behind the rest')
+    while (told < 1001 && stack.log.length < 1000) await new Promise(setImmediate)
+    t.equal(told, 1001)
+    driver.close()
+  },
+)
+
 t.test('kicks in one tick make one turn; a deadline makes one, too', async (t) => {
   const { stack, link, driver } = parts()
   driver.kick()

@@ -1,0 +1,97 @@
+/**
+ * Suspicion: from the first doubt that the owner lives over the instant from which it is certain that it speaks no more (D3) to the
+ * claim.
+ */
+import { type Millis, NEVER } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+import { claimInstants } from './claim-reports.js'
+import type { FailureDetector } from './failure-detector.js'
+import type { ClaimCause, ClaimInstants } from './node-actions.js'
+import { NOBODY, type NodeTiming } from './node-options.js'
+import type { Coverage } from './snooper.js'
+
+// Between the end of another's lease and our first word.
+const LEASE_MARGIN_MS = 10
+
+export class Suspicion {
+  /** When the owner came to be suspected; 0: it is not. */
+  since: Millis = 0
+  /** Why this node claims, or claimed last. */
+  cause: ClaimCause = 'boot'
+  /** What could be taken over when the owner was suspected. */
+  coverage: Coverage | undefined
+  /** The fence has been asked for, and has not been answered. */
+  fencing = false
+  /** When the binding may be claimed. */
+  claimAt: Millis = NEVER
+  /** The claim has been declared, and nothing taken over yet. */
+  claimed = false
+  /** From whom this node claims. */
+  from: NodeId = NOBODY
+  // When the fence around the owner stood, or could not be confirmed.
+  #fencedAt: Millis = 0
+
+  get holds(): boolean {
+    return this.since > 0
+  }
+
+  begin(coverage: Coverage, now: Millis): void {
+    this.since = now
+    this.coverage = coverage
+  }
+
+  /** The owner lives. */
+  end(): void {
+    this.since = 0
+  }
+
+  /** Nothing is to be claimed, or all has been. */
+  drop(): void {
+    this.end()
+    this.claimAt = NEVER
+    this.fencing = false
+    this.claimed = false
+    this.from = NOBODY
+  }
+
+  /** The claim is declared. */
+  claim(from: NodeId, now: Millis): void {
+    this.claimAt = now
+    this.fencing = false
+    this.claimed = true
+    this.from = from
+  }
+
+  /** The owner is to be silenced, whose failure showed by `cause`. */
+  fence(cause: ClaimCause): void {
+    this.cause = cause
+    this.claimAt = NEVER
+    this.fencing = true
+  }
+
+  /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
+  fenced(
+    node: NodeId,
+    confirmed: boolean,
+    detector: FailureDetector,
+    { leaseMs, turnLeaseMs }: NodeTiming,
+    now: Millis,
+  ): void {
+    this.fencing = false
+    this.#fencedAt = now
+    const stuck = this.cause === 'stuck'
+    const signAt = stuck ? detector.lastTurnedAt(node) : detector.lastHeardAt(node)
+    const over = leaseOverAt(signAt, stuck ? turnLeaseMs : leaseMs)
+    this.claimAt = confirmed ? now : Math.max(now, over)
+  }
+
+  /** How long the steps of a claim took that is made now; the last owner was last heard at `heardAt`. */
+  instants(heardAt: Millis, now: Millis): ClaimInstants {
+    return claimInstants(this.since, heardAt, this.#fencedAt, now)
+  }
+}
+
+/** When nothing can be heard any more of a node whose lease of `leaseMs` was renewed last at `signAt`. */
+export function leaseOverAt(signAt: Millis, leaseMs: Millis): Millis {
+  return signAt + leaseMs + LEASE_MARGIN_MS
+}
