@@ -78,6 +78,8 @@ export interface OwnershipDeclaration {
   readonly connectionPolicy: number
   readonly arpPolicy: number
   readonly doubtfulData: number
+  /** Strict mode (D2): see `strictCode`; 0: off. */
+  readonly strict: number
   /** With `complete`, the node's standing as a successor (P7, P26). */
   readonly load: number
   readonly lacking: number
@@ -94,13 +96,13 @@ export interface OwnershipDeclaration {
 }
 
 const MAGIC = 0x55445344
-const VERSION = 4
+const VERSION = 5
 const PROTOCOL_TCP = 6
 const SOLICIT = 1
 const COMPLETE = 2
 // Everything but the three texts.
-const FIXED_LENGTH = 127
-const TEXTS_AT = 124
+const FIXED_LENGTH = 128
+const TEXTS_AT = 125
 const MAX_TEXT = 63
 
 interface Wire
@@ -155,6 +157,7 @@ const parser = new Parser()
   .uint32be('load')
   .uint32be('lacking')
   .uint32be('designates')
+  .uint8('strict')
   .uint8('fencePortLength')
   .string('fencePort', { length: 'fencePortLength', encoding: 'latin1' })
   .uint8('applicationLength')
@@ -205,6 +208,7 @@ export function encodeDeclaration(
   view.setUint32(112, d.load)
   view.setUint32(116, d.lacking)
   view.setUint32(120, d.designates)
+  view.setUint8(124, d.strict)
   let at = TEXTS_AT
   for (const each of [port, application, policy]) at = putText(bytes, at, each)
   authenticator.sign(bytes.subarray(0, length), bytes, length)
@@ -271,11 +275,11 @@ function fromWire(w: Wire): OwnershipDeclaration {
   const controlAddress = addressIn(w.controlAddress)
   const { firstPort, lastPort, connectionPolicy, arpPolicy, doubtfulData } = w
   const { connections, controlPort, heartbeatPort, application } = w
-  const { load, lacking, designates, policy } = w
+  const { load, lacking, designates, strict, policy } = w
   return {
     kind, solicit: (w.flags & SOLICIT) !== 0, complete: (w.flags & COMPLETE) !== 0, node, incarnation, sequence, binding, epoch, owner,
     connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
-    connectionPolicy, arpPolicy, doubtfulData, load, lacking, designates, policy, controlAddress, controlPort, heartbeatPort,
+    connectionPolicy, arpPolicy, doubtfulData, strict, load, lacking, designates, policy, controlAddress, controlPort, heartbeatPort,
     fence: { host: w.fenceHost, pid: w.fencePid, startTime: w.fenceStart, port: w.fencePort },
     application,
   } // biome-ignore format: a list of fields is read as a list

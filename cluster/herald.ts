@@ -6,7 +6,7 @@ import type { Authenticator } from './authenticator.js'
 import type { NodeId } from './binding.js'
 import { ArpPolicy, clusterHash, type DeclarationKind, encodeDeclaration } from './declaration.js'
 import { type Standing, termsOf } from './failover-policy.js'
-import { doubtfulDataOf, type NodeOptions, type PermanencySet } from './node-options.js'
+import { doubtfulDataOf, type NodeOptions, type PermanencySet, strictCode } from './node-options.js'
 
 export class Herald {
   readonly #options: NodeOptions
@@ -61,6 +61,7 @@ export class Herald {
         connectionPolicy: policy.number,
         arpPolicy: ArpPolicy.OWNER,
         doubtfulData: doubtfulDataOf(set),
+        strict: strictCode(set),
         policy: policy.name,
         controlAddress: options.controlAddress as IpAddress,
         controlPort: options.controlPort,

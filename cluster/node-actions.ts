@@ -6,6 +6,7 @@ import type { NodeId } from './binding.js'
 import type { FenceTarget } from './declaration.js'
 import type { Cause } from './failure-detector.js'
 import type { GivenUp } from './resume-point.js'
+import type { StrictState } from './strict-mode.js'
 import type { PromotionCount } from './takeover.js'
 
 /** Why a node claimed: a failure, its boot with nobody there, or that the owner yielded. */
@@ -55,6 +56,15 @@ export type NodeReport =
       readonly remote: string
       readonly node: NodeId
     }
+  /** Strict mode (D2): so many peers confirm what this node acknowledges, of those that its terms want. */
+  | {
+      readonly event: 'strict'
+      readonly binding: number
+      readonly epoch: number
+      readonly state: StrictState
+      readonly confirming: number
+      readonly peers: number
+    }
   /** This node goes on with a connection that the owner, `node`, could not. */
   | {
       readonly event: 'flow-carried'
@@ -78,7 +88,7 @@ export type NodeReport =
       readonly event: 'terms-mismatch'
       readonly node: NodeId
       readonly binding: number
-      readonly what: 'set' | 'policy' | 'doubtful'
+      readonly what: 'set' | 'policy' | 'doubtful' | 'strict'
       readonly ours: string
       readonly theirs: string
     }

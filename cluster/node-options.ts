@@ -38,6 +38,13 @@ export const DEFAULT_TIMING: NodeTiming = {
   patienceMs: 400,
 }
 
+/** Strict mode (D2): input is acknowledged when so many peers have it, and all others that are in line. */
+export interface StrictTerms {
+  readonly peers: number
+  /** With fewer peers: nothing is acknowledged (`hold`), or the owner goes on with those that are there, and says so. */
+  readonly alone: 'hold' | 'go-on'
+}
+
 /** The nodes that may own a binding, and how they agree on which one does (P2, P7). */
 export interface PermanencySet {
   readonly binding: Binding
@@ -46,10 +53,25 @@ export interface PermanencySet {
   readonly members?: readonly NodeId[]
   /** What is done with input of which the application's reading is unknown (P21): delivered again, unless told otherwise. */
   readonly doubtful?: DoubtfulData
+  /** Absent: no acknowledgement waits for a peer. */
+  readonly strict?: StrictTerms
 }
 
 export function doubtfulDataOf({ doubtful }: PermanencySet): DoubtfulData {
   return doubtful ?? DoubtfulData.DELIVER
+}
+
+const GO_ON = 0x80
+
+/** The strict terms as declarations have them: the number of peers, and whether the owner goes on with fewer; 0: not strict. */
+export function strictCode({ strict }: PermanencySet): number {
+  return strict === undefined ? 0 : strict.peers | (strict.alone === 'go-on' ? GO_ON : 0)
+}
+
+/** The same in words. */
+export function strictName(code: number): string {
+  if (code === 0) return 'off'
+  return `${code & ~GO_ON}${(code & GO_ON) === 0 ? '' : ' go-on'}`
 }
 
 export interface NodeOptions {

@@ -18,6 +18,7 @@ import {
 } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { BindingTable } from './binding-table.js'
+import { takeMessage } from './channel-messages.js'
 import {
   clusterHash,
   DeclarationKind,
@@ -25,7 +26,6 @@ import {
   type OwnershipDeclaration,
 } from './declaration.js'
 import { FailureDetector } from './failure-detector.js'
-import { decodeFlowMessage, isFlowMessage } from './flow-message.js'
 import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
 import type { Action, NodeReport } from './node-actions.js'
@@ -34,9 +34,8 @@ import { Ownership } from './ownership.js'
 import type { OwnershipContext } from './ownership-context.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
-import { decodeRepairMessage, isRepairMessage } from './repair-message.js'
 import { differencesOf } from './set-terms.js'
-import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
+import { StrictMode } from './strict-mode.js'
 import { Wiretap } from './wiretap.js'
 
 export type { Action, NodeReport } from './node-actions.js'
@@ -46,6 +45,7 @@ export {
   type NodeTiming,
   type NodeWorld,
   type PermanencySet,
+  type StrictTerms,
 } from './node-options.js'
 export type { OwnershipState } from './ownership-context.js'
 
@@ -57,6 +57,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   /** One for each binding, in the order of the options. */
   readonly ownerships: readonly Ownership[]
   readonly #repairs: GapRepair[] = []
+  readonly #stricts: StrictMode[] = []
   readonly #byEndpoint = new BindingTable<Ownership>()
   readonly #wiretap: Wiretap
   readonly #cluster: number
@@ -82,8 +83,19 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       const repair = new GapRepair(options.id, ownership, world, this.peers, (a) => this.act(a))
       ownership.snooper.repair = repair
       this.#repairs.push(repair)
+      this.#addStrict(ownership)
       this.#wiretap.add(ownership.snooper)
     }
+  }
+
+  #addStrict(ownership: Ownership): void {
+    const { strict: terms } = ownership.set
+    if (terms === undefined) return
+    const strict = new StrictMode(terms, ownership, this.world, this.peers, (a) => this.act(a))
+    ownership.snooper.strict = strict
+    this.#stricts.push(strict)
+    this.world.stack.tcp.openings.isStrict = (address, port) =>
+      this.ownershipAt(address, port)?.snooper.strict != null
   }
 
   /** True while this node owns at least one binding. */
@@ -174,40 +186,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
 
   /** Takes a message from the control channel of `from`. `bytes` is borrowed. */
   handleMessage(from: NodeId, bytes: Uint8Array, now: Millis): void {
-    if (isSnapshotMessage(bytes)) this.#handleSnapshot(from, bytes, now)
-    else if (isRepairMessage(bytes)) this.#handleRepair(from, bytes, now)
-    else if (isFlowMessage(bytes)) this.#handleFlow(from, bytes, now)
-    else this.handleDeclaration(bytes, now)
-  }
-
-  #handleFlow(from: NodeId, bytes: Uint8Array, now: Millis): void {
-    const { authenticator, stack } = this.world
-    const message = decodeFlowMessage(bytes, authenticator)
-    if (message === null) {
-      stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
-      return
-    }
-    this.ownershipOf(message.key.binding)?.carriage.handle(from, message, now)
-  }
-
-  #handleSnapshot(from: NodeId, bytes: Uint8Array, now: Millis): void {
-    const { authenticator, stack } = this.world
-    const message = decodeSnapshotMessage(bytes, authenticator)
-    if (message === null) {
-      stack.drops.count(DropReason.SNAPSHOT_MALFORMED)
-      return
-    }
-    this.ownershipOf(message.binding)?.snapshots.handle(from, message, now)
-  }
-
-  #handleRepair(from: NodeId, bytes: Uint8Array, now: Millis): void {
-    const { authenticator, stack } = this.world
-    const message = decodeRepairMessage(bytes, authenticator)
-    if (message === null) {
-      stack.drops.count(DropReason.REPAIR_MALFORMED)
-      return
-    }
-    this.ownershipOf(message.binding)?.snooper.repair?.handle(from, message, now)
+    const taken = takeMessage(from, bytes, this.world, (id) => this.ownershipOf(id), now)
+    if (!taken) this.handleDeclaration(bytes, now)
   }
 
   /** Takes a declaration from the link or from a control channel. `bytes` is borrowed. */
@@ -276,9 +256,10 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.detector.channel(node, up, now)
     if (!up) return
     this.#answerAll()
-    for (const { snapshots, carriage } of this.ownerships) {
+    for (const { snapshots, carriage, snooper } of this.ownerships) {
       snapshots.handleChannel(node)
       carriage.handleChannel(node)
+      snooper.strict?.handleChannel(node)
     }
   }
 
@@ -299,11 +280,13 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#wiretap.handleTimeout(now)
     for (const ownership of this.ownerships) ownership.handleTimeout(now)
     for (const repair of this.#repairs) repair.handleTimeout(now)
+    for (const strict of this.#stricts) strict.handleTimeout(now)
   }
 
   nextDeadline(): Millis {
     let earliest = this.#wiretap.nextDeadline()
     for (const repair of this.#repairs) earliest = Math.min(earliest, repair.nextDeadline())
+    for (const strict of this.#stricts) earliest = Math.min(earliest, strict.nextDeadline())
     for (const ownership of this.ownerships) {
       earliest = Math.min(earliest, ownership.nextDeadline())
     }
@@ -437,9 +420,19 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#actions.push(action)
   }
 
-  /** The next thing the world has to do for this node, or null. */
+  /** The next thing the world has to do for this node, or null: at the end of each turn, before anything is sent. */
   pollAction(): Action | null {
+    if (this.#actions.length === 0 && this.#stricts.length > 0) this.#endTurn(this.#turnedAt)
     return this.#actions.shift() ?? null
+  }
+
+  // What the turn has brought in strict bindings (D2).
+  #endTurn(now: Millis): void {
+    const { tcp } = this.world.stack
+    for (let c = tcp.pollUnconfirmed(); c !== null; c = tcp.pollUnconfirmed()) {
+      this.ownershipAt(c.localAddress, c.localPort)?.snooper.strict?.take(c, now)
+    }
+    for (const strict of this.#stricts) strict.endTurn(now)
   }
 
   #report(report: NodeReport): void {

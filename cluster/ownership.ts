@@ -36,7 +36,7 @@ export class Ownership {
   answer = false
   readonly #context: OwnershipContext
   readonly #mirror: Mirror
-  readonly #succession: Succession
+  readonly succession: Succession
   #highestEpoch = 0
   // 0 once the node has listened long enough.
   #listenUntil: Millis = 0
@@ -58,10 +58,10 @@ export class Ownership {
     this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
       world.stack.pairedIss(key, tcb),
     )
-    this.#succession = new Succession(options.id, set, peers)
+    this.succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
-    this.carriage = new Carriage(this, context, this.#succession, () => context.setSpeaker(this))
+    this.carriage = new Carriage(this, context, this.succession, () => context.setSpeaker(this))
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -77,9 +77,9 @@ export class Ownership {
   /** How this node stands, to be declared; while a successor is sought as it did before, for all must judge alike. */
   takeStanding(): Standing {
     const { options, world } = this.#context
-    if (this.#suspicion.holds) return this.#succession.standingOf(options.id)
+    if (this.#suspicion.holds) return this.succession.standingOf(options.id)
     const load = world.stack.tcp.demux.size
-    return this.#succession.stand(options.incarnation, this.owner, this.snooper, load)
+    return this.succession.stand(options.incarnation, this.owner, this.snooper, load)
   }
 
   /** From whom this node claims; it is buried when all that it had has been taken over. */
@@ -131,7 +131,7 @@ export class Ownership {
 
   /** A node has declared itself that was not there before. */
   met(node: NodeId, incarnation: number, now: Millis): void {
-    this.#succession.met(node, incarnation, now)
+    this.succession.met(node, incarnation, now)
     // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
     this.#announceAgain(now)
   }
@@ -145,8 +145,8 @@ export class Ownership {
     const self = this.#context.options.id
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
     const { complete, lacking, load, designates } = d
-    this.#succession.declared(d.node, d.incarnation, { complete, lacking, load, designates })
-    if (complete) this.#succession.completed(d.node)
+    this.succession.declared(d.node, d.incarnation, { complete, lacking, load, designates })
+    if (complete) this.succession.completed(d.node)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
@@ -194,7 +194,7 @@ export class Ownership {
     const { options, detector } = this.#context
     const { stuckMs, silenceMs } = options.timing
     this.#handleClaim(d, d.owner, now)
-    this.#succession.ownerNamed()
+    this.succession.ownerNamed()
     detector.watch(d.owner, now + stuckMs - silenceMs)
   }
 
@@ -206,7 +206,7 @@ export class Ownership {
       this.#announceAgain(now)
       return
     }
-    this.#succession.ownerSpoke(now)
+    this.succession.ownerSpoke(now)
     if (order === 0) {
       // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
       if (this.state === 'claiming' && !this.#suspicion.fencing) this.state = 'standby'
@@ -294,7 +294,7 @@ export class Ownership {
     if (this.#transfer.accepted) return 0
     const { patienceMs } = this.#context.options.timing
     const coverage = this.#suspicion.holds ? this.#suspicion.coverage : undefined
-    return since + this.#succession.rank(this.owner, this.#yieldedBy, coverage) * patienceMs
+    return since + this.succession.rank(this.owner, this.#yieldedBy, coverage) * patienceMs
   }
 
   #considerClaim(now: Millis): void {
@@ -425,7 +425,7 @@ export class Ownership {
 
   /** Whom the policy names in this node's place; NOBODY when it is alone. */
   nextOwner(): NodeId {
-    return this.#succession.choose(this.#succession.others) ?? NOBODY
+    return this.succession.choose(this.succession.others) ?? NOBODY
   }
 
   #renew(now: Millis): void {

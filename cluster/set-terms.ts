@@ -4,11 +4,11 @@
 import { isSameBinding } from './binding.js'
 import { DoubtfulData, type OwnershipDeclaration } from './declaration.js'
 import { termsOf } from './failover-policy.js'
-import { doubtfulDataOf, type PermanencySet } from './node-options.js'
+import { doubtfulDataOf, type PermanencySet, strictCode, strictName } from './node-options.js'
 
 /** One difference, with both sides in words. */
 export interface Difference {
-  readonly what: 'binding' | 'set' | 'policy' | 'doubtful'
+  readonly what: 'binding' | 'set' | 'policy' | 'doubtful' | 'strict'
   readonly ours: string
   readonly theirs: string
 }
@@ -28,6 +28,10 @@ export function differencesOf(set: PermanencySet, d: OwnershipDeclaration): Diff
   const doubtful = doubtfulDataOf(set)
   if (doubtful !== d.doubtfulData) {
     found.push({ what: 'doubtful', ours: nameOf(doubtful), theirs: nameOf(d.doubtfulData) })
+  }
+  const strict = strictCode(set)
+  if (strict !== d.strict) {
+    found.push({ what: 'strict', ours: strictName(strict), theirs: strictName(d.strict) })
   }
   return found
 }

@@ -28,6 +28,7 @@ import {
   Tcb,
   type TcbParts,
   TcpState,
+  UNKNOWN,
   ZERO,
 } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
@@ -84,6 +85,9 @@ export class Shadow {
   peerAck: Seq = ZERO
   /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
   distrusted = false
+  /** How much of it the owner was told to be here, in strict mode (D2); and whether there is more to tell. */
+  told = UNKNOWN
+  telling = false
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
   /** Of an untracked connection: the owner has said something in it. */

@@ -20,6 +20,7 @@ import { Joining } from './joining.js'
 import { type PairedIss, Pairs } from './pairs.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
+import type { StrictMode } from './strict-mode.js'
 
 /** What the snooper has seen of a binding. */
 export interface SnoopStats {
@@ -50,6 +51,8 @@ export class Snooper {
   readonly joining: Joining = new Joining(this)
   /** How what was missed comes to be known; set by the node. */
   repair: GapRepair | null = null
+  /** Who tells the owner what is here, where the binding is strict (D2); set by the node. */
+  strict: StrictMode | null = null
   /** While this node owns the binding there is nothing to overhear, but of connections that wait for what they lack, or that others serve. */
   active = true
   /** Connections that are not known are another's business: this node owns the binding. */
@@ -66,7 +69,7 @@ export class Snooper {
     this.pairs = new Pairs(pairedIss)
   }
 
-  /** Folds one segment of the binding. `seg` is borrowed; `peerMac` is the sender's, of an inbound one. */
+  /** Folds one segment of the binding. `seg` is borrowed; `peerMac` is the sender's, of an inbound one; 0: it is not known. */
   observe(
     seg: Segment,
     direction: Direction,
@@ -86,7 +89,7 @@ export class Snooper {
     const before = shadow.verdict
     const stateBefore = shadow.tcb.state
     shadow.observe(seg, direction, now)
-    if (direction === 'inbound') shadow.peerMac = peerMac
+    if (direction === 'inbound' && peerMac !== 0) shadow.peerMac = peerMac
     if (!this.joining.complete && shadow.verdict === 'untracked') {
       this.joining.keep(shadow, seg, direction, peerMac, now)
     }
@@ -210,8 +213,9 @@ export class Snooper {
     for (const shadow of [...this.table.shadows()]) if (shadow.distrusted) this.remove(shadow)
   }
 
-  /** Marks a shadow for the mirror. */
+  /** A shadow has changed: the mirror is to have it, and the owner may be waiting for that. */
   touch(shadow: Shadow): void {
+    this.strict?.peer.note(shadow)
     if (shadow.dirty) return
     shadow.dirty = true
     this.dirty.push(shadow)

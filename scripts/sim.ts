@@ -8,11 +8,12 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { PLAIN, type RunResult, simulate, type Variant } from '../test/sim/scenario.js'
 import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--no-repair] [--json]
-       npm run sim -- --seed S [--proxy] [--lossy] [--no-repair] [--trace] [--json]
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--json]
+       npm run sim -- --seed S [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--trace] [--json]
 
 With --proxy the nodes are proxies, and a machine behind them serves. With --lossy each peer's port loses frames, checkpoints
-are rare, and the owner is killed; with --no-repair no peer asks for what it missed.`
+are rare, and the owner is killed; --harsh is the same with more loss, and the owner dies at any point of a turn. With --no-repair no
+peer asks for what it missed; with --strict nothing is acknowledged that no peer has.`
 /** Seeds that a worker runs before it reports. */
 const BATCH = 20
 const MAX_SHOWN = 20
@@ -121,8 +122,9 @@ function showOne(result: RunResult, trace: boolean): void {
   console.log(`seed ${result.seed}, ${result.steps} steps, fingerprint ${result.fingerprint}`)
 }
 
-function flagsOf({ proxied, lossy, repairs }: Variant): string {
-  return `${proxied ? ' --proxy' : ''}${lossy ? ' --lossy' : ''}${repairs ? '' : ' --no-repair'}`
+function flagsOf({ proxied, lossy, harsh, repairs, strict }: Variant): string {
+  const loss = `${lossy ? ' --lossy' : ''}${harsh ? ' --harsh' : ''}`
+  return `${proxied ? ' --proxy' : ''}${loss}${repairs ? '' : ' --no-repair'}${strict ? ' --strict' : ''}`
 }
 
 async function main(): Promise<number> {
@@ -133,6 +135,8 @@ async function main(): Promise<number> {
       seed: { type: 'string' },
       proxy: { type: 'boolean', default: false },
       lossy: { type: 'boolean', default: false },
+      harsh: { type: 'boolean', default: false },
+      strict: { type: 'boolean', default: false },
       'no-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -143,8 +147,9 @@ async function main(): Promise<number> {
     console.log(USAGE)
     return 0
   }
-  const { proxy, lossy } = values
-  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, repairs: !values['no-repair'] }
+  const { proxy, lossy, harsh, strict } = values
+  const repairs = !values['no-repair']
+  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, harsh, repairs, strict }
   if (values.seed !== undefined) {
     const result = simulate(readNumber('seed', values.seed, 0), values.trace, variant)
     if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))

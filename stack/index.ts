@@ -40,6 +40,7 @@ export { pour } from './tcp/pour.js'
 export { arrivedElsewhere, arrivedUnseen, segmentArrives } from './tcp/segment-arrives.js'
 export { departedUnseen, moveClock, segmentDeparts } from './tcp/segment-departs.js'
 export { isSynchronized, TCP_STATE_NAMES, TcpState } from './tcp/state.js'
+export { confirm, firstUnshared, levelOf, NO_CLAMP, OPENING, UNKNOWN } from './tcp/strict.js'
 export {
   type Buffers,
   newBuffers,
@@ -94,6 +95,7 @@ export {
   CWR,
   ECE,
   Ecn,
+  emitTcp,
   FIN,
   PSH,
   parseSegment,

@@ -4,6 +4,7 @@
  */
 import {
   type Connection,
+  firstUnshared,
   type IpAddress,
   type CheckpointPort as Port,
   StackError,
@@ -59,10 +60,11 @@ export class CheckpointPort implements Port {
   }
 }
 
-// The octets from SND.NXT to `output`: what the stack still has to send, and what it has not even taken.
+// The octets up to `output` that nobody else may have: those from SND.NXT on, what the stack has not even taken, and in strict mode
+// those that were sent and that a peer has not heard.
 function unsentOutput(c: Connection, output: number, held: readonly Uint8Array[]): Uint8Array {
   const { sent } = c.buffers
-  const from = Math.max(c.tcb.sndNxtOffset, sent.start)
+  const from = firstUnshared(c)
   const length = output - from
   if (length <= 0) return NOTHING
   if (length > MAX_UNSENT) {

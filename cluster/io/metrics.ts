@@ -55,6 +55,20 @@ export function nodeMetrics(status: () => NodeStatus, log: DecisionLog): Registr
       }
     },
   )
+  counter(
+    'strict',
+    'Strict mode: segments said to peers again (said), connections that went on without a peer (passedOver), acknowledgements with too few peers (unprotected), messages refused',
+    ['binding', 'result'],
+    (metric, status) => {
+      for (const { id, strict } of status.bindings) {
+        if (strict === null) continue
+        const { said, passedOver, unprotected, refused } = strict
+        for (const [result, count] of Object.entries({ said, passedOver, unprotected, refused })) {
+          metric.inc({ binding: String(id), result }, count)
+        }
+      }
+    },
+  )
   counter('dropped_frames', 'Frames not taken, by reason', ['reason'], (metric, { drops }) => {
     for (const [reason, count] of Object.entries(drops)) metric.inc({ reason }, count)
   })
@@ -93,6 +107,24 @@ function bindingMetrics(gauge: MakeGauge): void {
     label,
     each((metric, binding, { protectedPercent }) => {
       if (protectedPercent !== null) metric.set({ binding }, protectedPercent)
+    }),
+  )
+  gauge(
+    'strict_peers',
+    'Strict mode: peers that confirm what this node acknowledges, and those that must',
+    ['binding', 'which'],
+    each((metric, binding, { strict }) => {
+      if (strict === null) return
+      metric.set({ binding, which: 'confirming' }, strict.confirming.length)
+      metric.set({ binding, which: 'wanted' }, strict.peers)
+    }),
+  )
+  gauge(
+    'strict_waiting',
+    'Strict mode: connections that have something that is not confirmed',
+    label,
+    each((metric, binding, { strict }) => {
+      if (strict !== null) metric.set({ binding }, strict.waiting)
     }),
   )
   gauge(

@@ -3,7 +3,7 @@
  * --schema` prints it. What binds is `readNodeConfig`, which also checks what a schema cannot say.
  */
 import { DEFAULT_TIMING } from '../node.js'
-import { MAX_BINDINGS } from '../peers.js'
+import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
 
 const TIMING_MEANS: Readonly<Record<keyof typeof DEFAULT_TIMING, string>> = {
   bootMs: 'How long a node listens after its start before it may claim a binding.',
@@ -65,6 +65,34 @@ const POLICY = {
   ],
 }
 
+const PEERS = {
+  type: 'integer',
+  minimum: 1,
+  maximum: MAX_PEERS,
+  description: 'So many peers must have what is acknowledged.',
+}
+
+const STRICT = {
+  description:
+    'Strict mode: input is acknowledged when so many peers have it, and every other one that is in line. Default: no acknowledgement waits for a peer.',
+  anyOf: [
+    PEERS,
+    section(
+      'The same, and what happens with fewer peers.',
+      {
+        peers: PEERS,
+        alone: {
+          enum: ['hold', 'go-on'],
+          default: 'hold',
+          description:
+            'With fewer peers nothing is acknowledged, or the owner goes on with those that are there, and reports it.',
+        },
+      },
+      ['peers'],
+    ),
+  ],
+}
+
 const BINDING = section(
   'A virtual address and the ports that move with it.',
   {
@@ -93,6 +121,7 @@ const BINDING = section(
       description:
         'Input that the client was told had arrived, and of which nobody knows whether the application read it: delivered again, or dropped.',
     },
+    strict: STRICT,
   },
   ['address'],
 )

@@ -16,8 +16,8 @@ import {
   policyNames,
   smallestId,
 } from '../failover-policy.js'
-import { DEFAULT_TIMING, type NodeTiming, type PermanencySet } from '../node.js'
-import { MAX_BINDINGS } from '../peers.js'
+import { DEFAULT_TIMING, type NodeTiming, type PermanencySet, type StrictTerms } from '../node.js'
+import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
 
@@ -100,7 +100,7 @@ export const FIELDS = {
     'operator',
     'timing',
   ],
-  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful'],
+  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'strict'],
   control: ['host'],
   app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
@@ -236,12 +236,36 @@ function checkSet(value: unknown, id: number, where: string, fail: Fail): Perman
       ? id
       : integer(fields, 'id', 1, 65_535, 'the same number on each node,', failHere, 'binding.')
   const doubtful = choice(fields, 'doubtful', ['deliver', 'drop'], failHere, 'binding.')
+  const members =
+    fields.set === undefined ? undefined : nodeIds(fields.set, 'binding.set', failHere)
   return {
     binding: read(() => parseBinding(own, address, String(ports)), where, failHere),
     policy: checkPolicy(fields.policy, failHere),
     doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
-    ...(fields.set !== undefined && { members: nodeIds(fields.set, 'binding.set', failHere) }),
+    ...(members !== undefined && { members }),
+    ...(fields.strict !== undefined && { strict: checkStrict(fields.strict, members, failHere) }),
   }
+}
+
+// How many peers must have what is acknowledged: 1, or { "peers": 1, "alone": "go-on" }.
+function checkStrict(
+  value: unknown,
+  members: readonly NodeId[] | undefined,
+  fail: Fail,
+): StrictTerms {
+  const field = 'binding.strict'
+  const short = typeof value === 'number'
+  const fields = (short ? { peers: value } : value) as Fields
+  const known = ['peers', 'alone']
+  const plain = typeof fields === 'object' && fields !== null && !Array.isArray(fields)
+  if (!plain || Object.keys(fields).some((each) => !known.includes(each))) {
+    return fail(field, `must be 1, or { "peers": 1, "alone": "go-on" }, not ${show(value)}`)
+  }
+  const failShort: Fail = (at, what) => fail(short ? field : at, what)
+  const most = members === undefined ? MAX_PEERS : members.length - 1
+  const what = 'the number of peers that confirm, at most all of the set but the owner,'
+  const peers = integer(fields, 'peers', 1, most, what, failShort, `${field}.`)
+  return { peers, alone: choice(fields, 'alone', ['hold', 'go-on'], fail, `${field}.`) }
 }
 
 function nodeIds(value: unknown, field: string, fail: Fail): NodeId[] {

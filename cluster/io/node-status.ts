@@ -15,6 +15,7 @@ import type { RepairStats } from '../gap-repair.js'
 import type { ClusterNode, NodeReport } from '../node.js'
 import type { Ownership } from '../ownership.js'
 import type { Shadow } from '../shadow.js'
+import type { StrictMode, StrictState, StrictStats } from '../strict-mode.js'
 
 /** Connections that are told one by one, at most; the counts are of all. */
 export const MAX_TOLD = 200
@@ -52,7 +53,19 @@ export interface BindingStatus {
   readonly repairs: Readonly<RepairStats>
   /** Per cent of the connections that could be taken over, as far as this node knows: see `Protection`. Null without any. */
   readonly protectedPercent: number | null
+  /** Null where no acknowledgement waits for a peer (D2). */
+  readonly strict: StrictStatus | null
   readonly told: readonly ConnectionStatus[]
+}
+
+/** Strict mode of a binding, as its owner knows it; elsewhere its counters stand still. */
+export interface StrictStatus extends Readonly<StrictStats> {
+  readonly state: StrictState
+  /** Peers that must confirm, and those that do. */
+  readonly peers: number
+  readonly confirming: readonly NodeId[]
+  /** Connections that have something that is not confirmed now. */
+  readonly waiting: number
 }
 
 export interface PeerStatus {
@@ -181,8 +194,15 @@ function bindingStatus(ownership: Ownership, owned: Owned | undefined, now: Mill
     shadows,
     repairs: { ...(snooper.repair?.stats ?? NO_REPAIRS) },
     protectedPercent: snooper.repair?.protection.percent(now) ?? null,
+    strict: strictStatus(snooper.strict),
     told,
   }
+}
+
+function strictStatus(strict: StrictMode | null): StrictStatus | null {
+  if (strict === null) return null
+  const { stats, state, terms, confirming, waiting } = strict
+  return { ...stats, state, peers: terms.peers, confirming, waiting }
 }
 
 function shadowStatus(shadow: Shadow): ConnectionStatus {

@@ -60,7 +60,15 @@ function bindingText(binding: BindingStatus): string[] {
       ? `    connections: ${binding.connections}`
       : `    shadows: ${shadows.ready} ready, ${shadows.gap} with a gap, ${shadows.untracked} untracked`
   const share = typeof protectedPercent === 'number' ? `, ${protectedPercent} % protected` : ''
-  return [head, counts + share]
+  return [head, counts + share, ...strictText(binding)]
+}
+
+function strictText({ strict, state }: BindingStatus): string[] {
+  if (strict == null || state !== 'owner') return []
+  const { state: how, confirming, peers, waiting } = strict
+  const nodes =
+    confirming.length === 0 ? 'nobody confirms' : `nodes ${confirming.join(', ')} confirm`
+  return [`    strict mode: ${how}; ${nodes}, ${peers} must; ${waiting} connections wait`]
 }
 
 function takeoverText(takeover: TakeoverStatus): string {

@@ -9,11 +9,23 @@
  *   connection cannot be saved, and its peer must not wait for ever (S2).
  */
 import { diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
+import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { ACK, RST, type Segment } from '../wire/tcp.js'
 import { departedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
 import type { Tcb } from './tcb.js'
+
+/** What the last owner promised to take must be taken (SHLD-14), even beyond our own limit: `received` gets room for it. */
+export function keepPromise(
+  tcb: Tcb,
+  received: StreamBuffer,
+  inputOffset: number,
+  limit: number,
+): void {
+  const promised = Math.max(limit, received.contiguousEnd - inputOffset + tcb.rcvWnd)
+  received.limit = Math.max(received.limit, 2 * promised)
+}
 
 /** How long behind a take-over an ACK above SND.NXT is taken as proof of what the last owner sent. */
 export const ADOPTION_GRACE_MS = 30_000

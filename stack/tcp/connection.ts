@@ -11,20 +11,21 @@ import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
-import { Adoption } from './adoption.js'
+import { Adoption, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
 import { Effect, type EffectSet } from './effects.js'
-import { fillSyn } from './handshake.js'
+import { fillSyn, stampTime } from './handshake.js'
 import { Liveness, type LivenessSettings } from './liveness.js'
 import { Output } from './output.js'
 import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
 import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
-import { segmentDeparts } from './segment-departs.js'
+import { finDepartedUnseen, segmentDeparts } from './segment-departs.js'
 import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
+import { isHeld } from './strict.js'
 import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
@@ -42,6 +43,8 @@ export class Connection extends ConnectionSlots {
   readonly #sendLimit: number
   readonly #touched: TouchedQueue
   #synDue = false
+  // Our SYN has been committed, and has not left.
+  #synHeld = false
   // The flags of a reset that is to leave, or 0.
   #rstDue = 0
   #detached = false
@@ -74,9 +77,11 @@ export class Connection extends ConnectionSlots {
     this.#touched.push(this)
   }
 
-  /** Octets that can be read now. What came with the SYN of a simultaneous open waits for the handshake. */
+  /** Octets that can be read now. What came with the SYN of a simultaneous open waits for the handshake, other text to be confirmed. */
   get readable(): number {
-    return this.tcb.state === TcpState.SYN_RECEIVED ? 0 : this.buffers.received.readable
+    if (this.tcb.state === TcpState.SYN_RECEIVED) return 0
+    const { start, readable } = this.buffers.received
+    return Math.min(readable, Math.max(this.receiver.confirmed - start, 0))
   }
 
   /** Octets that can be written now as new data. */
@@ -94,7 +99,8 @@ export class Connection extends ConnectionSlots {
 
   /** True when the peer has ended its side and all of it has been read. */
   get inputEnded(): boolean {
-    return this.tcb.finReceived && this.readable === 0
+    const { finReceived, rcvNxtOffset } = this.tcb
+    return finReceived && this.readable === 0 && this.receiver.confirmed >= rcvNxtOffset
   }
 
   get closed(): boolean {
@@ -104,6 +110,11 @@ export class Connection extends ConnectionSlots {
   /** Active open: a SYN leaves at the next poll. */
   open(): void {
     this.#synDue = true
+    this.touch()
+  }
+
+  /** Something may be due that no segment has told of. */
+  touch(): void {
     this.#touched.push(this)
   }
 
@@ -114,11 +125,8 @@ export class Connection extends ConnectionSlots {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.#settle(now)
-    // What the last owner promised to take must be taken (SHLD-14), even beyond our own limit.
-    const unread = buffers.received.contiguousEnd - inputOffset
-    const promised = Math.max(this.receiver.limit, unread + tcb.rcvWnd)
-    buffers.received.limit = Math.max(buffers.received.limit, 2 * promised)
+    this.#options = this.sender.settleMss(this.tcb, this.#options, now)
+    keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
@@ -161,15 +169,15 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.#settle(now)
+      this.#options = this.sender.settleMss(this.tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
-    if ((effects & (Effect.ACKED | Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0) {
-      if ((effects & Effect.DROPPED) === 0 || (effects & Effect.ACKED) !== 0) {
-        sender.handleAck(tcb, seg, effects, unaBefore, now)
-      }
+    const acked = (effects & Effect.ACKED) !== 0
+    const tells = (effects & (Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0
+    if (acked || (tells && (effects & Effect.DROPPED) === 0)) {
+      sender.handleAck(tcb, seg, effects, unaBefore, now)
     }
-    if ((effects & Effect.ACKED) !== 0) this.#handleAcked()
+    if (acked) this.#handleAcked()
     if ((effects & Effect.DROPPED) === 0 && this.#adoption?.provesLoss(tcb, seg, now) === true) {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
@@ -180,7 +188,7 @@ export class Connection extends ConnectionSlots {
     if ((effects & Effect.TEXT) !== 0) {
       // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
       if (this.#detached) this.#reset(RST)
-      else this.events |= ConnectionEvent.READABLE
+      else if (this.readable > 0) this.events |= ConnectionEvent.READABLE
     }
     if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
     if ((effects & Effect.TIME_WAIT) !== 0) this.#timeWaitAt = now + 2 * MSL_MS
@@ -189,12 +197,6 @@ export class Connection extends ConnectionSlots {
     }
     if ((effects & Effect.CLOSED) !== 0) this.#end('')
     return effects
-  }
-
-  // Both SYNs are known.
-  #settle(now: Millis): void {
-    if (this.#options !== null) this.sender.settleMss(this.tcb, this.#options, now)
-    if (isSynchronized(this.tcb.state)) this.#options = null
   }
 
   #handleAcked(): void {
@@ -218,8 +220,13 @@ export class Connection extends ConnectionSlots {
     seg.srcPort = this.localPort
     seg.dstPort = this.remotePort
     if (this.#rstDue !== 0) return this.#departRst(seg, now)
+    if (receiver.confirmed < 0 && isHeld(tcb, receiver.confirmed)) return false
     if (this.#synDue) return this.#departSyn(seg, now)
-    if (!isSynchronized(tcb.state)) return this.#pollHandshakeAck(seg, frame, now)
+    if (!isSynchronized(tcb.state)) {
+      // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+      const answers = tcb.state === TcpState.SYN_RECEIVED && tcb.synSent && receiver.ackNow
+      return answers && this.#departAck(seg, frame, now)
+    }
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
     if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
       return this.#departAck(seg, frame, now)
@@ -242,18 +249,11 @@ export class Connection extends ConnectionSlots {
     return this.#departAck(seg, frame, now)
   }
 
-  // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
-  #pollHandshakeAck(seg: Segment, frame: Frame, now: Millis): boolean {
-    const { tcb, receiver } = this
-    if (tcb.state !== TcpState.SYN_RECEIVED || !tcb.synSent || !receiver.ackNow) return false
-    return this.#departAck(seg, frame, now)
-  }
-
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
     seg.seq = this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
     if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
-      this.#stampTime(seg, now)
+      stampTime(seg, tcb, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
     }
     this.#depart(seg, frame, now)
@@ -264,21 +264,14 @@ export class Connection extends ConnectionSlots {
   #depart(seg: Segment, frame: Frame, now: Millis): void {
     const { tcb, receiver } = this
     seg.flags |= tcb.ecnOk && tcb.ecnEcho !== 0 ? ACK | ECE : ACK
-    seg.ack = tcb.rcvNxt
+    seg.ack = receiver.ackNumber(tcb)
     seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
-    this.#stampTime(seg, now)
+    stampTime(seg, tcb, now)
     seg.text = frame.bytes
     seg.textStart = frame.start
     seg.textEnd = frame.end
     segmentDeparts(tcb, this.buffers, seg, now)
     receiver.acked()
-  }
-
-  #stampTime(seg: Segment, now: Millis): void {
-    if (!this.tcb.tsOk) return
-    seg.hasTimestamps = true
-    seg.tsVal = (Math.floor(now) + this.tcb.tsOffset) | 0
-    seg.tsEcr = this.tcb.tsRecent
   }
 
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
@@ -292,11 +285,16 @@ export class Connection extends ConnectionSlots {
     return true
   }
 
-  /** Commits our SYN, which left earlier without being kept (a cookie), and fills `seg` with it. Nobody knows how long ago. */
-  departAgain(seg: Segment, now: Millis): void {
+  /**
+   * Commits our SYN and fills `seg` with it, but it does not leave: it left nobody knows how long ago (a cookie), or is `held` until `open`.
+   */
+  commitSyn(seg: Segment, now: Millis, held = false): void {
+    if (!this.#synDue) return
     seg.clear()
     this.#departSyn(seg, now)
+    this.#synHeld = held
     this.sender.rtt.discard()
+    this.touch()
   }
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
@@ -304,7 +302,8 @@ export class Connection extends ConnectionSlots {
     const { tcb, sender } = this
     this.#synDue = false
     if (isSynchronized(tcb.state) || this.#options === null) return false
-    const repeated = tcb.synSent
+    const repeated = tcb.synSent && !this.#synHeld
+    this.#synHeld = false
     fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked()
@@ -342,15 +341,14 @@ export class Connection extends ConnectionSlots {
       return
     }
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
-    const patience = opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS
-    if (
-      sender.handleTimeout(tcb, now, patience) ||
-      this.#liveness?.handleTimeout(tcb, now) === true
-    ) {
+    const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
+    if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
       deleteTcb(tcb)
       this.#end(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
       this.#synDue = true
+      // One that is held waits no longer than one that is lost.
+      sender.rtoAt = now + sender.rtt.rtoMs
     }
   }
 
@@ -387,7 +385,8 @@ export class Connection extends ConnectionSlots {
   /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */
   shutdown(): void {
     this.sender.finQueued = true
-    this.#touched.push(this)
+    if (finDepartedUnseen(this.tcb, this.output.offset)) this.#end('')
+    this.touch()
   }
 
   /**
@@ -397,7 +396,7 @@ export class Connection extends ConnectionSlots {
   detach(now: Millis): void {
     if (this.closed && !this.#synDue) return
     this.#detached = true
-    if (this.readable > 0) {
+    if (this.tcb.state !== TcpState.SYN_RECEIVED && this.buffers.received.readable > 0) {
       this.#reset(RST | ACK)
       return
     }

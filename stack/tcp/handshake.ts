@@ -47,6 +47,14 @@ export function fillSyn(seg: Segment, tcb: Tcb, terms: SynTerms, now: Millis): v
   seg.tsEcr = answers ? tcb.tsRecent : 0
 }
 
+/** Puts our timestamps on a segment that is not a SYN, where they are agreed on (RFC 7323 §3.2). */
+export function stampTime(seg: Segment, tcb: Tcb, now: Millis): void {
+  if (!tcb.tsOk) return
+  seg.hasTimestamps = true
+  seg.tsVal = (Math.floor(now) + tcb.tsOffset) | 0
+  seg.tsEcr = tcb.tsRecent
+}
+
 // RFC 3168 §6.1.1; §6.1.1.1: a SYN that got no answer is sent again without, lest something on the way dislikes it.
 function ecnFlags(use: EcnUse, answers: boolean, again: boolean): number {
   if (answers) return use === 'off' ? 0 : ECE

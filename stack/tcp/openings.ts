@@ -18,6 +18,7 @@ import { initialSequenceNumber, initialTimestampOffset, pairedSequenceNumber } f
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
 import type { PathTable } from './path-table.js'
 import { TcpState } from './state.js'
+import { beginStrict } from './strict.js'
 import { SynCookies } from './syn-cookies.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
@@ -43,6 +44,8 @@ export class Openings {
   linkMss = 1460
   /** Octets of input that a connection still has when its application has read them: `StreamBuffer.keep`. */
   keptInput = 0
+  /** True for a local endpoint of which nothing is acknowledged before others have it (D2). */
+  isStrict: (local: number, localPort: number) => boolean = () => false
   readonly cookies: SynCookies
   readonly #options: TcpOptions
   readonly #rng: Rng
@@ -153,6 +156,7 @@ export class Openings {
     const connection = new Connection(parts, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)
     connection.resumption = resumption
+    if (this.isStrict(local, localPort)) beginStrict(connection)
     connection.adopt(inputOffset, outputOffset, now)
     const listener = this.#demux.findListener(local, localPort)
     if (resumption === null) connection.orphan(now)
@@ -233,7 +237,7 @@ export class Openings {
     listener.embryonic++
     this.cookies.opened++
     connection.receive(syn, now)
-    connection.departAgain(syn, now)
+    connection.commitSyn(syn, now)
     this.handleHandshake(connection, connection.receive(seg, now))
     return true
   }
@@ -284,6 +288,7 @@ export class Openings {
     buffers.received.keep = this.keptInput
     const connection = new Connection({ tcb: new Tcb(), buffers }, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)
+    if (this.isStrict(local, localPort)) beginStrict(connection)
     return connection
   }
 

@@ -11,7 +11,7 @@ export function pour(from: Connection, to: Connection): number {
   let moved = 0
   for (;;) {
     const start = received.start
-    const length = received.runFrom(start)
+    const length = Math.min(received.runFrom(start), from.readable)
     if (length === 0) return moved
     const at = received.placeOf(start, length)
     const taken = to.write(received.memory, at, at + length)

@@ -4,12 +4,13 @@
  * decides is committed when the segment departs.
  */
 
-import { add, type Seq } from '../base/seq.js'
+import { add, max, type Seq } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Segment, SYN } from '../wire/tcp.js'
 import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
+import { NO_CLAMP } from './strict.js'
 import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 9293 §3.8.6.3 (MUST-58): less than 500 ms. */
@@ -25,6 +26,13 @@ export class Receiver {
   ackNow = false
   /** When a delayed acknowledgement leaves. */
   ackAt: Millis = NEVER
+  /**
+   * Strict mode (D2): stream offset up to which the peers have the input, by which SEG.ACK is bounded; below 0 they do not even have
+   * the handshake: see `strict.ts`. Never goes back. NO_CLAMP: no acknowledgement waits for anybody.
+   */
+  confirmed = NO_CLAMP
+  // What is confirmed next is to be acknowledged at once: it filled a hole, or has the FIN.
+  #urgent = false
   #unacked = 0
   #quickAcks = QUICK_ACKS
   // Stream offset of the latest text out of order, whose block goes first in SACK (RFC 2018 §4).
@@ -40,16 +48,32 @@ export class Receiver {
 
   /** Takes what the arrival of a segment asks for. */
   handleEffects(effects: EffectSet, tcb: Tcb, seg: Segment, now: Millis): void {
+    const waits = this.confirmed < tcb.rcvNxtOffset
     if ((effects & Effect.ACK_NOW) !== 0) {
-      this.ackNow = true
+      // What is in order is acknowledged once it is confirmed: the last acknowledgement once more would tell of a loss.
+      if (waits && (effects & (Effect.TEXT | Effect.PEER_FIN)) !== 0) this.#urgent = true
+      else this.ackNow = true
       if (seg.textLength > 0) {
         this.#latestOutOfOrder = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
       }
     }
-    if ((effects & Effect.ACK_LATER) === 0) return
+    if ((effects & Effect.ACK_LATER) !== 0 && !waits) this.#owe(seg.textLength, tcb, now)
+  }
+
+  /** `confirmed` has moved on: what it lets be acknowledged is owed as if it had arrived now. */
+  handleConfirmed(tcb: Tcb, now: Millis): void {
+    const length = (this.ackNumber(tcb) - tcb.lastAckSent) | 0
+    if (length <= 0) return
+    if (this.#urgent) this.ackNow = true
+    else this.#owe(length, tcb, now)
+    this.#urgent = this.#urgent && this.confirmed < tcb.rcvNxtOffset
+  }
+
+  // In-order text of so many octets is to be acknowledged, now or a little later.
+  #owe(length: number, tcb: Tcb, now: Millis): void {
     // RFC 5681 §4.2: at least every second full-sized segment.
-    this.#unacked += seg.textLength
-    const quick = this.#quickAcks > 0 && seg.textLength > 0
+    this.#unacked += length
+    const quick = this.#quickAcks > 0 && length > 0
     // More than one is enough to tell, as options take their part of a segment.
     if (this.#unacked > tcb.rcvMss || quick) {
       this.ackNow = true
@@ -69,6 +93,8 @@ export class Receiver {
     const from = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
     const to = from + seg.textLength
     if (from < received.contiguousEnd) {
+      // What was not acknowledged comes again by rights, and above SEG.ACK a block says something else.
+      if (this.confirmed < received.contiguousEnd) return
       this.#againFrom = from
       this.#againTo = Math.min(to, received.contiguousEnd)
       return
@@ -79,6 +105,12 @@ export class Receiver {
       this.#againTo = Math.min(to, received.rangeRight(i))
       return
     }
+  }
+
+  /** SEG.ACK: RCV.NXT, or as much of it as is confirmed. */
+  ackNumber(tcb: Tcb): Seq {
+    const ahead = tcb.rcvNxtOffset - this.confirmed
+    return ahead > 0 ? max(tcb.lastAckSent, add(tcb.rcvNxt, -ahead)) : tcb.rcvNxt
   }
 
   /** True when SACK blocks are to go with the next acknowledgement. */
@@ -120,14 +152,15 @@ export class Receiver {
     return add(tcb.rcvNxt, free)
   }
 
-  // Octets there is room for, as far as the window field can say it.
+  // Octets there is room for, as far as the window field can say it: it counts from SEG.ACK.
   #free(tcb: Tcb, buffers: Buffers): number {
-    return Math.min(this.limit - buffers.received.readable, 0xffff << tcb.rcvScale)
+    const sayable = (0xffff << tcb.rcvScale) - ((tcb.rcvNxt - this.ackNumber(tcb)) | 0)
+    return Math.min(this.limit - buffers.received.readable, sayable)
   }
 
   /** The window field for the edge that `rightEdge` gives. `shift` is 0 for a SYN. */
   windowField(tcb: Tcb, buffers: Buffers, shift: number): number {
-    const window = (this.rightEdge(tcb, buffers) - tcb.rcvNxt) | 0
+    const window = (this.rightEdge(tcb, buffers) - this.ackNumber(tcb)) | 0
     // Rounded up, as rounding down would move the edge back.
     return Math.min((window + (1 << shift) - 1) >> shift, 0xffff)
   }

@@ -10,7 +10,7 @@ import { add, diff, ge, gt, max, type Seq, seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
 import { ABSENT, ACK, FIN, RST, type Segment, SYN } from '../wire/tcp.js'
 import { offersEcn, settleOffers, shiftOf } from './segment-arrives.js'
-import { nextState, TcpEvent, TcpState } from './state.js'
+import { isSynchronized, nextState, TcpEvent, TcpState } from './state.js'
 import { type Buffers, Offer, type Tcb } from './tcb.js'
 
 /** Folds a segment to the peer into `tcb` and `buffers`. `seg` is borrowed. */
@@ -36,6 +36,20 @@ export function departedUnseen(tcb: Tcb, ack: Seq): void {
   if (unseen <= 0) return
   tcb.sndNxt = ack
   tcb.sndNxtOffset += unseen
+}
+
+/**
+ * Folds our FIN if it is known to have departed although nobody here saw it: the application ends its side at stream offset `end`, and
+ * one octet more was sent. True: that closes the connection.
+ */
+export function finDepartedUnseen(tcb: Tcb, end: number): boolean {
+  if (tcb.sndFinSent !== 0 || tcb.sndNxtOffset !== end + 1 || !isSynchronized(tcb.state))
+    return false
+  tcb.sndFin = add(tcb.sndNxt, -1)
+  tcb.sndFinSent = 1
+  tcb.state = nextState(tcb.state, TcpEvent.FIN_SENT)
+  if (tcb.finAcked) tcb.state = nextState(tcb.state, TcpEvent.FIN_ACKED)
+  return tcb.state === TcpState.CLOSED
 }
 
 // An abort carries SEG.SEQ = SND.NXT. A reset with another number answers a stray segment and leaves the connection alone.

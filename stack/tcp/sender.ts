@@ -13,6 +13,7 @@ import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
+import { isSynchronized } from './state.js'
 import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 8985 §7.2: until there is a round-trip time. */
@@ -97,8 +98,12 @@ export class Sender {
     return this.recovery.scoreboard
   }
 
-  /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  settleMss(tcb: Tcb, options: ConnectionOptions, now: Millis): void {
+  /**
+   * Settles the octets of text per segment, options taken off, once both SYNs are known. Returns `options` as long as our SYN may have to
+   * leave again, then null.
+   */
+  settleMss(tcb: Tcb, options: ConnectionOptions | null, now: Millis): ConnectionOptions | null {
+    if (options === null) return null
     const { linkMss, pathMss } = options
     this.#linkMss = linkMss
     if (pathMss < linkMss) {
@@ -110,6 +115,7 @@ export class Sender {
     this.#recovery?.setMss(this.#mss)
     // RFC 5681 §3.1: one segment to start with.
     if (this.#synLost) this.congestion.startSmall()
+    return isSynchronized(tcb.state) ? null : options
   }
 
   get mss(): number {

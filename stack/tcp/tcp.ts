@@ -44,6 +44,8 @@ export class Tcp {
   readonly #touched = new TouchedQueue()
   readonly #ready = new Pile<Connection>()
   readonly #resets = new ResetQueue()
+  // Connections of which others have not confirmed all (D2); some of them more than once.
+  readonly #unconfirmed = new Pile<Connection>()
   #transmit: (Connection | null)[] = []
   #transmitHead = 0
   #transmitTail = 0
@@ -125,6 +127,12 @@ export class Tcp {
     return this.#ready.pop() ?? null
   }
 
+  /** A connection in strict mode that was touched and has something that others have not confirmed (D2), or null. */
+  pollUnconfirmed(): Connection | null {
+    this.#settle()
+    return this.#unconfirmed.pop() ?? null
+  }
+
   /** Fills `seg` and `frame` with the next segment to send; its addresses are in `outLocal` and `outRemote`. */
   pollSegment(seg: Segment, frame: Frame, now: Millis): boolean {
     this.#settle()
@@ -183,6 +191,7 @@ export class Tcp {
     for (let item = this.#touched.pop(); item !== undefined; item = this.#touched.pop()) {
       if (item.events !== 0) this.#ready.push(item)
       if (item.released) continue
+      if (item.receiver.confirmed < item.tcb.rcvNxtOffset) this.#unconfirmed.push(item)
       this.#heap.set(item, item.nextDeadline())
       if (item.transmitQueued) continue
       item.transmitQueued = true

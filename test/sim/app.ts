@@ -11,6 +11,7 @@ import type { Resumption } from '../../cluster/resume-point.js'
 import {
   type Connection,
   ConnectionEvent,
+  firstUnshared,
   type IpAddress,
   type Millis,
   NEVER,
@@ -278,7 +279,7 @@ class Session {
   // As the socket's commit does it: output that has not left yet goes with the checkpoint.
   #commit(input: number, output: number, state: unknown): void {
     const { tcb, buffers } = this.#c
-    const from = Math.max(tcb.sndNxtOffset, buffers.sent.start)
+    const from = firstUnshared(this.#c)
     const unsent = new Uint8Array(Math.max(output - from, 0))
     if (unsent.length > 0) buffers.sent.copyTo(from, unsent.length, unsent, 0)
     this.#checkpoints.put(this.#key, { input, output, unsent, state, iss: tcb.iss, irs: tcb.irs })

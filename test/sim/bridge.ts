@@ -45,6 +45,8 @@ export class Bridge {
   frames = 0
   /** Copies on their way to nodes. */
   inFlight = 0
+  /** True when this port does not get the frame of this number. */
+  misses: (port: BridgePort, index: number) => boolean = () => false
   /** Sees each frame that enters, with its number. */
   onFrame: (from: BridgePort, frame: Frame, index: number) => void = () => {}
   readonly #world: World
@@ -81,7 +83,8 @@ export class Bridge {
     const shared = this.share(frame)
     for (const port of this.ports) {
       if (port === from) continue
-      if (port.isolated || port.side !== from.side || world.random.chance(port.loss)) {
+      const lost = port.isolated || port.side !== from.side || world.random.chance(port.loss)
+      if (lost || this.misses(port, index)) {
         port.missed++
         continue
       }

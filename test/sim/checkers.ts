@@ -273,6 +273,8 @@ export class Checkers implements HostObserver {
     const { localPort, remoteAddress, remotePort, tcb } = connection
     // A SYN that was taken and not answered yet, or a connection that ends in this very turn.
     if (tcb.state === TcpState.CLOSED || !tcb.synSent) return
+    // In strict mode nobody has heard of it yet.
+    if (connection.receiver.confirmed < 0) return
     const shadow = host.own.snooper.table.find(localPort, remoteAddress, remotePort)
     this.counts.shadowChecks++
     const difference = differenceOf(connection, shadow)

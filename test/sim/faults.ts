@@ -47,7 +47,8 @@ export interface FaultPlan {
 
 export const NO_FAULTS: FaultPlan = { faults: [], healAt: 0, fenced: 1, restarts: false }
 
-const STAGES = [
+/** Where in a turn a process may end. */
+export const STAGES = [
   'now',
   'declared',
   'received',

@@ -24,6 +24,7 @@ import type { World } from './world.js'
 export const MAX_INBOX = 10_000
 // The event loop turns at least so often.
 const TICK_MS = 20
+const STRICT = { peers: 1, alone: 'go-on' } as const
 // A timer never fires sooner.
 const LEAST_DELAY_MS = 0.2
 
@@ -59,6 +60,8 @@ export interface Site {
   readonly proxied: boolean
   /** Nodes ask for what they missed. */
   readonly repairs: boolean
+  /** The owner acknowledges what its peers have; it goes on alone when there are none. */
+  readonly strict: boolean
 }
 
 export class NodeHost {
@@ -122,6 +125,8 @@ export class NodeHost {
 
   /** True while this node has seen and shown all that its peers could, from its first start. */
   get exact(): boolean {
+    // What is said again to one that only lags comes in another order.
+    if ((this.own.snooper.strict?.peer.heardAgain ?? 0) > 0) return false
     return this.life === 1 && this.lost === 0 && this.port.missed === this.#missedAtBirth
   }
 
@@ -188,7 +193,7 @@ export class NodeHost {
         id,
         incarnation: 1_000_000 + Math.floor(site.world.now),
         cluster: 'simulation',
-        sets: [{ binding: BINDING, policy: smallestId }],
+        sets: [{ binding: BINDING, policy: smallestId, ...(site.strict && { strict: STRICT }) }],
         controlAddress: 0x7f000001,
         controlPort: 7000 + id,
         heartbeatPort: 8000 + id,
@@ -387,6 +392,8 @@ export class NodeHost {
 
   #transmit(now: Millis): void {
     const { stack } = this
+    // As the real driver does it: what the application has opened is told of before it leaves.
+    if (this.site.strict) this.#act()
     for (let f = stack.pollTransmit(now); f !== null; f = stack.pollTransmit(now)) {
       this.#send(f)
       if (!this.running || this.#endsAt('sending')) return

@@ -13,7 +13,7 @@ import { Checkers, type Counts } from './checkers.js'
 import { type AccessLink, Client } from './client.js'
 import { Control } from './control.js'
 import { Disk } from './disk.js'
-import { type FaultPlan, Faults, type PlannedFault } from './faults.js'
+import { type FaultPlan, Faults, type PlannedFault, STAGES } from './faults.js'
 import { type HostObserver, NodeHost, type Site } from './host.js'
 import type { Prng } from './prng.js'
 import { randomStream, type StreamSpec } from './workload.js'
@@ -36,6 +36,8 @@ export interface Setting {
   readonly proxied?: boolean
   /** Peers ask for what they missed; true when left out. */
   readonly repairs?: boolean
+  /** Strict mode (D2); false when left out. */
+  readonly strict?: boolean
 }
 
 /** What a run is besides its seed. */
@@ -44,10 +46,20 @@ export interface Variant {
   readonly proxied: boolean
   /** Each peer's port loses frames all the time, checkpoints are rare, and the owner is killed once. */
   readonly lossy: boolean
+  /** The same with much more loss, and an owner that dies at any point of a turn. */
+  readonly harsh: boolean
   readonly repairs: boolean
+  /** Strict mode (D2). */
+  readonly strict: boolean
 }
 
-export const PLAIN: Variant = { proxied: false, lossy: false, repairs: true }
+export const PLAIN: Variant = {
+  proxied: false,
+  lossy: false,
+  harsh: false,
+  repairs: true,
+  strict: false,
+}
 
 export interface RunResult {
   readonly seed: number
@@ -126,6 +138,24 @@ function lossySetting(random: Prng): Setting {
   }
 }
 
+// Peers that miss one frame in ten at the worst, and an owner that dies between any two steps.
+function harshSetting(random: Prng): Setting {
+  const setting = randomSetting(random)
+  const faults: PlannedFault[] = []
+  for (let peer = 1; peer < setting.nodes; peer++) {
+    const rate = random.between(0.01, 0.1)
+    faults.push({ at: 340, target: peer, fault: { kind: 'loss', ms: 4000, rate } })
+  }
+  const stage = random.pick(STAGES.filter((each) => each !== 'declared'))
+  const crash = { kind: 'crash', stage, frames: random.below(12), restartMs: 0 } as const
+  faults.push({ at: random.between(360, 1600), target: 'owner', fault: crash })
+  return {
+    ...setting,
+    server: { ...setting.server, commitEvery: 50_000 },
+    faults: { faults, healAt: 5000, fenced: 1, restarts: false },
+  }
+}
+
 /** A cluster with its client, ready to run. */
 export class Run {
   readonly world: World
@@ -153,6 +183,7 @@ export class Run {
       sendLimit: setting.sendLimit,
       proxied: setting.proxied === true,
       repairs: setting.repairs !== false,
+      strict: setting.strict === true,
     }
     for (let id = 1; id <= setting.nodes; id++) this.hosts.push(new NodeHost(site, id))
     const control = new Control(world, this.hosts)
@@ -234,7 +265,7 @@ export function simulate(
   variant: Partial<Variant> = {},
 ): RunResult {
   const world = new World(seed, keepTrace)
-  const { proxied, lossy, repairs } = { ...PLAIN, ...variant }
-  const setting = lossy ? lossySetting(world.random) : randomSetting(world.random)
-  return new Run(world, { ...setting, proxied, repairs }).finish()
+  const { proxied, lossy, harsh, repairs, strict } = { ...PLAIN, ...variant }
+  const choose = harsh ? harshSetting : lossy ? lossySetting : randomSetting
+  return new Run(world, { ...choose(world.random), proxied, repairs, strict }).finish()
 }

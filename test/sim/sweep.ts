@@ -43,10 +43,19 @@ export function record(setting: Setting = SWEPT): {
 }
 
 /**
- * The same exchange, with the owner crashed right behind frame `at`; with `again`, the next owner too, so many frames later.
+ * The same exchange, with the owner crashed right behind frame `at`; with `again`, the next owner too, so many frames later. Frame
+ * `missed` does not come to the nodes `deaf`.
  */
-export function cutAt(at: number, again = 0, setting: Setting = SWEPT): RunResult {
+export function cutAt(
+  at: number,
+  again = 0,
+  setting: Setting = SWEPT,
+  missed = -1,
+  deaf: readonly number[] = [],
+): RunResult {
   const run = new Run(new World(SEED), setting)
+  const ports = run.hosts.filter(({ id }) => deaf.includes(id)).map(({ port }) => port)
+  run.bridge.misses = (port, index) => index === missed && ports.includes(port)
   const { onFrame } = run.bridge
   let next = at
   let left = again > 0 ? 2 : 1

@@ -73,6 +73,9 @@ t.test(
     t.equal(nameOf({ master: 2 }), 'master 2 election')
     t.equal(nameOf({ master: 2, by: 'spread' }), 'master 2 spread')
     t.match(of({ set: [1, 2], doubtful: 'drop' }), { members: [1, 2], doubtful: 2 })
+    t.equal(of({})?.strict, undefined, 'D2: no acknowledgement waits unless told to')
+    t.same(of({ strict: 2 })?.strict, { peers: 2, alone: 'hold' })
+    t.same(of({ strict: { peers: 1, alone: 'go-on' } })?.strict, { peers: 1, alone: 'go-on' })
     const two = [
       { address: '10.0.0.1/24', ports: 80, set: [1, 2] },
       { address: '10.0.0.1/24', ports: 81, set: [2, 3] },
@@ -95,6 +98,15 @@ t.test(
       [{ set: 'all' }, /binding.set: must be a list of node ids, as \[1, 2, 3\], not "all"/],
       [{ set: [2] }, /binding.set: node 1 is in the set of no binding/],
       [{ doubtful: 'keep' }, /binding.doubtful: must be one of deliver, drop, not "keep"/],
+      [{ strict: 0 }, /binding.strict: must be the number of peers .* from 1 to 63, not 0/],
+      [{ strict: 'all' }, /binding.strict: must be 1, or { "peers": 1, .*, not "all"/],
+      [{ strict: { peer: 1 } }, /binding.strict: must be 1, or .*, not {"peer":1}/],
+      [{ strict: { alone: 'hold' } }, /binding.strict.peers: must be the number .*, not nothing/],
+      [
+        { strict: { peers: 1, alone: 1 } },
+        /binding.strict.alone: must be one of hold, go-on, not 1/,
+      ],
+      [{ set: [1, 2], strict: 2 }, /binding.strict: must be .* from 1 to 1, not 2/],
     ]
     for (const [binding, message] of wrong)
       t.throws(() => of(binding), { code: 'ERR_CONFIG', message })
@@ -184,6 +196,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.policy': ['biggest', /there are smallest-id, election, spread/],
   'binding.set': [[], /must be a list of node ids, as \[1, 2, 3\]/],
   'binding.doubtful': [true, /must be one of deliver, drop/],
+  'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
   control: ['127.0.0.1', /must be an object/],
   'control.host': ['localhost', /write four numbers|as 10/],
