@@ -138,7 +138,10 @@ export class Carriage {
   handleOwner(owner: NodeId, epoch: number): void {
     this.#lost.clear()
     for (const [name, { node }] of this.#away) if (node === owner) this.#away.delete(name)
-    if (this.speaks) this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
+    if (!this.speaks) return
+    this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
+    // The clients will send to its Ethernet address.
+    this.#speakerChanged()
   }
 
   #next(tried: ReadonlySet<NodeId>): NodeId {

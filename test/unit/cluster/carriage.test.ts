@@ -287,6 +287,25 @@ t.test(
   },
 )
 
+t.test(
+  'P20, P12: who serves it hears what is sent to the address of whoever owns the binding next',
+  (t) => {
+    const cluster = new Cluster(4)
+    withGap(cluster, [2])
+    cluster.kill(1)
+    t.equal(cluster.own(2).state, 'owner')
+    t.match(cluster.own(3).carriage.counts, { carried: 1 })
+    t.equal(cluster.of(3).nic.takes(macOf(2)), true)
+    t.equal(cluster.of(3).nic.takes(macOf(4)), false)
+    cluster.of(2).node.switchover(4, cluster.now)
+    cluster.run(200)
+    t.equal(cluster.own(4).state, 'owner')
+    t.match(cluster.own(3).carriage.counts, { carried: 1 })
+    t.equal(cluster.of(3).nic.takes(macOf(4)), true)
+    t.end()
+  },
+)
+
 t.test('P20: when the connection is over its endpoints are the owner’s again', (t) => {
   const cluster = new Cluster(3)
   const { second } = withGap(cluster, [2])
