@@ -1,6 +1,7 @@
 /**
  * StrictMessage: how an owner in strict mode learns what its peers have (D2): messages of the control channel.
  *
+ *   TELL   a new owner to all: "tell me what you have"
  *   HAVE   a peer to the owner: "so much of these connections is here"
  *   SAID   the owner to a peer that lags: "this was said", one segment of either direction as on the wire
  *
@@ -29,6 +30,7 @@ export interface Having extends Flow {
 }
 
 export type StrictMessage = { readonly binding: number; readonly epoch: number } & (
+  | { readonly kind: 'tell' }
   | { readonly kind: 'have'; readonly flows: readonly Having[] }
   /** `seg` is the receiver's, but its text is borrowed. */
   | {
@@ -43,7 +45,7 @@ export type StrictMessage = { readonly binding: number; readonly epoch: number }
 export const MAX_FLOWS_TOLD = 1000
 
 const MAGIC = 0x55535354
-const Kind = { HAVE: 1, SAID: 2 } as const
+const Kind = { HAVE: 1, SAID: 2, TELL: 3 } as const
 const OUTBOUND = 1
 const FLOW_LENGTH = FLOW_KEY_LENGTH + 24
 const SEGMENT_AT = HEADER_LENGTH + FLOW_KEY_LENGTH
@@ -61,6 +63,10 @@ export class StrictEncoder {
 
   constructor(authenticator: Authenticator, binding: number, epoch: number) {
     this.#messages = new TermMessageEncoder(authenticator, MAGIC, binding, epoch)
+  }
+
+  tell(): Uint8Array {
+    return this.#messages.seal(this.#messages.begin(Kind.TELL, 0, HEADER_LENGTH))
   }
 
   /** Of MAX_FLOWS_TOLD connections at most; of none, to say that this node will tell. */
@@ -105,6 +111,7 @@ export function decodeStrictMessage(
     const flows = decodeFlows(bytes.subarray(HEADER_LENGTH, length), binding)
     return flows === null ? null : { binding, epoch, kind: 'have', flows }
   }
+  if (kind === Kind.TELL) return length === HEADER_LENGTH ? { binding, epoch, kind: 'tell' } : null
   if (kind !== Kind.SAID || length < SEGMENT_AT) return null
   const key = decodeFlowKey(bytes.subarray(HEADER_LENGTH))
   const frame = new Frame(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length)

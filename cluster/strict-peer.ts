@@ -48,8 +48,8 @@ export class StrictPeer {
     const { owner, owned, epoch, snooper } = this.#term
     const able = !owned && owner !== NOBODY && snooper.joining.complete
     const moved = this.#takeMoved()
-    if (!able) return
-    if (epoch !== this.#epoch || owner !== this.#owner) {
+    if (!able) this.restart()
+    else if (epoch !== this.#epoch || owner !== this.#owner) {
       this.#epoch = epoch
       this.#owner = owner
       // Of none, too: the owner is to know that this node will tell. allocates: once per term
@@ -87,6 +87,14 @@ export class StrictPeer {
       this.#act({ kind: 'tell', node: owner, bytes })
       at += MAX_FLOWS_TOLD
     } while (at < flows.length)
+  }
+
+  /** The owner asks for all. False: it is not the owner. */
+  handleTell(from: number, epoch: number): boolean {
+    const { owner, owned } = this.#term
+    if (owned || from !== owner || epoch !== this.#term.epoch) return false
+    this.restart()
+    return true
   }
 
   /** What this node has not heard, as the owner says it again. Whatever came of it is told. False: it is not the owner's to say. */

@@ -35,6 +35,7 @@ t.test(`D2: of ${SEEDS} runs with deaf peers and a dead owner, strict mode loses
   t.ok(totals.takeovers >= SEEDS - 5, `${totals.takeovers} take-overs`)
   t.ok(cut(without.totals) > 0, `${cut(without.totals)} connections do not survive without it`)
   t.equal(cut(totals), 0, 'all do with it')
+  t.equal(totals.cut, 0, 'no node gives one up that has a client')
   t.end()
 })
 
