@@ -27,6 +27,8 @@ export interface Having extends Flow {
   readonly received: number
   /** Stream offset up to which it has the owner's output without a hole. */
   readonly sent: number
+  /** It has the owner's FIN. */
+  readonly fin: boolean
 }
 
 export type StrictMessage = { readonly binding: number; readonly epoch: number } & (
@@ -47,7 +49,8 @@ export const MAX_FLOWS_TOLD = 1000
 const MAGIC = 0x55535354
 const Kind = { HAVE: 1, SAID: 2, TELL: 3 } as const
 const OUTBOUND = 1
-const FLOW_LENGTH = FLOW_KEY_LENGTH + 24
+const FLOW_LENGTH = FLOW_KEY_LENGTH + 25
+const FIN_AT = FLOW_KEY_LENGTH + 24
 const SEGMENT_AT = HEADER_LENGTH + FLOW_KEY_LENGTH
 // A header with all its options.
 const MAX_HEADER = 60
@@ -73,13 +76,14 @@ export class StrictEncoder {
   have(flows: readonly Having[]): Uint8Array {
     const bytes = this.#messages.begin(Kind.HAVE, 0, HEADER_LENGTH + flows.length * FLOW_LENGTH)
     const view = viewOf(bytes)
-    for (const [index, { key, iss, irs, received, sent }] of flows.entries()) {
+    for (const [index, { key, iss, irs, received, sent, fin }] of flows.entries()) {
       const at = HEADER_LENGTH + index * FLOW_LENGTH
       bytes.set(encodeFlowKey(key), at)
       view.setInt32(at + FLOW_KEY_LENGTH, iss)
       view.setInt32(at + FLOW_KEY_LENGTH + 4, irs)
       view.setFloat64(at + FLOW_KEY_LENGTH + 8, received)
       view.setFloat64(at + FLOW_KEY_LENGTH + 16, sent)
+      view.setUint8(at + FIN_AT, Number(fin))
     }
     return this.#messages.seal(bytes)
   }
@@ -134,7 +138,8 @@ function decodeFlows(bytes: Uint8Array, binding: number): Having[] | null {
     const known = received === OPENING || isOffset(received)
     if (!known || !isOffset(sent) || key.binding !== binding) return null
     const iss = view.getInt32(at + FLOW_KEY_LENGTH)
-    flows.push({ key, iss, irs: view.getInt32(at + FLOW_KEY_LENGTH + 4), received, sent })
+    const irs = view.getInt32(at + FLOW_KEY_LENGTH + 4)
+    flows.push({ key, iss, irs, received, sent, fin: view.getUint8(at + FIN_AT) !== 0 })
   }
   return flows
 }

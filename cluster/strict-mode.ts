@@ -66,7 +66,7 @@ export interface StrictStats {
 
 // What others have of one connection.
 interface Confirmations {
-  readonly by: Map<NodeId, { received: number; sent: number }>
+  readonly by: Map<NodeId, Pick<Having, 'received' | 'sent' | 'fin'>>
   // Peers that did not keep up.
   readonly passed: Set<NodeId>
   // Since when something up to `goal` is not confirmed, and when that is said again.
@@ -130,7 +130,7 @@ export class StrictMode {
       confirm(connection, NO_CLAMP, now)
       return
     }
-    if (connection.released) return
+    if (connection.released || !this.#lacks(connection)) return
     const confirmations = confirmationsOf(connection)
     if (!this.#waiting.has(connection)) {
       this.#waiting.add(connection)
@@ -143,8 +143,20 @@ export class StrictMode {
       confirmations.sayAt = now
       confirmations.due = true
     }
+    // It is there for the last time.
+    if (connection.closed) confirmations.sayAt = now
+    if (connection.closed) confirmations.due = true
     this.#lookAt = Math.min(this.#lookAt, confirmations.sayAt)
     this.#settle(connection, now)
+  }
+
+  // Something of it is not confirmed. That we have ended our side is to be known, but nothing waits for it.
+  #lacks(connection: Connection): boolean {
+    const { tcb, receiver } = connection
+    if (receiver.confirmed < levelOf(tcb) || !tcb.synSent) return true
+    if (tcb.sndFinSent === 0) return false
+    const { by } = confirmationsOf(connection)
+    return this.#counted.some((node) => by.get(node)?.fin !== true)
   }
 
   /** At the end of a turn, before anything is sent. */
@@ -190,7 +202,7 @@ export class StrictMode {
   }
 
   #note(from: NodeId, having: Having, now: Millis): void {
-    const { key, iss, irs, received, sent } = having
+    const { key, iss, irs, received, sent, fin } = having
     const { binding } = this.#term
     const { demux } = this.#world.stack.tcp
     const found = demux.find(binding.address, key.localPort, key.remoteAddress, key.remotePort)
@@ -200,7 +212,7 @@ export class StrictMode {
       return
     }
     const { by, passed, goal } = confirmationsOf(found)
-    by.set(from, { received, sent })
+    by.set(from, { received, sent, fin })
     if (received >= goal) passed.delete(from)
     let held = NO_CLAMP
     for (const node of this.#counted) {
@@ -222,7 +234,7 @@ export class StrictMode {
       confirm(connection, upTo, now)
       this.#begin(confirmations, connection, now)
     }
-    if (connection.receiver.confirmed >= needed) this.#waiting.delete(connection)
+    if (!this.#lacks(connection)) this.#waiting.delete(connection)
   }
 
   get #lagMs(): Millis {
@@ -362,8 +374,8 @@ export class StrictMode {
     const encoder = new StrictEncoder(this.#world.authenticator, binding.id, epoch)
     const needed = levelOf(connection.tcb)
     for (const node of this.#counted) {
-      const known = by.get(node)?.received ?? UNKNOWN
-      if (known >= needed) continue
+      const { received: known, fin } = by.get(node) ?? NOTHING
+      if (known >= needed && (fin || connection.tcb.sndFinSent === 0)) continue
       sayAgain(connection, known, now, (direction, seg) => {
         this.stats.said++
         this.#act({ kind: 'tell', node, bytes: encoder.said(key, direction, seg) })
@@ -382,6 +394,9 @@ export class StrictMode {
     this.#settle(connection, now)
   }
 }
+
+// What a peer has that has told nothing.
+const NOTHING = { received: UNKNOWN, sent: 0, fin: false } as const
 
 function confirmationsOf(connection: Connection): Confirmations {
   const found = connection.confirmations as Confirmations | null

@@ -300,6 +300,21 @@ t.test('D2: behind a take-over the peers tell the new owner what they have', (t)
   t.end()
 })
 
+t.test('D2: that our side has ended is said to who has not heard it', (t) => {
+  const { all, one, iss, now } = opened({ peers: 1, alone: 'hold' })
+  const c = connectionOf(one)
+  c.shutdown()
+  t.equal(leaves(one, now).length, 1, 'the FIN leaves, and nobody hears it')
+  clientSays(one, now, { flags: ACK, ack: iss + 2, ts: [79, 0] })
+  for (const at of [now, now + LAG_MS, now + LAG_MS + TURN_MS]) carry(all, at)
+  for (const peer of all.slice(1)) {
+    t.equal(shadowOf(peer).tcb.sndFinSent, 1)
+    t.equal(shadowOf(peer).tcb.sndFin, c.tcb.sndFin)
+  }
+  t.equal(strictOf(one).waiting, 0)
+  t.end()
+})
+
 t.test('D2: a peer that starts again confirms nothing by what it said in an earlier life', (t) => {
   const { all, one, iss, now } = opened({ peers: 1, alone: 'hold' }, 2)
   const storage = new MemoryCheckpointStorage()
@@ -328,8 +343,8 @@ t.test('D2: messages that are malformed, of another term or about nobody are ref
     remotePort: PORT,
   }
   const flows = [
-    { key, iss: 5, irs: -6, received: OPENING, sent: 0 },
-    { key, iss: 5, irs: -6, received: 2 ** 40, sent: 9 },
+    { key, iss: 5, irs: -6, received: OPENING, sent: 0, fin: false },
+    { key, iss: 5, irs: -6, received: 2 ** 40, sent: 9, fin: true },
   ]
   const have = encoder.have(flows)
   t.same(decodeStrictMessage(have, TRUSTING), { binding: 1, epoch: 7, kind: 'have', flows })
