@@ -159,6 +159,9 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
       kick: () => parts.driver.kick(),
       ref: () => parts.driver.ref(),
       unref: () => parts.driver.unref(),
+      // P10: who owned it first does not matter, and an owner that is not known is not known to be dead.
+      isOwnedElsewhere: (address, port) =>
+        (this.node.ownershipAt(address, port)?.owner ?? config.id) !== config.id,
       checkpoints: this.#checkpoints,
     }
     this.net = createNet(this.host)

@@ -55,6 +55,8 @@ export interface ListenOptions {
   readonly backlog?: number | undefined
   /** With host `::`: connections of IPv6 only. */
   readonly ipv6Only?: boolean | undefined
+  /** With a host that is a virtual address: fails with EADDRINUSE unless this node is the owner of that address and port (P10). */
+  readonly exclusive?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   /** The path of a Unix socket, or the number of an open file: the kernel's. */
   readonly path?: string | undefined

@@ -62,6 +62,10 @@ export interface StackHost {
   unref?(): void
   /** True when somebody beyond this stack, whom the application takes for the same host, has this port. */
   isPortTaken?(port: number): boolean
+  /**
+   * True when another node is the owner of this endpoint, or may be: it is not known to be dead. An exclusive `listen` there fails (P10).
+   */
+  isOwnedElsewhere?(address: IpAddress, port: number): boolean
   readonly checkpoints?: CheckpointPort
   readonly names?: AddressNames
 }

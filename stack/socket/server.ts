@@ -108,7 +108,8 @@ export class Server extends EmitterOrigin {
 
   /**
    * Listens: `([port[, host[, backlog]]][, listener])` or `(options[, listener])`. Without a host on every address of the
-   * stack; port 0 takes a free one. With a `path` or an `fd` it is the kernel that listens. Failures are emitted as `error`, and `listening` when it succeeds.
+   * stack; port 0 takes a free one. On a standby it listens all the same, and gets its connections with the binding; with
+   * `exclusive` and the binding's address it fails with EADDRINUSE while another node owns that (P10). With a `path` or an `fd` it is the kernel that listens. Failures are emitted as `error`, and `listening` when it succeeds.
    */
   listen(...args: unknown[]): this {
     if (this.#listener !== null || this.#kernel !== null) throw serverAlreadyListening()
@@ -152,7 +153,7 @@ export class Server extends EmitterOrigin {
       return listenError('EADDRNOTAVAIL', shown, port)
     }
     try {
-      this.#listener = this.#open(host, address, port, options.backlog || DEFAULT_BACKLOG)
+      this.#listener = this.#open(host, address, port, options)
     } catch (error) {
       if (error instanceof StackError) return listenError(error.code, shown, port)
       throw error
@@ -163,12 +164,21 @@ export class Server extends EmitterOrigin {
     return null
   }
 
-  #open(host: StackHost, address: IpAddress, port: number, backlog: number): TcpListener {
-    if (port !== 0) return host.stack.listen(address, port, backlog)
+  // Throws EADDRINUSE.
+  #open(host: StackHost, address: IpAddress, port: number, options: ListenOptions): TcpListener {
+    const { exclusive } = options
+    const backlog = options.backlog || DEFAULT_BACKLOG
+    // Every address at once is nobody's: such a listener is attached to the virtual one with the binding (P9).
+    const isForeign = (at: number): boolean =>
+      Boolean(exclusive) && address !== UNSPECIFIED && host.isOwnedElsewhere?.(address, at) === true
+    if (port !== 0) {
+      if (isForeign(port)) throw new StackError('EADDRINUSE', 'another node owns the binding')
+      return host.stack.listen(address, port, backlog)
+    }
     const start = Math.floor(Math.random() * PORT_COUNT)
     for (let i = 0; i < PORT_COUNT; i++) {
       const free = FIRST_PORT + ((start + i) % PORT_COUNT)
-      if (host.stack.tcp.demux.findListener(address, free) !== null) continue
+      if (host.stack.tcp.demux.findListener(address, free) !== null || isForeign(free)) continue
       return host.stack.listen(address, free, backlog)
     }
     throw new StackError('EADDRINUSE', 'every port has a server')

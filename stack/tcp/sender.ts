@@ -13,6 +13,7 @@ import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
+import { isSynchronized } from './state.js'
 import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 8985 §7.2: until there is a round-trip time. */
@@ -22,9 +23,11 @@ const MIN_TAIL_MS = 10
 /** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
 const PEER_ACK_DELAY_MS = 200
 
+// All senders have this one: what is decided is carried out before another is asked.
+const PLAN: SendPlan = { offset: 0, length: 0, fin: false, push: false }
+
 export class Sender {
   readonly rtt = new RttEstimator()
-  readonly recovery: Recovery
   /** The application has ended its side: FIN goes behind the last octet. */
   finQueued = false
   /** Nagle's algorithm is off. */
@@ -43,8 +46,9 @@ export class Sender {
   retransmissions = 0
   /** What the path carries, where that is less than the link does. */
   path: PathMss | null = null
-  /** The decision of the last `next` that returned true. Reused. */
-  readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
+  // Made when there is something to send, and let go of behind an idle time.
+  #recovery: Recovery | null = null
+  readonly #algorithm: CongestionAlgorithm
   #probe = false
   #tailDue = false
   #synLost = false
@@ -57,7 +61,33 @@ export class Sender {
   #linkMss = DEFAULT_MSS
 
   constructor(algorithm: CongestionAlgorithm) {
-    this.recovery = new Recovery(algorithm, this.rtt)
+    this.#algorithm = algorithm
+  }
+
+  /** The decision of the last `next` that returned true. Reused. */
+  get plan(): SendPlan {
+    return PLAN
+  }
+
+  get recovery(): Recovery {
+    // allocates: once per connection, and behind an idle time
+    this.#recovery ??= new Recovery(this.#algorithm, this.rtt, this.#mss)
+    return this.#recovery
+  }
+
+  /** True while there is something that `rest` may let go of. */
+  get awake(): boolean {
+    return this.#recovery !== null
+  }
+
+  /**
+   * Lets go of what is known of the flight and of the path's congestion, if nothing has been sent for so long that the next text
+   * finds the restart window anyway (RFC 5681 §4.1). False: not yet.
+   */
+  rest(tcb: Tcb, now: Millis): boolean {
+    if (tcb.flightSize > 0 || now - this.#lastSentAt <= this.rtt.rtoMs) return false
+    if (this.#recovery?.isFresh(tcb) === true) this.#recovery = null
+    return true
   }
 
   get congestion(): CongestionControl {
@@ -68,8 +98,12 @@ export class Sender {
     return this.recovery.scoreboard
   }
 
-  /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  settleMss(tcb: Tcb, options: ConnectionOptions, now: Millis): void {
+  /**
+   * Settles the octets of text per segment, options taken off, once both SYNs are known. Returns `options` as long as our SYN may have to
+   * leave again, then null.
+   */
+  settleMss(tcb: Tcb, options: ConnectionOptions | null, now: Millis): ConnectionOptions | null {
+    if (options === null) return null
     const { linkMss, pathMss } = options
     this.#linkMss = linkMss
     if (pathMss < linkMss) {
@@ -78,9 +112,10 @@ export class Sender {
       this.path.lower(pathMss, now)
     }
     this.#mss = effectiveMss(tcb, Math.min(linkMss, this.path?.limit ?? linkMss))
-    this.recovery.setMss(this.#mss)
+    this.#recovery?.setMss(this.#mss)
     // RFC 5681 §3.1: one segment to start with.
     if (this.#synLost) this.congestion.startSmall()
+    return isSynchronized(tcb.state) ? null : options
   }
 
   get mss(): number {
@@ -104,7 +139,7 @@ export class Sender {
   #fitToPath(tcb: Tcb): boolean {
     const before = this.#mss
     this.#mss = effectiveMss(tcb, Math.min(this.#linkMss, this.path?.limit ?? this.#linkMss))
-    if (this.#mss !== before) this.recovery.changeMss(this.#mss)
+    if (this.#mss !== before) this.#recovery?.changeMss(this.#mss)
     return this.#mss < before
   }
 
@@ -115,7 +150,8 @@ export class Sender {
 
   nextDeadline(): Millis {
     const raiseAt = this.path === null ? NEVER : this.path.raiseAt
-    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt, raiseAt)
+    const wakeAt = this.#recovery === null ? NEVER : this.#recovery.wakeAt
+    return Math.min(this.rtoAt, this.persistAt, this.tailAt, wakeAt, raiseAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -154,7 +190,7 @@ export class Sender {
       this.persistAt = NEVER
       this.#probe = true
     }
-    if (now >= this.recovery.wakeAt) this.recovery.wake(tcb, now)
+    if (this.#recovery !== null && now >= this.#recovery.wakeAt) this.#recovery.wake(tcb, now)
     if (now >= this.tailAt) {
       this.tailAt = NEVER
       if (tcb.flightSize > 0 && this.recovery.mayProbe) {

@@ -8,12 +8,13 @@
  * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../../base/time.js'
-import { DEFAULT_MSS, ECE, type Segment } from '../../wire/tcp.js'
+import { ECE, type Segment } from '../../wire/tcp.js'
 import {
   type CongestionAlgorithm,
   type CongestionControl,
   newCongestionControl,
 } from '../congestion/congestion-control.js'
+import { initialWindow, NO_THRESHOLD } from '../congestion/window.js'
 import { Effect, type EffectSet } from '../effects.js'
 import type { Buffers, Tcb } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
@@ -58,7 +59,7 @@ export class Recovery {
   readonly #prr = new ProportionalRateReduction()
   readonly #rack = new Rack()
   readonly #spurious = new SpuriousRetransmission()
-  #mss = DEFAULT_MSS
+  #mss: number
   #dupAcks = 0
   #duplicates = 0
   #recoveryPoint = -1
@@ -70,10 +71,23 @@ export class Recovery {
   #probeEnd = -1
   #probeAgain = false
 
-  constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator) {
+  /** `mss`: octets of text per segment. */
+  constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator, mss: number) {
     this.#algorithm = algorithm
     this.#rtt = rtt
-    this.congestion = newCongestionControl(algorithm, this.#mss)
+    this.#mss = mss
+    this.congestion = newCongestionControl(algorithm, mss)
+  }
+
+  /**
+   * True when a new one would do as well behind an idle time (RFC 5681 §4.1): nothing is in flight, and no loss, mark or reordering has
+   * taught it anything that is to be remembered. What was undone was nothing.
+   */
+  isFresh(tcb: Tcb): boolean {
+    if (this.mode !== SenderMode.OPEN || this.ranges.count > 0) return false
+    if (this.#rack.reordering || (tcb.ecnOk && this.reduced)) return false
+    const { cwnd, ssthresh } = this.congestion
+    return ssthresh === NO_THRESHOLD && cwnd >= initialWindow(this.#mss)
   }
 
   /** Settles the octets of text per segment; the congestion window starts afresh. */
