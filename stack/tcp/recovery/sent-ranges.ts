@@ -66,7 +66,8 @@ export class SentRanges {
 
   /** One behind the last octet known to have been sent. */
   get end(): number {
-    return this.left(this.count)
+    const { count } = this
+    return count === 0 ? this.#start : (this.#rows[WIDTH * (count - 1) + Column.END] as number)
   }
 
   /** The range that holds `offset`, or `count`. */
