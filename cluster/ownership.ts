@@ -218,8 +218,9 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#suspicion.drop()
     this.#transfer.end()
-    // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
-    if (before === 'owner') this.snooper.distrust()
+    // Whoever did not hear that its address was claimed has not heard what was said from it since, either: it was cut off, or its port
+    // was shut.
+    if (before === 'owner' || before === 'fenced') this.snooper.distrust()
     else this.snooper.joining.restart()
     this.epoch = d.epoch
     this.owner = owner
