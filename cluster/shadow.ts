@@ -28,7 +28,6 @@ import {
   Tcb,
   type TcbParts,
   TcpState,
-  UNKNOWN,
   ZERO,
 } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
@@ -83,8 +82,8 @@ export class Shadow {
   peerAck: Seq = ZERO
   /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
   distrusted = false
-  /** How much of it the owner was told to be here, in strict mode (D2); and whether there is more to tell. */
-  told = UNKNOWN
+  /** What the owner was told to be here of it, in strict mode (D2), as one number; and whether there is more to tell. */
+  told = Number.NEGATIVE_INFINITY
   telling = false
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'

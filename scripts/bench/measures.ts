@@ -6,6 +6,7 @@ import * as fs from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FAIL_FAST, TEN_THOUSAND } from './many-measure.js'
 import { PROXY } from './proxy-measure.js'
+import { STRICT_MODE } from './strict-measure.js'
 import { TAKEOVERS } from './takeover-measure.js'
 import type { Contender, Server, World } from './world.js'
 
@@ -328,6 +329,7 @@ export const MEASURES: readonly Measure[] = [
   WRITE_LIMIT,
   SNOOP,
   PROXY,
+  STRICT_MODE,
   ...TAKEOVERS,
   TEN_THOUSAND,
   FAIL_FAST,

@@ -191,7 +191,7 @@ export class Tcp {
     for (let item = this.#touched.pop(); item !== undefined; item = this.#touched.pop()) {
       if (item.events !== 0) this.#ready.push(item)
       if (item.released) continue
-      if (item.receiver.confirmed < item.tcb.rcvNxtOffset) this.#unconfirmed.push(item)
+      if (isUnconfirmed(item)) this.#unconfirmed.push(item)
       this.#heap.set(item, item.nextDeadline())
       if (item.transmitQueued) continue
       item.transmitQueued = true
@@ -253,6 +253,12 @@ export class Tcp {
 // Reset by a segment of the same turn: the peer may use its port again at once. Who is still to send the first SYN is not over.
 function isOver(connection: Connection): boolean {
   return connection.closed && (connection.tcb.synSent || !connection.opener)
+}
+
+// In strict mode (D2): others have not said yet that they have all its input, or our FIN.
+function isUnconfirmed({ receiver, tcb, outputHeld }: Connection): boolean {
+  if (receiver.confirmed < tcb.rcvNxtOffset) return true
+  return tcb.sndFinSent !== 0 && outputHeld < tcb.sndNxtOffset
 }
 
 /** Names a connection in `Tcp.hushed`. */

@@ -38,7 +38,9 @@ export interface Counts {
   rescued: number
   shadowChecks: number
   recordChecks: number
-  /** Connections given up, by reason. */
+  /** Connections that a node gave up while their client was still there. */
+  cut: number
+  /** Connections given up, by reason; of some the client has long gone. */
   readonly givenUp: Record<string, number>
 }
 
@@ -55,7 +57,7 @@ interface Cut {
 
 export class Checkers implements HostObserver {
   readonly counts: Counts = {
-    connections: 0, done: 0, passed: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
+    connections: 0, done: 0, passed: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
   readonly #world: World
   readonly #bridge: Bridge
@@ -100,6 +102,7 @@ export class Checkers implements HostObserver {
   handleReset(host: NodeHost, remotePort: number): void {
     this.#resets.add(remotePort)
     this.#resetCount++
+    if (this.#client?.sessionAt(remotePort)?.over === false) this.counts.cut++
     this.#world.note(`n${host.id} gives up :${remotePort}`)
   }
 
