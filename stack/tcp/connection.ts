@@ -317,10 +317,10 @@ export class Connection extends ConnectionSlots {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    const { sender, receiver } = this
-    const adoptionAt = this.#adoption?.deadline ?? NEVER
-    const peerAt = Math.min(adoptionAt, this.#liveness?.deadline(this.tcb) ?? NEVER)
-    return Math.min(sender.nextDeadline(), receiver.ackAt, this.#timeWaitAt, peerAt)
+    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+    if (this.#adoption === null && this.#liveness === null) return own
+    const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
+    return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
   }
 
   /** Acts on what is due. */

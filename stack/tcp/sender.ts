@@ -26,6 +26,9 @@ const PEER_ACK_DELAY_MS = 200
 // All senders have this one: what is decided is carried out before another is asked.
 const PLAN: SendPlan = { offset: 0, length: 0, fin: false, push: false }
 
+// What is due at one that rests.
+const RESTING = { wakeAt: NEVER, tailAt: NEVER }
+
 export class Sender {
   readonly rtt = new RttEstimator()
   /** The application has ended its side: FIN goes behind the last octet. */
@@ -38,8 +41,6 @@ export class Sender {
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
   persistAt: Millis = NEVER
-  /** When a tail loss probe leaves (RFC 8985 §7). */
-  tailAt: Millis = NEVER
   /** Time-outs in a row without an acknowledgement. */
   timeouts = 0
   /** Segments sent again. */
@@ -50,13 +51,11 @@ export class Sender {
   #recovery: Recovery | null = null
   readonly #algorithm: CongestionAlgorithm
   #probe = false
-  #tailDue = false
   #synLost = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   // The refused octet of a probe is sent again as part of a full segment, not alone.
   #beyondProbe = false
-  #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
   #linkMss = DEFAULT_MSS
 
@@ -85,8 +84,10 @@ export class Sender {
    * finds the restart window anyway (RFC 5681 §4.1). False: not yet.
    */
   rest(tcb: Tcb, now: Millis): boolean {
-    if (tcb.flightSize > 0 || now - this.#lastSentAt <= this.rtt.rtoMs) return false
-    if (this.#recovery?.isFresh(tcb) === true) this.#recovery = null
+    const recovery = this.#recovery
+    if (recovery === null) return true
+    if (tcb.flightSize > 0 || now - recovery.lastSentAt <= this.rtt.rtoMs) return false
+    if (recovery.isFresh(tcb)) this.#recovery = null
     return true
   }
 
@@ -132,7 +133,7 @@ export class Sender {
     if (!this.path.lower(mss, now) || !this.#fitToPath(tcb)) return
     this.recovery.resendAll(tcb, now)
     this.rtoAt = now + this.rtt.rtoMs
-    this.tailAt = NEVER
+    this.recovery.tailAt = NEVER
   }
 
   // True when segments have become shorter.
@@ -149,9 +150,10 @@ export class Sender {
   }
 
   nextDeadline(): Millis {
-    const raiseAt = this.path === null ? NEVER : this.path.raiseAt
-    const wakeAt = this.#recovery === null ? NEVER : this.#recovery.wakeAt
-    return Math.min(this.rtoAt, this.persistAt, this.tailAt, wakeAt, raiseAt)
+    const at = Math.min(this.rtoAt, this.persistAt)
+    if (this.path === null && this.#recovery === null) return at
+    const { wakeAt, tailAt } = this.#recovery ?? RESTING
+    return Math.min(at, wakeAt, tailAt, this.path === null ? NEVER : this.path.raiseAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -190,21 +192,14 @@ export class Sender {
       this.persistAt = NEVER
       this.#probe = true
     }
-    if (this.#recovery !== null && now >= this.#recovery.wakeAt) this.#recovery.wake(tcb, now)
-    if (now >= this.tailAt) {
-      this.tailAt = NEVER
-      if (tcb.flightSize > 0 && this.recovery.mayProbe) {
-        this.#tailDue = true
-        this.rtoAt = now + this.rtt.rtoMs
-      }
-    }
+    if (this.#recovery !== null) this.#handleRecoveryTimeout(this.#recovery, tcb, now)
     if (this.path !== null && now >= this.path.raiseAt) {
       this.path.raise()
       this.#fitToPath(tcb)
     }
     if (now < this.rtoAt) return false
     this.rtoAt = NEVER
-    this.tailAt = NEVER
+    if (this.#recovery !== null) this.#recovery.tailAt = NEVER
     if (tcb.flightSize === 0) return false
     this.timeouts++
     if (tcb.sndUnaOffset < 0) this.#synLost = true
@@ -213,6 +208,15 @@ export class Sender {
     this.rtt.backOff()
     this.recovery.handleTimeout(tcb, this.timeouts === 1, now)
     return false
+  }
+
+  #handleRecoveryTimeout(recovery: Recovery, tcb: Tcb, now: Millis): void {
+    if (now >= recovery.wakeAt) recovery.wake(tcb, now)
+    if (now < recovery.tailAt) return
+    recovery.tailAt = NEVER
+    if (tcb.flightSize === 0 || !recovery.mayProbe) return
+    recovery.tailDue = true
+    this.rtoAt = now + this.rtt.rtoMs
   }
 
   // The same text again and again without an answer, but never in a shorter segment. A closed window is no black hole.
@@ -229,21 +233,21 @@ export class Sender {
    * none but the last of them short.
    */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    const recovery = this.recovery
-    const { plan } = this
+    // One that rests has nothing in flight.
+    const recovery = this.#recovery
+    if (recovery !== null && tcb.flightSize > 0) {
+      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
+      if (recovery.nextLost(tcb, buffers, maxLength, edge, PLAN)) return true
+    }
     // A probe is one segment.
     const one = Math.min(maxLength, this.#mss)
-    if (tcb.flightSize > 0) {
-      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
-      if (recovery.nextLost(tcb, buffers, maxLength, edge, plan)) return true
-    }
-    if (this.#tailDue && this.#nextTail(tcb, buffers, one, now)) return true
+    if (recovery?.tailDue === true && this.#nextTail(tcb, buffers, one, now)) return true
     return this.#nextNew(tcb, buffers, maxLength, now, false)
   }
 
   // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.
   #nextTail(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    this.#tailDue = false
+    this.recovery.tailDue = false
     const nxt = tcb.sndNxtOffset
     const { plan, recovery } = this
     if (tcb.flightSize === 0 || !recovery.mayProbe) return false
@@ -258,15 +262,16 @@ export class Sender {
 
   // RFC 8985 §7.2: a tail loss probe comes before the retransmission timer, which a probe starts anew.
   #armTail(tcb: Tcb, now: Millis): void {
-    this.tailAt = NEVER
+    const { recovery } = this
+    recovery.tailAt = NEVER
     if (!tcb.sackOk || tcb.flightSize === 0 || this.timeouts > 0) return
     // What probes a closed window has a clock of its own.
     if (tcb.sndWnd === 0) return
-    if (!this.recovery.mayProbe || this.rtoAt === NEVER) return
+    if (!recovery.mayProbe || this.rtoAt === NEVER) return
     const { srttMs } = this.rtt
     let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
     if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
-    this.tailAt = Math.min(now + patienceMs, this.rtoAt)
+    recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
   // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
@@ -282,7 +287,9 @@ export class Sender {
     const unsent = buffers.sent.contiguousEnd - nxt
     if (unsent <= 0 && !this.finQueued) return false
     if (unsent < 0) return false
-    if (tcb.flightSize === 0 && now - this.#lastSentAt > this.rtt.rtoMs) this.congestion.restart()
+    if (tcb.flightSize === 0 && now - this.recovery.lastSentAt > this.rtt.rtoMs) {
+      this.congestion.restart()
+    }
     let usable = tcb.sndWnd - tcb.flightSize
     if (this.#probe && usable <= 0) {
       usable = 1
@@ -352,7 +359,6 @@ export class Sender {
   departed(tcb: Tcb, nxtBefore: number, now: Millis): void {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
-    this.#lastSentAt = now
     this.#probe = false
     const again = plan.offset < nxtBefore
     this.recovery.departed(tcb, plan.offset, end, again, now)

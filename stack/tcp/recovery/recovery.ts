@@ -54,6 +54,12 @@ export class Recovery {
   reduced = false
   /** When the reordering window of something in flight ends (RFC 8985 §6.3). */
   wakeAt: Millis = NEVER
+  /** When a tail loss probe leaves (RFC 8985 §7). */
+  tailAt: Millis = NEVER
+  /** A tail loss probe is to leave. */
+  tailDue = false
+  /** When text or FIN last left. */
+  lastSentAt: Millis = 0
   readonly #algorithm: CongestionAlgorithm
   readonly #rtt: RttEstimator
   readonly #prr = new ProportionalRateReduction()
@@ -420,6 +426,7 @@ export class Recovery {
 
   /** [from, to) leaves; `again` when it was in flight before. */
   departed(tcb: Tcb, from: number, to: number, again: boolean, now: Millis): void {
+    this.lastSentAt = now
     this.ranges.sent(from, to, now)
     this.#prr.sent(to - from)
     if (!again) return
