@@ -1,29 +1,31 @@
 /**
- * LinkGap: finds out that this node was cut off from the link for a while although the control channels went on (P4). An owner declares
- * itself every `renewMs`; whoever missed some of that on the link missed those who came up meanwhile, too, and has to ask who is
- * there: two nodes that do not know of each other would take over at the same time.
+ * LinkGap: finds out that this node was cut off from the link for a while although the control channels went on (P4, D1). An owner says
+ * each of its declarations on both; whoever heard some by the channel alone has missed what connections said, and who came up meanwhile.
+ * It has to ask for both: two nodes that do not know of each other would take over at the same time.
  */
-import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
+import type { Ownership } from './ownership.js'
 
-/** Renewals that are missed before it counts: one may be lost, and an owner may be late. */
+/** Renewals that were not heard on the link before it counts: of one the copy may be lost, or still be under way. */
 export const MISSED_RENEWALS = 3
 
 export class LinkGap {
-  readonly #renewMs: Millis
-  // When a node's declaration was last heard on the link: of nodes that have a place among the peers.
-  readonly #heardAt = new Map<NodeId, Millis>()
+  // Renewals that only the channel brought, since the link brought the last one: of nodes that have a place among the peers.
+  readonly #missed = new Map<NodeId, number>()
 
-  constructor(renewMs: Millis) {
-    this.#renewMs = renewMs
+  /** Takes note of an authentic declaration. True: it came by the link, behind others that did not. */
+  heard({ node, kind }: OwnershipDeclaration, onLink: boolean): boolean {
+    if (kind !== DeclarationKind.RENEW) return false
+    const missed = this.#missed.get(node) ?? 0
+    this.#missed.set(node, onLink ? 0 : missed + 1)
+    return onLink && missed >= MISSED_RENEWALS
   }
+}
 
-  /** Takes note of an authentic declaration that came by the link. True: others are to be asked for theirs. */
-  heard({ node, kind }: OwnershipDeclaration, now: Millis): boolean {
-    const before = this.#heardAt.get(node)
-    this.#heardAt.set(node, now)
-    if (kind !== DeclarationKind.RENEW || before === undefined) return false
-    return now - before > MISSED_RENEWALS * this.#renewMs
-  }
+/** What was heard of the bindings of `owner` lacks what was said meanwhile, and nobody can tell of which connections. Returns them. */
+export function distrustOf(owner: NodeId, ownerships: readonly Ownership[]): Ownership[] {
+  const stale = ownerships.filter((each) => each.state === 'standby' && each.owner === owner)
+  for (const { snooper } of stale) snooper.distrust()
+  return stale
 }

@@ -28,7 +28,7 @@ import {
 import { FailureDetector } from './failure-detector.js'
 import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
-import { LinkGap } from './link-gap.js'
+import { distrustOf, LinkGap } from './link-gap.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import { Ownership } from './ownership.js'
@@ -68,13 +68,12 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly #silencing = new Set<NodeId>()
   // In which incarnation the terms of a node and a binding were compared with ours.
   readonly #compared = new Map<string, number>()
-  readonly #linkGap: LinkGap
+  readonly #linkGap = new LinkGap()
   #turnedAt: Millis = 0
 
   /** Throws ERR_BINDING_OVERLAP. */
   constructor(options: NodeOptions, world: NodeWorld) {
     this.options = options
-    this.#linkGap = new LinkGap(options.timing.renewMs)
     this.world = world
     this.#cluster = clusterHash(options.cluster)
     this.#herald = new Herald(options, world.nic, world.authenticator)
@@ -167,6 +166,12 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#solicit()
   }
 
+  #handleLinkGap(owner: NodeId): void {
+    for (const { binding } of distrustOf(owner, this.ownerships))
+      this.#report({ event: 'link-gap', binding: binding.id, owner })
+    this.#solicit()
+  }
+
   // Says what we know of each binding, and asks for what others know.
   #solicit(): void {
     for (const ownership of this.ownerships) {
@@ -210,7 +215,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
-    if (onLink && this.#linkGap.heard(d, now)) this.#solicit()
+    if (this.#linkGap.heard(d, onLink)) this.#handleLinkGap(d.node)
     if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
     const ownership = this.ownershipOf(d.binding)

@@ -4,7 +4,12 @@
  */
 import t from 'tap'
 import { clusterHash, decodeDeclaration } from '../../../cluster/declaration.js'
-import type { ClusterNode, Ownership, OwnershipDeclaration } from '../../../cluster/index.js'
+import type {
+  ClusterNode,
+  NodeReport,
+  Ownership,
+  OwnershipDeclaration,
+} from '../../../cluster/index.js'
 import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { EtherType, Frame, NEVER, parseIpv4Address, type Stack } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
@@ -17,6 +22,9 @@ class Member {
   readonly stack: Stack
   readonly node: ClusterNode
   readonly own: Ownership
+  /** Declarations for the control channels. */
+  readonly said: Uint8Array[] = []
+  readonly reports: NodeReport[] = []
   readonly #ethernet = new EthernetHeader()
 
   constructor(id: number, mac: number, incarnation = 1000) {
@@ -28,7 +36,10 @@ class Member {
 
   /** Frames that leave the stack now. */
   frames(now: number): Buffer[] {
-    while (this.node.pollAction() !== null);
+    for (let a = this.node.pollAction(); a !== null; a = this.node.pollAction()) {
+      if (a.kind === 'send') this.said.push(a.bytes)
+      else if (a.kind === 'report') this.reports.push(a.report)
+    }
     const sent: Buffer[] = []
     for (let f = this.stack.pollTransmit(now); f !== null; f = this.stack.pollTransmit(now)) {
       sent.push(Buffer.from(f.bytes.subarray(f.start, f.end)))
@@ -93,26 +104,37 @@ t.test('P3, P4: who boots asks, and every node that is up answers whoever asks',
   t.end()
 })
 
-t.test('P4: who was cut off from the link asks who has come meanwhile', (t) => {
-  const owner = new Member(1, 0x0200_0000_0001)
-  const peer = new Member(2, 0x0200_0000_0002)
-  owner.node.start(1000)
-  peer.node.start(1000)
-  talk([owner, peer], 1000, 2000)
-  // The control channels go on, and tell of no one who is new.
-  const late = new Member(3, 0x0200_0000_0003)
-  late.node.start(2000)
-  talk([owner, late], 2000, 3000)
-  t.equal(peer.node.peers.get(3), undefined)
-  talk([owner, peer, late], 3000, 3500)
-  t.match(peer.node.peers.get(3), { id: 3, up: true })
-  t.match(late.node.peers.get(2), { id: 2, up: true })
-  // And no more often than that.
-  const before = peer.frames(3500).length
-  talk([owner, peer, late], 3500, 5000)
-  t.equal(before, 0)
-  t.end()
-})
+t.test(
+  'P4, D1: who was cut off from the link asks who has come meanwhile, and for all connections',
+  (t) => {
+    const owner = new Member(1, 0x0200_0000_0001)
+    const peer = new Member(2, 0x0200_0000_0002)
+    owner.node.start(1000)
+    peer.node.start(1000)
+    talk([owner, peer], 1000, 2000)
+    peer.own.snooper.joining.end()
+    const late = new Member(3, 0x0200_0000_0003)
+    late.node.start(2000)
+    owner.said.length = 0
+    for (let now = 2000; now < 3000; now += 10) {
+      talk([owner, late], now, now + 10)
+      // The control channel goes on, and tells of no one who is new.
+      for (const bytes of owner.said.splice(0)) peer.node.handleMessage(1, bytes, now)
+      attend(peer.node, now)
+    }
+    t.equal(peer.node.peers.get(3), undefined)
+    t.equal(peer.own.complete, true)
+    peer.reports.length = 0
+    talk([owner, peer, late], 3000, 3500)
+    t.match(peer.node.peers.get(3), { id: 3, up: true })
+    t.match(late.node.peers.get(2), { id: 2, up: true })
+    t.equal(peer.own.complete, false, 'it asks the owner for a snapshot')
+    talk([owner, peer, late], 3500, 5000)
+    const gaps = peer.reports.filter(({ event }) => event === 'link-gap')
+    t.same(gaps, [{ event: 'link-gap', binding: 1, owner: 1 }], 'and says so once')
+    t.end()
+  },
+)
 
 t.test('P6: ownership is tied to the node, not to its network card', (t) => {
   const peer = new Member(2, 0x0200_0000_0002)
