@@ -1,5 +1,5 @@
 /**
- * Carriage: single connections of a binding that another node serves than its owner (P20).
+ * Carriage: single connections of a binding that another node serves than its owner (P20, P23).
  *
  * A new owner that lacks a connection asks its peers one after the other, in the policy's order, to go on with it (the fail-over directive).
  * Until one does it is silent for this connection, and behind that as well: the peer that took it speaks for it from the virtual
@@ -19,12 +19,13 @@ import {
 } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { FlightList, type LostFlow } from './flight-list.js'
-import type { FlowKey } from './flow-key.js'
+import { type FlowKey, flowKeyOf } from './flow-key.js'
 import { encodeFlowMessage, type FlowMessage, FlowMessageKind } from './flow-message.js'
 import { refusesResume } from './hand-over.js'
 import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
 import type { OwnershipContext } from './ownership-context.js'
 import { Promotion } from './promotion.js'
+import type { ActiveFlow } from './recovery-message.js'
 import type { GivenUp } from './resume-point.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
@@ -124,6 +125,26 @@ export class Carriage {
     return true
   }
 
+  /** This node goes on with these when the binding returns to its owner (P23). Returns them, and what others serve. */
+  keep(connections: readonly Connection[], now: Millis): ActiveFlow[] {
+    const { snooper, set } = this.#term
+    for (const connection of connections) {
+      const key = flowKeyOf(set.binding, connection)
+      this.#carried.set(nameOfKey(key), { key, connection })
+      const old = snooper.table.find(key.localPort, key.remoteAddress, key.remotePort)
+      if (old !== undefined) snooper.remove(old)
+    }
+    if (this.speaks) this.#watchAt = Math.min(this.#watchAt, now + WATCH_MS)
+    const { id } = this.#context.options
+    const kept = [...this.#carried.values()].map(({ key }) => ({ key, node: id }))
+    return [...kept, ...[...this.#away.values()].map(({ flow, node }) => ({ key: flow.key, node }))]
+  }
+
+  /** `node` goes on with this one when the binding returns to its owner (P23). */
+  leave(key: FlowKey, node: NodeId): void {
+    if (node !== this.#context.options.id) this.#setAway(nameOfKey(key), key, node)
+  }
+
   /** This node owns the binding, and the others have been told so. */
   handleClaimed(now: Millis): void {
     this.#carried.clear()
@@ -138,7 +159,10 @@ export class Carriage {
   handleOwner(owner: NodeId, epoch: number): void {
     this.#lost.clear()
     for (const [name, { node }] of this.#away) if (node === owner) this.#away.delete(name)
-    if (this.speaks) this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
+    if (!this.speaks) return
+    this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
+    // Clients send to its Ethernet address from now on.
+    this.#speakerChanged()
   }
 
   #next(tried: ReadonlySet<NodeId>): NodeId {
@@ -153,6 +177,7 @@ export class Carriage {
     const to = this.#next(flow.tried)
     if (to === NOBODY) {
       this.#lost.remove(name)
+      if (this.#term.state === 'owner' && this.#resume(flow.key, now)) return
       this.#report('flow-lost', flow.key, this.#term.owner, flow.reason)
       this.#context.world.stack.reset(flow.key, flow.resetSeq)
       return
@@ -229,18 +254,17 @@ export class Carriage {
     if (own !== undefined) this.#letGo(name, own.connection)
     else this.#releaseOwned(m.key)
     this.#lost.remove(name)
-    const blank = {
-      key: m.key,
-      reason: 'untracked' as GivenUp,
-      iss: ZERO,
-      irs: ZERO,
-      resetSeq: ZERO,
-    }
-    const flow = asked ?? this.#away.get(name)?.flow ?? { ...blank, tried: new Set<NodeId>() }
-    if (!this.#away.has(name)) holdAddress(m.key.remoteAddress)
-    this.#away.set(name, { flow, node: from })
+    this.#setAway(name, m.key, from, asked)
     this.#speakerChanged()
     if (asked !== undefined) this.#report('flow-passed', m.key, from)
+  }
+
+  #setAway(name: string, key: FlowKey, node: NodeId, asked?: LostFlow): void {
+    const blank = { key, reason: 'untracked' as GivenUp, iss: ZERO, irs: ZERO, resetSeq: ZERO }
+    const known = this.#away.get(name)
+    const flow = asked ?? known?.flow ?? { ...blank, tried: new Set<NodeId>() }
+    if (known === undefined) holdAddress(key.remoteAddress)
+    this.#away.set(name, { flow, node })
   }
 
   // Its carrier was not known here when the binding was claimed.

@@ -6,8 +6,9 @@
  */
 import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
+import type { OwnershipDeclaration } from './declaration.js'
 import { NO_STANDING, type Standing, termsOf } from './failover-policy.js'
-import type { PermanencySet } from './node-options.js'
+import { NOBODY, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
 import type { Coverage, Snooper } from './snooper.js'
 
@@ -67,6 +68,18 @@ export class Succession {
 
   #isMember(node: NodeId): boolean {
     return this.#members.get(node)?.incarnation === this.#peers.get(node)?.incarnation
+  }
+
+  /** Takes the standing of a node from its declaration. */
+  handleDeclaration(d: OwnershipDeclaration): void {
+    const { complete, lacking, load, designates } = d
+    this.declared(d.node, d.incarnation, { complete, lacking, load, designates })
+    if (complete) this.completed(d.node)
+  }
+
+  /** Whom the policy names in this node's place; NOBODY when it is alone. */
+  next(): NodeId {
+    return this.choose(this.others) ?? NOBODY
   }
 
   /** Whom the policy chooses among `nodes`, or null. */
