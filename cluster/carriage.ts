@@ -140,9 +140,13 @@ export class Carriage {
     return [...kept, ...[...this.#away.values()].map(({ flow, node }) => ({ key: flow.key, node }))]
   }
 
-  /** `node` goes on with this one when the binding returns to its owner (P23). */
-  leave(key: FlowKey, node: NodeId): void {
-    if (node !== this.#context.options.id) this.#setAway(nameOfKey(key), key, node)
+  /** Other nodes go on with these when the binding returns to its owner (P23). */
+  leave(flows: readonly ActiveFlow[]): void {
+    for (const { key, node } of flows) {
+      const name = nameOfKey(key)
+      if (node !== this.#context.options.id) this.#leave(name, key, node, this.#lost.get(name))
+    }
+    this.#speakerChanged()
   }
 
   /** This node owns the binding, and the others have been told so. */
@@ -243,28 +247,30 @@ export class Carriage {
     this.#say(FlowMessageKind.CARRIED, key)
   }
 
-  #handleCarried(from: NodeId, name: string, m: FlowMessage): void {
-    const own = this.#carried.get(name)
+  #handleCarried(from: NodeId, name: string, { key }: FlowMessage): void {
     const asked = this.#lost.get(name)
-    // Two took it, as one was slow to answer: the smaller id goes on.
-    if (own !== undefined && this.#context.options.id < from) {
-      this.#say(FlowMessageKind.CARRIED, m.key)
-      return
-    }
-    if (own !== undefined) this.#letGo(name, own.connection)
-    else this.#releaseOwned(m.key)
-    this.#lost.remove(name)
-    this.#setAway(name, m.key, from, asked)
+    if (!this.#leave(name, key, from, asked)) return
     this.#speakerChanged()
-    if (asked !== undefined) this.#report('flow-passed', m.key, from)
+    if (asked !== undefined) this.#report('flow-passed', key, from)
   }
 
-  #setAway(name: string, key: FlowKey, node: NodeId, asked?: LostFlow): void {
+  // False: this node goes on with it, and not `node`.
+  #leave(name: string, key: FlowKey, node: NodeId, asked: LostFlow | undefined): boolean {
+    const own = this.#carried.get(name)
+    // Two took it, as one was slow to answer: the smaller id goes on.
+    if (own !== undefined && this.#context.options.id < node) {
+      this.#say(FlowMessageKind.CARRIED, key)
+      return false
+    }
+    if (own !== undefined) this.#letGo(name, own.connection)
+    else this.#releaseOwned(key)
+    this.#lost.remove(name)
     const blank = { key, reason: 'untracked' as GivenUp, iss: ZERO, irs: ZERO, resetSeq: ZERO }
     const known = this.#away.get(name)
     const flow = asked ?? known?.flow ?? { ...blank, tried: new Set<NodeId>() }
     if (known === undefined) holdAddress(key.remoteAddress)
     this.#away.set(name, { flow, node })
+    return true
   }
 
   // Its carrier was not known here when the binding was claimed.

@@ -56,9 +56,10 @@ export class OwnerRecovery {
     this.#onWhole = onWhole
   }
 
-  /** This node owns the binding; `giver` has given it away of its own accord, or is NOBODY. */
-  handleClaimed(giver: NodeId): void {
+  /** This node owns the binding, after `from`, or again; `giver` is `from` when that gave it away of its own accord, else NOBODY. */
+  handleClaimed(from: NodeId, giver: NodeId): void {
     this.forget()
+    if (from !== NOBODY) this.#offerAt = 0
     this.#giver = giver
     this.#giverIncarnation = this.#context.peers.get(giver)?.incarnation ?? 0
   }
@@ -97,16 +98,21 @@ export class OwnerRecovery {
     return flows.length
   }
 
-  /** Takes a page of a directive. One of another term, or of who cannot make any, is passed over. */
+  /**
+   * Takes a page of a directive. Its maker's own connections are believed whenever it comes, as what ends later is told behind it on the
+   * same channel; those of third nodes only while it is news.
+   */
   handle(from: NodeId, { epoch, page, flows }: RecoveryMessage): void {
-    const { state, owner } = this.#term
-    if (state !== 'standby' || epoch !== this.#term.epoch) return
-    if (owner !== from && owner !== NOBODY) return
+    const term = this.#term
+    // Its maker owns the binding again, and all that it served.
+    if (term.owner === from && epoch < term.epoch) return
+    const news = epoch + 1 >= term.epoch
+    this.#carriage.leave(flows.filter(({ node }) => node === from || news))
+    if (term.state !== 'standby' || epoch !== term.epoch) return
     if (this.#from !== from || this.#epoch !== epoch) this.#await(from, epoch)
     if (this.#pages.has(page)) return
     this.#pages.add(page)
     this.#named += flows.length
-    for (const { key, node } of flows) this.#carriage.leave(key, node)
     this.#settle()
   }
 

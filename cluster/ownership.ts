@@ -218,6 +218,7 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#suspicion.drop()
     this.#transfer.end()
+    this.#yieldedBy = NOBODY
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     if (before === 'owner') this.snooper.distrust()
     else this.snooper.joining.restart()
@@ -352,7 +353,7 @@ export class Ownership {
     this.snooper.knownOnly = true
     this.snapshots.end()
     if (from !== NOBODY && from !== this.#yieldedBy) this.#context.bury(from, now)
-    this.recovery.handleClaimed(this.#yieldedBy)
+    this.recovery.handleClaimed(from, this.#yieldedBy)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
     this.state = 'owner'
@@ -410,11 +411,11 @@ export class Ownership {
 
   /**
    * Planned transfer (P24): falls silent and gives the binding to `to`, with every connection. The peer goes on where this node
-   * stopped, or gives the binding back when it lacks anything. With `returns` active connections stay (P23). False: it does not own.
+   * stopped, or gives the binding back when it lacks anything. With `returns` active connections stay (P23).
    */
-  handOver(to: NodeId, now: Millis, returns = false): boolean {
-    if (this.state !== 'owner') return false
-    const { epoch, binding } = this
+  handOver(to: NodeId, now: Millis, returns = false): void {
+    if (this.state !== 'owner') return
+    const { epoch } = this
     const named = returns ? this.recovery.begin(now) : 0
     this.#stepDown(now)
     this.owner = NOBODY
@@ -424,8 +425,7 @@ export class Ownership {
     const { timing } = this.#context.options
     this.#orphanedAt = now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs
     const event = returns ? 'owner-recovery' : 'handover'
-    this.#report({ event, binding: binding.id, to, epoch, connections })
-    return true
+    this.#report({ event, binding: this.binding.id, to, epoch, connections })
   }
 
   #renew(now: Millis): void {
