@@ -82,9 +82,9 @@ export class Carriage {
     return this.#carried.size > 0
   }
 
-  /** Connections that this node serves beside the owner, and those that others do. */
-  get counts(): { readonly carried: number; readonly away: number } {
-    return { carried: this.#carried.size, away: this.#away.size }
+  /** Connections that this node serves beside the owner, those that others do, and those that nobody does yet. */
+  get counts(): { readonly carried: number; readonly away: number; readonly lost: number } {
+    return { carried: this.#carried.size, away: this.#away.size, lost: this.#lost.size }
   }
 
   /** Nodes that serve connections of this binding, to whose Ethernet address clients may send. */

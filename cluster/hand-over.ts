@@ -89,7 +89,13 @@ export class HandOver {
 
   // Those a client could miss: what nobody answered yet is begun again, and what has ended ends at each node in its own time.
   #living(): Shadow[] {
-    return [...this.#snooper.table.shadows()].filter((shadow) => isLiving(shadow, this.#snooper))
+    return [...this.#snooper.table.shadows()].filter((shadow) => {
+      // What another node serves stays with it.
+      if (this.#snooper.isAway(shadow.key)) return false
+      if (shadow.verdict === 'untracked') return true
+      const { tcb } = shadow
+      return tcb.synSent && !shadow.closed && tcb.state !== TcpState.TIME_WAIT
+    })
   }
 }
 
@@ -98,15 +104,6 @@ export function transferLimit(kind: DeclarationKind, timing: NodeTiming): Millis
   // What a directive names may not be known here: whoever returns a binding is to have it back first.
   const others = kind === DeclarationKind.RETURN ? 10 * timing.patienceMs : 0
   return leaseOverAt(0, timing.turnLeaseMs) + others
-}
-
-/** True for a connection that goes with the binding, and that a client could miss. */
-export function isLiving(shadow: Shadow, snooper: Snooper): boolean {
-  // What another node serves stays with it.
-  if (snooper.isAway(shadow.key)) return false
-  if (shadow.verdict === 'untracked') return true
-  const { tcb } = shadow
-  return tcb.synSent && !shadow.closed && tcb.state !== TcpState.TIME_WAIT
 }
 
 /** Why this node could not go on with a connection whose owner lives, and knows of all there are; null: it could. */

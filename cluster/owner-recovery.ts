@@ -11,7 +11,6 @@ import { type Millis, TcpState } from '../stack/index.js'
 import { connectionsOf, type NodeId } from './binding.js'
 import type { Carriage, CarriageTerm } from './carriage.js'
 import type { OwnershipDeclaration } from './declaration.js'
-import { isLiving } from './hand-over.js'
 import { NOBODY } from './node-options.js'
 import type { OwnershipContext } from './ownership-context.js'
 import {
@@ -78,6 +77,8 @@ export class OwnerRecovery {
     }
     // A proxy's pairs are not passed on one by one, and what strict mode confirms it confirms for the owner.
     if (snooper.pairs.size > 0 || snooper.strict !== null) return NOBODY
+    // Whoever is asked to go on with a connection answers to this node.
+    if (this.#carriage.counts.lost > 0) return NOBODY
     return world.stack.tcp.demux.size > MAX_ACTIVE_FLOWS / 2 ? NOBODY : first
   }
 
@@ -139,12 +140,8 @@ export class OwnerRecovery {
   #settle(): void {
     // One that names none has a page, too.
     if (this.#pages.size === 0 || this.#named < this.#expected) return
-    const { snooper } = this.#term
     this.forget()
-    // All that the peer said lies before its word on the link: what it does not name is over.
-    for (const shadow of [...snooper.table.shadows()]) {
-      if (isLiving(shadow, snooper)) snooper.remove(shadow)
-    }
+    // What the peer does not serve goes with the binding: it may not have known of it, or the client ends it.
     this.#onWhole()
   }
 }
