@@ -162,6 +162,8 @@ export class Carriage {
   /** Another node owns the binding: what it does not serve itself is its to look after. */
   handleOwner(owner: NodeId, epoch: number): void {
     this.#lost.clear()
+    // Whom this node took for dead may only have been cut off, with the owner.
+    this.#dead.clear()
     for (const [name, { node }] of this.#away) if (node === owner) this.#away.delete(name)
     if (!this.speaks) return
     this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
