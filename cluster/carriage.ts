@@ -238,6 +238,7 @@ export class Carriage {
     const { key, peerMac } = shadow
     const { localAddress, localPort, remoteAddress, remotePort } = key
     this.#term.snooper.remove(shadow)
+    this.#away.delete(nameOfKey(key))
     if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(remoteAddress), peerMac, now)
     new Promotion(stack, nic, now, doubtfulDataOf(this.#term.set)).promote(shadow, checkpoints)
     const connection = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
@@ -305,6 +306,12 @@ export class Carriage {
     if (this.#term.state !== 'owner' || !carries) return
     this.#dead.set(node, NEVER)
     this.#context.silence(node, now)
+  }
+
+  /** `node` has started again, so that it carries nothing any more. */
+  handleRestart(node: NodeId, now: Millis): void {
+    if (this.#term.state === 'owner') this.#inherit(node, now)
+    else for (const [name, each] of this.#away) if (each.node === node) this.#away.delete(name)
   }
 
   // It may have taken the connection before it died.

@@ -140,7 +140,7 @@ export class Ownership {
 
   /** A node has declared itself that was not there before. */
   met(node: NodeId, incarnation: number, now: Millis): void {
-    this.succession.met(node, incarnation, now)
+    if (this.succession.met(node, incarnation, now)) this.carriage.handleRestart(node, now)
     // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
     this.#announceAgain(now)
   }

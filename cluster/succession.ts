@@ -97,11 +97,13 @@ export class Succession {
 
   /**
    * A node has declared itself. Only a new process has overheard nothing; one that was merely silent counts itself in line,
-   * and must be counted by the others alike.
+   * and must be counted by the others alike. Returns whether it was known as another process.
    */
-  met(node: NodeId, incarnation: number, now: Millis): void {
-    if (this.#met.get(node)?.incarnation === incarnation) return
+  met(node: NodeId, incarnation: number, now: Millis): boolean {
+    const known = this.#met.get(node)
+    if (known?.incarnation === incarnation) return false
     this.#met.set(node, { incarnation, at: now })
+    return known !== undefined
   }
 
   /** A node knows of every connection: it is as if it had always been there (P27). */

@@ -211,3 +211,31 @@ t.test('P23: a directive goes in pages, and one that is damaged or too long is n
   t.equal(decodeRecoveryMessage(last, { ...TRUSTING, verify: () => false }), null)
   t.end()
 })
+
+t.test('P23, D3: what a node has taken over is its own, whoever carried it before', (t) => {
+  const cluster = new Cluster(4, RETURNING)
+  const iss = recovered(cluster)
+  cluster.kill(2)
+  t.match(cluster.own(3).carriage.counts, { carried: 1, away: 0 })
+  cluster.restart(2)
+  cluster.kill(1)
+  t.equal(cluster.own(2).state, 'owner')
+  t.same(asks(cluster, 101, iss, 'question', 2), [3])
+  cluster.kill(2)
+  t.equal(cluster.own(3).state, 'owner')
+  t.same(asks(cluster, 109, iss, 'another', 3), [3])
+  t.match(cluster.own(4).carriage.counts, { carried: 0, away: 0 })
+  t.end()
+})
+
+t.test(
+  'P23, D4: a carrier that has started again before anybody missed it carries nothing',
+  (t) => {
+    const cluster = new Cluster(3, RETURNING)
+    const iss = recovered(cluster)
+    cluster.restart(2)
+    t.same(asks(cluster, 101, iss, 'question'), [3])
+    t.match(cluster.own(1).carriage.counts, { away: 1 })
+    t.end()
+  },
+)
