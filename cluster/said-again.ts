@@ -44,9 +44,11 @@ export function sayAgain(connection: Connection, known: number, now: Millis, say
       if (seg !== null) say(direction, seg)
     }
   }
-  if (!isSynchronized(tcb.state)) return
+  if (!isSynchronized(tcb.state) && tcb.sndFinSent === 0) return
   say('outbound', whereWeAre(connection, now))
   if (from < tcb.rcvNxtOffset) sayText(connection, from, say)
+  // The acknowledgement of our FIN was the last word.
+  if (tcb.finAcked) say('inbound', peersText(connection, buffers, tcb.rcvNxtOffset, 0, false))
 }
 
 function sayText(connection: Connection, from: number, say: Say): void {

@@ -28,7 +28,6 @@ import {
   Tcb,
   type TcbParts,
   TcpState,
-  UNKNOWN,
   ZERO,
 } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
@@ -64,8 +63,6 @@ export class Shadow {
   readonly buffers: TcbParts['buffers']
   /** The peer's next hop on the link, as last seen: whom to answer after a promotion. */
   peerMac: MacAddress = 0
-  /** When a segment of this connection was last overheard. */
-  lastHeardAt: Millis = 0
   /** When the connection began to be overheard here; infinite when this node owned it before. */
   openedAt: Millis = Number.POSITIVE_INFINITY
   /** True while it waits to be mirrored. */
@@ -85,8 +82,8 @@ export class Shadow {
   peerAck: Seq = ZERO
   /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
   distrusted = false
-  /** How much of it the owner was told to be here, in strict mode (D2); and whether there is more to tell. */
-  told = UNKNOWN
+  /** What the owner was told to be here of it, in strict mode (D2), as one number; and whether there is more to tell. */
+  told = Number.NEGATIVE_INFINITY
   telling = false
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
@@ -95,7 +92,8 @@ export class Shadow {
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
-  #held: Held[] = []
+  // Null while nothing is held, as a rule.
+  #held: Held[] | null = null
   // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
   #reset = false
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
@@ -170,7 +168,6 @@ export class Shadow {
 
   /** Folds one overheard segment. `seg` is borrowed. */
   observe(seg: Segment, direction: Direction, now: Millis): void {
-    this.lastHeardAt = now
     const { tcb, buffers } = this
     if (!this.#tracked) {
       this.#noteUntracked(seg, direction)
@@ -185,7 +182,7 @@ export class Shadow {
       // Whoever acknowledges has heard the peer's SYN.
       if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT)) this.#answered = true
       segmentDeparts(tcb, buffers, seg, now)
-      if (this.#held.length > 0) this.#replayHeld(now)
+      if (this.#held !== null) this.#replayHeld(this.#held, now)
       return
     }
     // The peer's answer to our SYN may outrun it, too.
@@ -206,7 +203,7 @@ export class Shadow {
       this.#tracked = false
       this.peerAck = this.tcb.sndNxt
     }
-    for (const { seg } of this.#held) {
+    for (const { seg } of this.#held ?? []) {
       if (!this.#tracked || !this.tcb.synSent) {
         // It acknowledges a SYN that nobody here has heard.
         this.#loseTrack(seg, 'inbound')
@@ -215,7 +212,7 @@ export class Shadow {
       if (gt(seg.ack, this.tcb.sndNxt)) departedUnseen(this.tcb, seg.ack)
       segmentArrives(this.tcb, this.buffers, seg, now)
     }
-    this.#held = []
+    this.#held = null
   }
 
   /** What is known here is not to be gone on from: others may have said more since, unheard. */
@@ -224,8 +221,7 @@ export class Shadow {
     this.#tracked = false
     this.answered = true
     this.distrusted = true
-    // allocates: once per cut
-    this.#held = []
+    this.#held = null
   }
 
   /** Gives Tcb and buffers away, for a promotion. */
@@ -250,23 +246,26 @@ export class Shadow {
   }
 
   #hold(seg: Segment, until: Millis): void {
-    if (this.#held.length >= MAX_HELD) this.#held.shift()
     // allocates: only for segments out of their order
+    this.#held ??= []
+    if (this.#held.length >= MAX_HELD) this.#held.shift()
+    // allocates: likewise
     this.#held.push({ seg: copySegment(seg), until })
   }
 
-  #replayHeld(now: Millis): void {
-    for (let i = 0; i < this.#held.length; ) {
-      const { seg, until } = this.#held[i] as Held
+  #replayHeld(held: Held[], now: Millis): void {
+    for (let i = 0; i < held.length; ) {
+      const { seg, until } = held[i] as Held
       const waits = until === NEVER ? this.#outruns(seg) : this.#outrunsWindow(seg)
       if (waits && now < until) {
         i++
         continue
       }
-      this.#held.splice(i, 1)
+      held.splice(i, 1)
       // A window that opens much later is another one: what came before it was a probe, and the owner refused it.
       if (now < until) segmentArrives(this.tcb, this.buffers, seg, now)
     }
+    if (held.length === 0) this.#held = null
   }
 
   #loseTrack(seg: Segment, direction: Direction): void {

@@ -1,6 +1,7 @@
 /**
  * StrictMessage: how an owner in strict mode learns what its peers have (D2): messages of the control channel.
  *
+ *   TELL   a new owner to all: "tell me what you have"
  *   HAVE   a peer to the owner: "so much of these connections is here"
  *   SAID   the owner to a peer that lags: "this was said", one segment of either direction as on the wire
  *
@@ -26,9 +27,12 @@ export interface Having extends Flow {
   readonly received: number
   /** Stream offset up to which it has the owner's output without a hole. */
   readonly sent: number
+  /** It has the owner's FIN. */
+  readonly fin: boolean
 }
 
 export type StrictMessage = { readonly binding: number; readonly epoch: number } & (
+  | { readonly kind: 'tell' }
   | { readonly kind: 'have'; readonly flows: readonly Having[] }
   /** `seg` is the receiver's, but its text is borrowed. */
   | {
@@ -43,9 +47,10 @@ export type StrictMessage = { readonly binding: number; readonly epoch: number }
 export const MAX_FLOWS_TOLD = 1000
 
 const MAGIC = 0x55535354
-const Kind = { HAVE: 1, SAID: 2 } as const
+const Kind = { HAVE: 1, SAID: 2, TELL: 3 } as const
 const OUTBOUND = 1
-const FLOW_LENGTH = FLOW_KEY_LENGTH + 24
+const FLOW_LENGTH = FLOW_KEY_LENGTH + 25
+const FIN_AT = FLOW_KEY_LENGTH + 24
 const SEGMENT_AT = HEADER_LENGTH + FLOW_KEY_LENGTH
 // A header with all its options.
 const MAX_HEADER = 60
@@ -63,17 +68,22 @@ export class StrictEncoder {
     this.#messages = new TermMessageEncoder(authenticator, MAGIC, binding, epoch)
   }
 
+  tell(): Uint8Array {
+    return this.#messages.seal(this.#messages.begin(Kind.TELL, 0, HEADER_LENGTH))
+  }
+
   /** Of MAX_FLOWS_TOLD connections at most; of none, to say that this node will tell. */
   have(flows: readonly Having[]): Uint8Array {
     const bytes = this.#messages.begin(Kind.HAVE, 0, HEADER_LENGTH + flows.length * FLOW_LENGTH)
     const view = viewOf(bytes)
-    for (const [index, { key, iss, irs, received, sent }] of flows.entries()) {
+    for (const [index, { key, iss, irs, received, sent, fin }] of flows.entries()) {
       const at = HEADER_LENGTH + index * FLOW_LENGTH
       bytes.set(encodeFlowKey(key), at)
       view.setInt32(at + FLOW_KEY_LENGTH, iss)
       view.setInt32(at + FLOW_KEY_LENGTH + 4, irs)
       view.setFloat64(at + FLOW_KEY_LENGTH + 8, received)
       view.setFloat64(at + FLOW_KEY_LENGTH + 16, sent)
+      view.setUint8(at + FIN_AT, Number(fin))
     }
     return this.#messages.seal(bytes)
   }
@@ -105,6 +115,7 @@ export function decodeStrictMessage(
     const flows = decodeFlows(bytes.subarray(HEADER_LENGTH, length), binding)
     return flows === null ? null : { binding, epoch, kind: 'have', flows }
   }
+  if (kind === Kind.TELL) return length === HEADER_LENGTH ? { binding, epoch, kind: 'tell' } : null
   if (kind !== Kind.SAID || length < SEGMENT_AT) return null
   const key = decodeFlowKey(bytes.subarray(HEADER_LENGTH))
   const frame = new Frame(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length)
@@ -127,7 +138,8 @@ function decodeFlows(bytes: Uint8Array, binding: number): Having[] | null {
     const known = received === OPENING || isOffset(received)
     if (!known || !isOffset(sent) || key.binding !== binding) return null
     const iss = view.getInt32(at + FLOW_KEY_LENGTH)
-    flows.push({ key, iss, irs: view.getInt32(at + FLOW_KEY_LENGTH + 4), received, sent })
+    const irs = view.getInt32(at + FLOW_KEY_LENGTH + 4)
+    flows.push({ key, iss, irs, received, sent, fin: view.getUint8(at + FIN_AT) !== 0 })
   }
   return flows
 }

@@ -16,7 +16,7 @@ import {
   Segment,
   UNKNOWN,
 } from '../stack/index.js'
-import type { NodeId } from './binding.js'
+import { connectionsOf, type NodeId } from './binding.js'
 import { flowKeyOf } from './flow-key.js'
 import type { Action } from './node-actions.js'
 import type { NodeWorld, PermanencySet, StrictTerms } from './node-options.js'
@@ -27,8 +27,17 @@ import { type Having, StrictEncoder, type StrictMessage } from './strict-message
 import { StrictPeer } from './strict-peer.js'
 import type { Succession } from './succession.js'
 
-/** How long a peer that hears the link may take to confirm, before it is taken to have missed something. */
+/** How long a peer that hears the link may take to confirm, before it is taken to have missed something: as a rule. */
 export const LAG_MS: Millis = 5
+/** The same where peers are slow: so many times as long as they mostly take, up to a limit. What is said again costs them more. */
+const LAG_FACTOR = 3
+const MAX_LAG_MS: Millis = 100
+/** When that time is over, the word may lie in a queue of this node, which was busy: so long it gets to be read. */
+export const TURN_MS: Millis = 1
+// Weight of the latest confirmation in how long they take.
+const GAIN = 1 / 8
+// How much later than expected one counts of which only is known that it was late.
+const LATE = 1.25
 /** Behind that what it lacks is said again: twice as late each time, up to a limit. */
 export const SAY_AGAIN_MS: Millis = 20
 const MAX_SAY_AGAIN_MS: Millis = 500
@@ -57,13 +66,14 @@ export interface StrictStats {
 
 // What others have of one connection.
 interface Confirmations {
-  readonly by: Map<NodeId, { received: number; sent: number }>
+  readonly by: Map<NodeId, Pick<Having, 'received' | 'sent' | 'fin'>>
   // Peers that did not keep up.
   readonly passed: Set<NodeId>
   // Since when something up to `goal` is not confirmed, and when that is said again.
   since: Millis
   goal: number
   sayAt: Millis
+  due: boolean
   tries: number
 }
 
@@ -76,12 +86,16 @@ export class StrictMode {
   readonly #world: NodeWorld
   readonly #peers: Peers
   readonly #act: (action: Action) => void
-  // In which term each peer has said that it tells.
-  readonly #announced = new Map<NodeId, number>()
+  // In which term, and in which of its lives, each peer has said that it tells.
+  readonly #announced = new Map<NodeId, { epoch: number; incarnation: number }>()
+  // In which term all have been asked to.
+  #askedEpoch = -1
   readonly #waiting = new Set<Connection>()
   readonly #syn = new Segment()
   #counted: readonly NodeId[] = []
   #lookAt: Millis = NEVER
+  // How long confirmations take.
+  #takesMs: Millis = 0
   #shortSince: Millis = NEVER
 
   constructor(
@@ -116,20 +130,33 @@ export class StrictMode {
       confirm(connection, NO_CLAMP, now)
       return
     }
-    if (connection.released) return
+    if (connection.released || !this.#lacks(connection)) return
     const confirmations = confirmationsOf(connection)
     if (!this.#waiting.has(connection)) {
       this.#waiting.add(connection)
-      begin(confirmations, connection, now)
+      this.#begin(confirmations, connection, now)
     }
     // Of a connection that opens nobody knows before its owner says so: our ISS is in no segment yet.
     if (connection.receiver.confirmed < 0 && confirmations.tries === 0) {
       if (!connection.tcb.synSent) connection.commitSyn(this.#syn, now, true)
-      begin(confirmations, connection, now)
+      this.#begin(confirmations, connection, now)
       confirmations.sayAt = now
+      confirmations.due = true
     }
+    // It is there for the last time.
+    if (connection.closed) confirmations.sayAt = now
+    if (connection.closed) confirmations.due = true
     this.#lookAt = Math.min(this.#lookAt, confirmations.sayAt)
     this.#settle(connection, now)
+  }
+
+  // Something of it is not confirmed. That we have ended our side is to be known, but nothing waits for it.
+  #lacks(connection: Connection): boolean {
+    const { tcb, receiver } = connection
+    if (receiver.confirmed < levelOf(tcb) || !tcb.synSent) return true
+    if (tcb.sndFinSent === 0) return false
+    const { by } = confirmationsOf(connection)
+    return this.#counted.some((node) => by.get(node)?.fin !== true)
   }
 
   /** At the end of a turn, before anything is sent. */
@@ -147,23 +174,35 @@ export class StrictMode {
   }
 
   handle(from: NodeId, message: StrictMessage, now: Millis): void {
-    if (message.kind === 'said') {
-      if (!this.peer.handleSaid(from, message, now)) this.stats.refused++
-      return
-    }
     const { owned, epoch } = this.#term
-    if (!owned || message.epoch !== epoch) {
+    if (message.kind === 'tell') {
+      if (!this.peer.handleTell(from, message.epoch)) this.stats.refused++
+    } else if (message.kind === 'said') {
+      if (!this.peer.handleSaid(from, message, now)) this.stats.refused++
+    } else if (!owned || message.epoch !== epoch) {
       this.stats.refused++
-      return
+    } else {
+      if (!this.#tells(from)) this.#admit(from, now)
+      for (const having of message.flows) this.#note(from, having, now)
     }
-    const fresh = !this.#tells(from)
-    this.#announced.set(from, epoch)
-    if (fresh) this.#recount(now)
-    for (const having of message.flows) this.#note(from, having, now)
+  }
+
+  // A peer tells from now on: what it had in an earlier life counts for nothing.
+  #admit(from: NodeId, now: Millis): void {
+    const { binding, epoch } = this.#term
+    for (const { confirmations } of connectionsOf(binding, this.#world.stack)) {
+      ;(confirmations as Confirmations | null)?.by.delete(from)
+    }
+    this.#announced.set(from, { epoch, incarnation: this.#incarnationOf(from) })
+    this.#recount(now)
+  }
+
+  #incarnationOf(node: NodeId): number {
+    return this.#peers.get(node)?.incarnation ?? 0
   }
 
   #note(from: NodeId, having: Having, now: Millis): void {
-    const { key, iss, irs, received, sent } = having
+    const { key, iss, irs, received, sent, fin } = having
     const { binding } = this.#term
     const { demux } = this.#world.stack.tcp
     const found = demux.find(binding.address, key.localPort, key.remoteAddress, key.remotePort)
@@ -173,7 +212,7 @@ export class StrictMode {
       return
     }
     const { by, passed, goal } = confirmationsOf(found)
-    by.set(from, { received, sent })
+    by.set(from, { received, sent, fin })
     if (received >= goal) passed.delete(from)
     let held = NO_CLAMP
     for (const node of this.#counted) {
@@ -188,10 +227,33 @@ export class StrictMode {
     const needed = levelOf(connection.tcb)
     const upTo = this.#confirmedBy(connection, needed)
     if (upTo > connection.receiver.confirmed) {
+      const confirmations = confirmationsOf(connection)
+      if (connection.receiver.confirmed >= 0 && this.#waiting.has(connection)) {
+        this.#learn(confirmations, now)
+      }
       confirm(connection, upTo, now)
-      begin(confirmationsOf(connection), connection, now)
+      this.#begin(confirmations, connection, now)
     }
-    if (connection.receiver.confirmed >= needed) this.#waiting.delete(connection)
+    if (!this.#lacks(connection)) this.#waiting.delete(connection)
+  }
+
+  get #lagMs(): Millis {
+    return Math.min(Math.max(LAG_MS, LAG_FACTOR * this.#takesMs), MAX_LAG_MS)
+  }
+
+  // Of one that came behind what was said again nobody knows which of the two it answers, as with Karn's algorithm.
+  #learn({ since, tries }: Confirmations, now: Millis): void {
+    const took = tries === 0 ? now - since : LATE * this.#lagMs
+    this.#takesMs += (took - this.#takesMs) * GAIN
+  }
+
+  // What is here now is to be confirmed: the time for that begins.
+  #begin(confirmations: Confirmations, { tcb }: Connection, now: Millis): void {
+    confirmations.since = now
+    confirmations.goal = levelOf(tcb)
+    confirmations.sayAt = now + this.#lagMs
+    confirmations.due = false
+    confirmations.tries = 0
   }
 
   // What all that are waited for have; `needed` is all that there is.
@@ -211,7 +273,10 @@ export class StrictMode {
   }
 
   #tells(node: NodeId): boolean {
-    return this.#announced.get(node) === this.#term.epoch
+    const announced = this.#announced.get(node)
+    if (announced === undefined) return false
+    const { epoch, incarnation } = announced
+    return epoch === this.#term.epoch && incarnation === this.#incarnationOf(node)
   }
 
   // Those in line: who knows of every connection, or tells already.
@@ -242,9 +307,18 @@ export class StrictMode {
       this.state = 'kept'
       return
     }
+    if (this.#askedEpoch !== this.#term.epoch) this.#ask()
     this.#recount(now)
     this.#judge(now)
     if (this.#waiting.size > 0 && now >= this.#lookAt) this.#look(now)
+  }
+
+  // Whoever told before this node took over was not heard.
+  #ask(): void {
+    const { binding, epoch } = this.#term
+    this.#askedEpoch = epoch
+    const encoder = new StrictEncoder(this.#world.authenticator, binding.id, epoch)
+    this.#act({ kind: 'send', bytes: encoder.tell() })
   }
 
   // Whether enough peers confirm, and whether that is to be told.
@@ -279,6 +353,10 @@ export class StrictMode {
         continue
       }
       const confirmations = confirmationsOf(connection)
+      if (now >= confirmations.sayAt && !confirmations.due) {
+        confirmations.due = true
+        confirmations.sayAt = now + TURN_MS
+      }
       if (now >= confirmations.sayAt) {
         this.#sayAgain(connection, confirmations, now)
         const wait = Math.min(SAY_AGAIN_MS * 2 ** confirmations.tries, MAX_SAY_AGAIN_MS)
@@ -296,8 +374,8 @@ export class StrictMode {
     const encoder = new StrictEncoder(this.#world.authenticator, binding.id, epoch)
     const needed = levelOf(connection.tcb)
     for (const node of this.#counted) {
-      const known = by.get(node)?.received ?? UNKNOWN
-      if (known >= needed) continue
+      const { received: known, fin } = by.get(node) ?? NOTHING
+      if (known >= needed && (fin || connection.tcb.sndFinSent === 0)) continue
       sayAgain(connection, known, now, (direction, seg) => {
         this.stats.said++
         this.#act({ kind: 'tell', node, bytes: encoder.said(key, direction, seg) })
@@ -317,18 +395,21 @@ export class StrictMode {
   }
 }
 
+// What a peer has that has told nothing.
+const NOTHING = { received: UNKNOWN, sent: 0, fin: false } as const
+
 function confirmationsOf(connection: Connection): Confirmations {
   const found = connection.confirmations as Confirmations | null
   if (found !== null) return found
-  const made = { by: new Map(), passed: new Set<NodeId>(), since: 0, goal: 0, sayAt: 0, tries: 0 }
+  const made: Confirmations = {
+    by: new Map(),
+    passed: new Set(),
+    since: 0,
+    goal: 0,
+    sayAt: 0,
+    due: false,
+    tries: 0,
+  }
   connection.confirmations = made
   return made
-}
-
-// What is here now is to be confirmed: the time for that begins.
-function begin(confirmations: Confirmations, { tcb }: Connection, now: Millis): void {
-  confirmations.since = now
-  confirmations.goal = levelOf(tcb)
-  confirmations.sayAt = now + LAG_MS
-  confirmations.tries = 0
 }

@@ -11,7 +11,7 @@ import type { Term } from './snapshot-exchange.js'
 import { type Having, MAX_FLOWS_TOLD, StrictEncoder, type StrictMessage } from './strict-message.js'
 
 /** In the place of what was told of a shadow: nothing that counts any more. */
-const UNTOLD = UNKNOWN - 1
+const UNTOLD = Number.NEGATIVE_INFINITY
 
 export class StrictPeer {
   readonly #term: Term
@@ -32,7 +32,7 @@ export class StrictPeer {
 
   /** Behind each change of a shadow: there may be more of it here than was told. */
   note(shadow: Shadow): void {
-    if (shadow.telling || shadowLevel(shadow) === shadow.told) return
+    if (shadow.telling || newsOf(shadow) === shadow.told) return
     shadow.telling = true
     this.#moved.push(shadow)
   }
@@ -48,8 +48,8 @@ export class StrictPeer {
     const { owner, owned, epoch, snooper } = this.#term
     const able = !owned && owner !== NOBODY && snooper.joining.complete
     const moved = this.#takeMoved()
-    if (!able) return
-    if (epoch !== this.#epoch || owner !== this.#owner) {
+    if (!able) this.restart()
+    else if (epoch !== this.#epoch || owner !== this.#owner) {
       this.#epoch = epoch
       this.#owner = owner
       // Of none, too: the owner is to know that this node will tell. allocates: once per term
@@ -70,12 +70,19 @@ export class StrictPeer {
     const flows: Having[] = []
     for (const shadow of shadows) {
       const level = shadowLevel(shadow)
-      shadow.told = level
+      shadow.told = newsOf(shadow)
       if (level === UNKNOWN) continue
       const { key, tcb, buffers } = shadow
       const sent = buffers.sent.contiguousEnd
       // allocates: a message per turn
-      flows.push({ key, iss: tcb.iss, irs: tcb.irs, received: level, sent })
+      flows.push({
+        key,
+        iss: tcb.iss,
+        irs: tcb.irs,
+        received: level,
+        sent,
+        fin: tcb.sndFinSent !== 0,
+      })
     }
     const { binding, owner, epoch } = this.#term
     const encoder = new StrictEncoder(this.#world.authenticator, binding.id, epoch)
@@ -87,6 +94,14 @@ export class StrictPeer {
       this.#act({ kind: 'tell', node: owner, bytes })
       at += MAX_FLOWS_TOLD
     } while (at < flows.length)
+  }
+
+  /** The owner asks for all. False: it is not the owner. */
+  handleTell(from: number, epoch: number): boolean {
+    const { owner, owned } = this.#term
+    if (owned || from !== owner || epoch !== this.#term.epoch) return false
+    this.restart()
+    return true
   }
 
   /** What this node has not heard, as the owner says it again. Whatever came of it is told. False: it is not the owner's to say. */
@@ -102,6 +117,8 @@ export class StrictPeer {
     const { localPort, remoteAddress, remotePort } = key
     const { table } = snooper
     const known = table.find(localPort, remoteAddress, remotePort)
+    // What goes on with no connection that is known here began unheard, or is over.
+    if (known === undefined && !seg.has(SYN)) return true
     // The octets are what counts: that they come late is no sign of age (RFC 7323 §5.3).
     if (direction === 'inbound' && known?.tcb.tsOk === true) seg.tsVal = known.tcb.tsRecent
     snooper.observe(seg, direction, localPort, remoteAddress, remotePort, 0, now)
@@ -114,6 +131,11 @@ export class StrictPeer {
 }
 
 const NONE: readonly Shadow[] = []
+
+// What the owner waits to be told of, as one number.
+function newsOf(shadow: Shadow): number {
+  return 2 * shadowLevel(shadow) + shadow.tcb.sndFinSent
+}
 
 /** How much of its connection a shadow has: a level as the stack's `strict.ts` has them. */
 export function shadowLevel(shadow: Shadow): number {

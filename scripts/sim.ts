@@ -108,6 +108,7 @@ function show(totals: Totals, ms: number): void {
       'repairs',
       `${totals.repaired} made, ${totals.vain} in vain, ${totals.rescued} at a take-over`,
     ],
+    ['given up with a client', totals.cut],
     ['given up', lost.map(([reason, n]) => `${n} ${reason}`).join(', ') || 'none'],
     ['shadows compared', totals.shadowChecks],
     ['records compared', totals.recordChecks],

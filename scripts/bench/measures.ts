@@ -6,6 +6,7 @@ import * as fs from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FAIL_FAST, TEN_THOUSAND } from './many-measure.js'
 import { PROXY } from './proxy-measure.js'
+import { STRICT_MODE } from './strict-measure.js'
 import { TAKEOVERS } from './takeover-measure.js'
 import type { Contender, Server, World } from './world.js'
 
@@ -50,6 +51,8 @@ const CONTENDERS: readonly Contender[] = ['kernel', 'offload', 'kernel-plain', '
 const GIGABITS = 8 / 1e9
 const CLIENTS = 64
 const LOSS_PERCENT = 1
+/** Behind which a connection is idle, and what it needed to be quick has been let go of. */
+const IDLE_MS = 5000
 
 /** One round of all contenders: the numbers of each. */
 type Round = ReadonlyMap<Contender, readonly number[]>
@@ -146,7 +149,7 @@ function idle(name: string, count: number): Measure {
         const server = await world.start('offload')
         const [before, slabBefore] = [await server.usage(), slabOctets()]
         const release = await world.hold(server, count)
-        await delay(500)
+        await delay(IDLE_MS)
         const after = await server.usage()
         const client = slabOctets() - slabBefore
         await release()
@@ -177,10 +180,10 @@ function idle(name: string, count: number): Measure {
 async function slabOfKernel(world: World): Promise<number> {
   const count = 10_000
   const server = await world.start('kernel')
-  await delay(500)
+  await delay(IDLE_MS)
   const before = slabOctets()
   const release = await world.hold(server, count)
-  await delay(500)
+  await delay(IDLE_MS)
   const octets = (slabOctets() - before) / count
   await release()
   await server.close()
@@ -195,7 +198,7 @@ function shadows(name: string, count: number): Measure {
       const [owner, standby] = [await world.start('offload'), await world.snoop('offload')]
       const before = [await owner.usage(), await standby.usage()] as const
       const release = await world.hold(owner, count)
-      await delay(500)
+      await delay(IDLE_MS)
       const after = [await owner.usage(), await standby.usage()] as const
       await release()
       await standby.close()
@@ -326,6 +329,7 @@ export const MEASURES: readonly Measure[] = [
   WRITE_LIMIT,
   SNOOP,
   PROXY,
+  STRICT_MODE,
   ...TAKEOVERS,
   TEN_THOUSAND,
   FAIL_FAST,

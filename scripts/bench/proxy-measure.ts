@@ -9,14 +9,16 @@ const GIGABITS = 8 / 1e9
 
 type Ask = (world: World, server: Server, pace: Pace) => Promise<number>
 
-const bulk =
+/** Gbit/s of one transfer. */
+export const bulk =
   (direction: 'up' | 'down'): Ask =>
   async (world, { address }, { seconds }) => {
     const [rate = 0] = await world.load(direction, address, seconds)
     return rate * GIGABITS
   }
 
-const latency: Ask = async (world, { address }, { answers }) => {
+/** Microseconds of half of the answers at most. */
+export const latency: Ask = async (world, { address }, { answers }) => {
   const [p50 = 0] = await world.load('echo', address, answers)
   return p50
 }

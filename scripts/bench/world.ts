@@ -120,26 +120,42 @@ export class World {
   /** Starts a node whose proxy leads from our address to the kernel's server, for one of its ports; resolves when it owns. */
   async proxy(port: number): Promise<Server> {
     await this.#setOffloads(true)
-    const node = this.#lab.record.nodes[0]
+    return this.#node(1, port, this.#newFolder(), {}, /"event":"owner"/)
+  }
+
+  /** The same with a second node that stands by; `terms` are those of the binding besides its address. The owner is the first. */
+  async pair(port: number, terms: object): Promise<[owner: Server, standby: Server]> {
+    await this.#setOffloads(true)
+    const folder = this.#newFolder()
+    const owner = await this.#node(1, port, folder, terms, /"event":"owner"/)
+    return [owner, await this.#node(2, port, folder, terms, /"event":"joined"/)]
+  }
+
+  #newFolder(): string {
     const folder = fs.mkdtempSync(join(this.#folder, 'proxy-'))
-    const file = join(folder, 'node.json')
+    fs.writeFileSync(join(folder, 'key'), `${'0'.repeat(64)}\n`, { mode: 0o600 })
+    return folder
+  }
+
+  #node(id: number, port: number, folder: string, terms: object, until: RegExp): Promise<Server> {
+    const node = this.#lab.record.nodes[id - 1]
+    const file = join(folder, `node${id}.json`)
     const config = {
-      id: 1,
+      id,
       cluster: 'bench',
       keyFile: join(folder, 'key'),
       tap: node?.tap,
       mac: node?.mac,
-      binding: { address: `${OURS}/24` },
+      binding: { address: `${OURS}/24`, ...terms },
       control: { host: '127.0.0.1' },
-      storeDir: join(folder, 'store'),
+      storeDir: join(folder, `store${id}`),
       sharedDir: join(folder, 'shared'),
       fence: 'none',
       app: { name: 'proxy', port, to: `${KERNEL}:${port}` },
     }
     fs.writeFileSync(file, JSON.stringify(config))
-    fs.writeFileSync(config.keyFile, `${'0'.repeat(64)}\n`, { mode: 0o600 })
     const argv = [process.execPath, NODE, '--config', file]
-    return this.#start(OURS, this.#lab.record.switchNamespace, argv, /"event":"owner"/)
+    return this.#start(OURS, this.#lab.record.switchNamespace, argv, until)
   }
 
   /**

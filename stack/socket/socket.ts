@@ -47,10 +47,6 @@ export class Socket extends DialingSocket {
   #wantsRead = false
   #inputEnded = false
   #pulling = false
-  readonly #pullLater = (): void => {
-    this.#pulling = false
-    if (!this.destroyed) this.#pull()
-  }
   #bytesRead = 0
   #resetting = false
   /** The server that has accepted this connection; Node's own code looks here. */
@@ -68,9 +64,7 @@ export class Socket extends DialingSocket {
     this.noDelay = options.noDelay ?? false
     this.keepAsOptions(options)
     this.#onRead = OnReadSink.of(options.onread)
-    this.on('end', () => {
-      if (!this.allowHalfOpen) this.write = refuseWrite
-    })
+    this.on('end', endWrites)
     if (connection !== undefined) this.adopt(connection)
     if (options.pauseOnCreate === true) this.pause()
     if (options.signal) addAbortSignal(options.signal, this)
@@ -150,7 +144,10 @@ export class Socket extends DialingSocket {
     if (connection.readable === 0 && !connection.inputEnded) return
     // As with the kernel nothing comes while it is asked for: streams tell that apart.
     this.#pulling = true
-    process.nextTick(this.#pullLater)
+    process.nextTick(() => {
+      this.#pulling = false
+      if (!this.destroyed) this.#pull()
+    })
   }
 
   override pause(): this {
@@ -436,6 +433,11 @@ export class Socket extends DialingSocket {
     const state = (this as unknown as { _writableState: { getBuffer(): Chunk[] } })._writableState
     return [...this.#outgoing.rest(), ...state.getBuffer().map((entry) => entry.chunk)]
   }
+}
+
+// One function for all sockets, as each has it for as long as it is there.
+function endWrites(this: Socket): void {
+  if (!this.allowHalfOpen) this.write = refuseWrite
 }
 
 function refuseWrite(this: Duplex, ...args: unknown[]): boolean {

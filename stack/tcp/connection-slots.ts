@@ -44,6 +44,8 @@ export class ConnectionSlots {
   heapIndex = -1
   /** Of TouchedQueue. */
   queued = false
+  /** Of RestQueue. */
+  restless = false
   /** Of the stack's list of those who may transmit. */
   transmitQueued = false
 }

@@ -12,7 +12,6 @@ import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption, keepPromise } from './adoption.js'
-import { ChallengeBudget } from './challenge.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
@@ -39,9 +38,10 @@ export class Connection extends ConnectionSlots {
   readonly sender: Sender
   readonly receiver: Receiver
   readonly output: Output
-  readonly #options: ConnectionOptions
+  // Null once the handshake is complete: then nothing more is to be settled.
+  #options: ConnectionOptions | null
+  readonly #sendLimit: number
   readonly #touched: TouchedQueue
-  readonly #challenges = new ChallengeBudget()
   #synDue = false
   // Our SYN has been committed, and has not left.
   #synHeld = false
@@ -61,6 +61,7 @@ export class Connection extends ConnectionSlots {
     this.receiver = new Receiver(options.receiveLimit)
     this.output = new Output(parts.buffers.sent)
     this.#options = options
+    this.#sendLimit = options.sendLimit
     this.#touched = touched
   }
 
@@ -88,7 +89,7 @@ export class Connection extends ConnectionSlots {
     const sent = this.buffers.sent
     // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
     const waiting = sent.end - Math.max(sent.start, this.tcb.ackedOffset)
-    return Math.max(this.#options.sendLimit - waiting, 0)
+    return Math.max(this.#sendLimit - waiting, 0)
   }
 
   /** Stream offset of the next octet the application reads. */
@@ -124,8 +125,8 @@ export class Connection extends ConnectionSlots {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis): void {
     const { tcb, buffers } = this
-    this.sender.settleMss(this.tcb, this.#options, now)
-    keepPromise(tcb, buffers.received, inputOffset, this.#options.receiveLimit)
+    this.#options = this.sender.settleMss(this.tcb, this.#options, now)
+    keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
@@ -168,7 +169,7 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.sender.settleMss(this.tcb, this.#options, now)
+      this.#options = this.sender.settleMss(this.tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
     const acked = (effects & Effect.ACKED) !== 0
@@ -181,8 +182,7 @@ export class Connection extends ConnectionSlots {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
     }
-    if ((effects & Effect.CHALLENGE) !== 0 && this.#challenges.take(now))
-      this.receiver.ackNow = true
+    if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
@@ -203,7 +203,7 @@ export class Connection extends ConnectionSlots {
     const { tcb, buffers } = this
     this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
-    if (this.#writeBlocked && this.writable >= this.#options.sendLimit / 4) {
+    if (this.#writeBlocked && this.writable >= this.#sendLimit / 4) {
       this.#writeBlocked = false
       this.events |= ConnectionEvent.WRITABLE
     }
@@ -301,7 +301,7 @@ export class Connection extends ConnectionSlots {
   #departSyn(seg: Segment, now: Millis): boolean {
     const { tcb, sender } = this
     this.#synDue = false
-    if (isSynchronized(tcb.state)) return false
+    if (isSynchronized(tcb.state) || this.#options === null) return false
     const repeated = tcb.synSent && !this.#synHeld
     this.#synHeld = false
     fillSyn(seg, tcb, this.#options, now)
@@ -317,11 +317,10 @@ export class Connection extends ConnectionSlots {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    const { sender, receiver } = this
-    const adoptionAt = this.#adoption?.deadline ?? NEVER
+    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+    if (this.#adoption === null && this.#liveness === null) return own
     const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
-    const timers = Math.min(sender.nextDeadline(), receiver.ackAt, this.#timeWaitAt)
-    return Math.min(timers, adoptionAt, watchedUntil)
+    return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
   }
 
   /** Acts on what is due. */

@@ -8,6 +8,7 @@ import { add, max, type Seq } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { type Segment, SYN } from '../wire/tcp.js'
+import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
 import { NO_CLAMP } from './strict.js'
 import type { Buffers, Tcb } from './tcb.js'
@@ -39,6 +40,7 @@ export class Receiver {
   // Stream offsets of text that came again and is still to be reported (RFC 2883); equal when there is none.
   #againFrom = 0
   #againTo = 0
+  #challenges: ChallengeBudget | null = null
 
   constructor(limit: number) {
     this.limit = limit
@@ -114,6 +116,13 @@ export class Receiver {
   /** True when SACK blocks are to go with the next acknowledgement. */
   hasSackBlocks(received: StreamBuffer): boolean {
     return received.rangeCount > 0 || this.#againFrom < this.#againTo
+  }
+
+  /** A challenge ACK is asked for (RFC 5961): it leaves at once, if the budget lets it. */
+  challenge(now: Millis): void {
+    // allocates: once per connection that is attacked
+    this.#challenges ??= new ChallengeBudget()
+    if (this.#challenges.take(now)) this.ackNow = true
   }
 
   handleTimeout(now: Millis): void {

@@ -13,6 +13,7 @@ import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
 import { Recovery, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
+import { isSynchronized } from './state.js'
 import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 8985 §7.2: until there is a round-trip time. */
@@ -22,9 +23,14 @@ const MIN_TAIL_MS = 10
 /** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
 const PEER_ACK_DELAY_MS = 200
 
+// All senders have this one: what is decided is carried out before another is asked.
+const PLAN: SendPlan = { offset: 0, length: 0, fin: false, push: false }
+
+// What is due at one that rests.
+const RESTING = { wakeAt: NEVER, tailAt: NEVER }
+
 export class Sender {
   readonly rtt = new RttEstimator()
-  readonly recovery: Recovery
   /** The application has ended its side: FIN goes behind the last octet. */
   finQueued = false
   /** Nagle's algorithm is off. */
@@ -35,29 +41,54 @@ export class Sender {
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
   persistAt: Millis = NEVER
-  /** When a tail loss probe leaves (RFC 8985 §7). */
-  tailAt: Millis = NEVER
   /** Time-outs in a row without an acknowledgement. */
   timeouts = 0
   /** Segments sent again. */
   retransmissions = 0
   /** What the path carries, where that is less than the link does. */
   path: PathMss | null = null
-  /** The decision of the last `next` that returned true. Reused. */
-  readonly plan: SendPlan = { offset: 0, length: 0, fin: false, push: false }
+  // Made when there is something to send, and let go of behind an idle time.
+  #recovery: Recovery | null = null
+  readonly #algorithm: CongestionAlgorithm
   #probe = false
-  #tailDue = false
   #synLost = false
   // A probe of a zero window is in flight; its octet may have been refused.
   #probed = false
   // The refused octet of a probe is sent again as part of a full segment, not alone.
   #beyondProbe = false
-  #lastSentAt: Millis = 0
   #mss = DEFAULT_MSS
   #linkMss = DEFAULT_MSS
 
   constructor(algorithm: CongestionAlgorithm) {
-    this.recovery = new Recovery(algorithm, this.rtt)
+    this.#algorithm = algorithm
+  }
+
+  /** The decision of the last `next` that returned true. Reused. */
+  get plan(): SendPlan {
+    return PLAN
+  }
+
+  get recovery(): Recovery {
+    // allocates: once per connection, and behind an idle time
+    this.#recovery ??= new Recovery(this.#algorithm, this.rtt, this.#mss)
+    return this.#recovery
+  }
+
+  /** True while there is something that `rest` may let go of. */
+  get awake(): boolean {
+    return this.#recovery !== null
+  }
+
+  /**
+   * Lets go of what is known of the flight and of the path's congestion, if nothing has been sent for so long that the next text
+   * finds the restart window anyway (RFC 5681 §4.1). False: not yet.
+   */
+  rest(tcb: Tcb, now: Millis): boolean {
+    const recovery = this.#recovery
+    if (recovery === null) return true
+    if (tcb.flightSize > 0 || now - recovery.lastSentAt <= this.rtt.rtoMs) return false
+    if (recovery.isFresh(tcb)) this.#recovery = null
+    return true
   }
 
   get congestion(): CongestionControl {
@@ -68,8 +99,12 @@ export class Sender {
     return this.recovery.scoreboard
   }
 
-  /** Settles the octets of text per segment, options taken off, once both SYNs are known. */
-  settleMss(tcb: Tcb, options: ConnectionOptions, now: Millis): void {
+  /**
+   * Settles the octets of text per segment, options taken off, once both SYNs are known. Returns `options` as long as our SYN may have to
+   * leave again, then null.
+   */
+  settleMss(tcb: Tcb, options: ConnectionOptions | null, now: Millis): ConnectionOptions | null {
+    if (options === null) return null
     const { linkMss, pathMss } = options
     this.#linkMss = linkMss
     if (pathMss < linkMss) {
@@ -78,9 +113,10 @@ export class Sender {
       this.path.lower(pathMss, now)
     }
     this.#mss = effectiveMss(tcb, Math.min(linkMss, this.path?.limit ?? linkMss))
-    this.recovery.setMss(this.#mss)
+    this.#recovery?.setMss(this.#mss)
     // RFC 5681 §3.1: one segment to start with.
     if (this.#synLost) this.congestion.startSmall()
+    return isSynchronized(tcb.state) ? null : options
   }
 
   get mss(): number {
@@ -97,14 +133,14 @@ export class Sender {
     if (!this.path.lower(mss, now) || !this.#fitToPath(tcb)) return
     this.recovery.resendAll(tcb, now)
     this.rtoAt = now + this.rtt.rtoMs
-    this.tailAt = NEVER
+    this.recovery.tailAt = NEVER
   }
 
   // True when segments have become shorter.
   #fitToPath(tcb: Tcb): boolean {
     const before = this.#mss
     this.#mss = effectiveMss(tcb, Math.min(this.#linkMss, this.path?.limit ?? this.#linkMss))
-    if (this.#mss !== before) this.recovery.changeMss(this.#mss)
+    if (this.#mss !== before) this.#recovery?.changeMss(this.#mss)
     return this.#mss < before
   }
 
@@ -114,8 +150,10 @@ export class Sender {
   }
 
   nextDeadline(): Millis {
-    const raiseAt = this.path === null ? NEVER : this.path.raiseAt
-    return Math.min(this.rtoAt, this.persistAt, this.tailAt, this.recovery.wakeAt, raiseAt)
+    const at = Math.min(this.rtoAt, this.persistAt)
+    if (this.path === null && this.#recovery === null) return at
+    const { wakeAt, tailAt } = this.#recovery ?? RESTING
+    return Math.min(at, wakeAt, tailAt, this.path === null ? NEVER : this.path.raiseAt)
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -154,21 +192,14 @@ export class Sender {
       this.persistAt = NEVER
       this.#probe = true
     }
-    if (now >= this.recovery.wakeAt) this.recovery.wake(tcb, now)
-    if (now >= this.tailAt) {
-      this.tailAt = NEVER
-      if (tcb.flightSize > 0 && this.recovery.mayProbe) {
-        this.#tailDue = true
-        this.rtoAt = now + this.rtt.rtoMs
-      }
-    }
+    if (this.#recovery !== null) this.#handleRecoveryTimeout(this.#recovery, tcb, now)
     if (this.path !== null && now >= this.path.raiseAt) {
       this.path.raise()
       this.#fitToPath(tcb)
     }
     if (now < this.rtoAt) return false
     this.rtoAt = NEVER
-    this.tailAt = NEVER
+    if (this.#recovery !== null) this.#recovery.tailAt = NEVER
     if (tcb.flightSize === 0) return false
     this.timeouts++
     if (tcb.sndUnaOffset < 0) this.#synLost = true
@@ -177,6 +208,15 @@ export class Sender {
     this.rtt.backOff()
     this.recovery.handleTimeout(tcb, this.timeouts === 1, now)
     return false
+  }
+
+  #handleRecoveryTimeout(recovery: Recovery, tcb: Tcb, now: Millis): void {
+    if (now >= recovery.wakeAt) recovery.wake(tcb, now)
+    if (now < recovery.tailAt) return
+    recovery.tailAt = NEVER
+    if (tcb.flightSize === 0 || !recovery.mayProbe) return
+    recovery.tailDue = true
+    this.rtoAt = now + this.rtt.rtoMs
   }
 
   // The same text again and again without an answer, but never in a shorter segment. A closed window is no black hole.
@@ -193,21 +233,21 @@ export class Sender {
    * none but the last of them short.
    */
   next(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    const recovery = this.recovery
-    const { plan } = this
+    // One that rests has nothing in flight.
+    const recovery = this.#recovery
+    if (recovery !== null && tcb.flightSize > 0) {
+      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
+      if (recovery.nextLost(tcb, buffers, maxLength, edge, PLAN)) return true
+    }
     // A probe is one segment.
     const one = Math.min(maxLength, this.#mss)
-    if (tcb.flightSize > 0) {
-      const edge = this.#beyondProbe ? this.#newTextEdge(tcb, buffers) : -1
-      if (recovery.nextLost(tcb, buffers, maxLength, edge, plan)) return true
-    }
-    if (this.#tailDue && this.#nextTail(tcb, buffers, one, now)) return true
+    if (recovery?.tailDue === true && this.#nextTail(tcb, buffers, one, now)) return true
     return this.#nextNew(tcb, buffers, maxLength, now, false)
   }
 
   // RFC 8985 §7.3: new text whatever the congestion window, else the last segment again.
   #nextTail(tcb: Tcb, buffers: Buffers, maxLength: number, now: Millis): boolean {
-    this.#tailDue = false
+    this.recovery.tailDue = false
     const nxt = tcb.sndNxtOffset
     const { plan, recovery } = this
     if (tcb.flightSize === 0 || !recovery.mayProbe) return false
@@ -222,15 +262,16 @@ export class Sender {
 
   // RFC 8985 §7.2: a tail loss probe comes before the retransmission timer, which a probe starts anew.
   #armTail(tcb: Tcb, now: Millis): void {
-    this.tailAt = NEVER
+    const { recovery } = this
+    recovery.tailAt = NEVER
     if (!tcb.sackOk || tcb.flightSize === 0 || this.timeouts > 0) return
     // What probes a closed window has a clock of its own.
     if (tcb.sndWnd === 0) return
-    if (!this.recovery.mayProbe || this.rtoAt === NEVER) return
+    if (!recovery.mayProbe || this.rtoAt === NEVER) return
     const { srttMs } = this.rtt
     let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
     if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
-    this.tailAt = Math.min(now + patienceMs, this.rtoAt)
+    recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
   // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
@@ -246,7 +287,9 @@ export class Sender {
     const unsent = buffers.sent.contiguousEnd - nxt
     if (unsent <= 0 && !this.finQueued) return false
     if (unsent < 0) return false
-    if (tcb.flightSize === 0 && now - this.#lastSentAt > this.rtt.rtoMs) this.congestion.restart()
+    if (tcb.flightSize === 0 && now - this.recovery.lastSentAt > this.rtt.rtoMs) {
+      this.congestion.restart()
+    }
     let usable = tcb.sndWnd - tcb.flightSize
     if (this.#probe && usable <= 0) {
       usable = 1
@@ -316,7 +359,6 @@ export class Sender {
   departed(tcb: Tcb, nxtBefore: number, now: Millis): void {
     const plan = this.plan
     const end = plan.offset + plan.length + (plan.fin ? 1 : 0)
-    this.#lastSentAt = now
     this.#probe = false
     const again = plan.offset < nxtBefore
     this.recovery.departed(tcb, plan.offset, end, again, now)

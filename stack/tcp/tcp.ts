@@ -7,7 +7,7 @@ import { type DropCounters, DropReason } from '../base/counters.js'
 import { DeadlineHeap } from '../base/deadline-heap.js'
 import { Pile } from '../base/pile.js'
 import type { Seq } from '../base/seq.js'
-import type { Millis, Rng } from '../base/time.js'
+import { type Millis, NEVER, type Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
 import { type Connection, ConnectionEvent } from './connection.js'
@@ -17,6 +17,7 @@ import { Effect } from './effects.js'
 import { NetworkErrors } from './network-errors.js'
 import { Openings, type TcpOptions } from './openings.js'
 import { ResetQueue } from './reset-queue.js'
+import { RestQueue } from './rest-queue.js'
 import type { TcbParts } from './tcb.js'
 import { TouchedQueue } from './touched-queue.js'
 
@@ -39,6 +40,7 @@ export class Tcp {
   /** Connections, as `hushedName` names them, that may still come to be adopted: what is said to them is not answered meanwhile. */
   readonly hushed = new Set<string>()
   readonly #heap = new DeadlineHeap<Connection>()
+  readonly #resting = new RestQueue()
   readonly #touched = new TouchedQueue()
   readonly #ready = new Pile<Connection>()
   readonly #resets = new ResetQueue()
@@ -60,7 +62,7 @@ export class Tcp {
   release(connection: Connection): TcbParts {
     this.openings.leaveBacklog(connection)
     this.demux.remove(connection)
-    this.#heap.set(connection, Number.POSITIVE_INFINITY)
+    this.#takeOffTimers(connection)
     this.openings.forget(connection)
     connection.released = true
     connection.events |= ConnectionEvent.CLOSED
@@ -156,7 +158,7 @@ export class Tcp {
       this.#burst = 0
       this.#transmit[this.#transmitHead++] = null
       connection.transmitQueued = false
-      this.#afterTurn(connection)
+      this.#afterTurn(connection, now)
     }
     this.#transmitHead = 0
     this.#transmitTail = 0
@@ -189,7 +191,7 @@ export class Tcp {
     for (let item = this.#touched.pop(); item !== undefined; item = this.#touched.pop()) {
       if (item.events !== 0) this.#ready.push(item)
       if (item.released) continue
-      if (item.receiver.confirmed < item.tcb.rcvNxtOffset) this.#unconfirmed.push(item)
+      if (isUnconfirmed(item)) this.#unconfirmed.push(item)
       this.#heap.set(item, item.nextDeadline())
       if (item.transmitQueued) continue
       item.transmitQueued = true
@@ -197,21 +199,31 @@ export class Tcp {
     }
   }
 
-  #afterTurn(connection: Connection): void {
+  #afterTurn(connection: Connection, now: Millis): void {
     if (connection.released) return
-    if (connection.closed) this.#forget(connection)
-    else this.#heap.set(connection, connection.nextDeadline())
+    if (connection.closed) {
+      this.#forget(connection)
+      return
+    }
+    this.#heap.set(connection, connection.nextDeadline())
+    if (connection.sender.awake) this.#resting.push(connection, now)
   }
 
   #forget(connection: Connection): void {
     this.openings.leaveBacklog(connection)
     connection.released = true
     this.demux.remove(connection)
-    this.#heap.set(connection, Number.POSITIVE_INFINITY)
+    this.#takeOffTimers(connection)
+  }
+
+  #takeOffTimers(connection: Connection): void {
+    this.#heap.set(connection, NEVER)
+    this.#resting.remove(connection)
   }
 
   handleTimeout(now: Millis): void {
     this.#settle()
+    this.#resting.handleTimeout(now)
     for (let first = this.#heap.peek(); first !== undefined; first = this.#heap.peek()) {
       if (first.deadline > now) return
       first.handleTimeout(now)
@@ -221,7 +233,7 @@ export class Tcp {
 
   nextDeadline(): Millis {
     this.#settle()
-    return this.#heap.nextDeadline()
+    return Math.min(this.#heap.nextDeadline(), this.#resting.nextDeadline())
   }
 
   /** Queues <SEQ=seq><CTL=RST>. Dropped and counted when too many wait. */
@@ -241,6 +253,12 @@ export class Tcp {
 // Reset by a segment of the same turn: the peer may use its port again at once. Who is still to send the first SYN is not over.
 function isOver(connection: Connection): boolean {
   return connection.closed && (connection.tcb.synSent || !connection.opener)
+}
+
+// In strict mode (D2): others have not said yet that they have all its input, or our FIN.
+function isUnconfirmed({ receiver, tcb, outputHeld }: Connection): boolean {
+  if (receiver.confirmed < tcb.rcvNxtOffset) return true
+  return tcb.sndFinSent !== 0 && outputHeld < tcb.sndNxtOffset
 }
 
 /** Names a connection in `Tcp.hushed`. */

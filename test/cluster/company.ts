@@ -20,10 +20,12 @@ export class Company {
   readonly reports: NodeReport[] = []
   readonly client: Net
   readonly #serve: (node: NodeRuntime) => void
+  readonly #terms: object
 
-  /** `serve` lets a node serve. */
-  constructor(t: Test, serve: (node: NodeRuntime) => void) {
+  /** `serve` lets a node serve; `terms` are those of the binding besides its address. */
+  constructor(t: Test, serve: (node: NodeRuntime) => void, terms: object = {}) {
     this.#serve = serve
+    this.#terms = terms
     t.teardown(() => this.cluster.close())
     for (const id of IDS) this.start(id)
     this.client = this.cluster.client(parseIpv4Address('10.77.0.9'), 24)
@@ -31,7 +33,7 @@ export class Company {
 
   start(id: number): void {
     const names = { cluster: 'test', keyFile: NONE, tap: NONE, storeDir: NONE, sharedDir: NONE }
-    const binding = { address: `${VIRTUAL}/24` }
+    const binding = { address: `${VIRTUAL}/24`, ...this.#terms }
     const node = this.cluster.start(checkNodeConfig({ id, ...names, binding }, 'test', '/'))
     node.on('report', (report) => this.reports.push(report))
     this.#serve(node)

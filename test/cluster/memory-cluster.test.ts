@@ -8,7 +8,7 @@ import * as http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { startApp } from '../../apps/index.js'
 import type { Net } from '../../cluster/io/index.js'
 import { Company, VIRTUAL } from './company.js'
@@ -81,17 +81,25 @@ function upload(
 }
 
 const TITLE = 'P1 A3: a download and an upload outlive two owners each, on a hub in memory'
+const STRICT = { strict: { peers: 1, alone: 'go-on' } }
 
-t.test(TITLE, { timeout: 60_000 }, async (t) => {
+t.test(TITLE, { timeout: 60_000 }, (t) => outlive(t, {}))
+t.test(`D2: ${TITLE}, in strict mode`, { timeout: 60_000 }, (t) => outlive(t, STRICT))
+
+async function outlive(t: Test, terms: object): Promise<void> {
   const root = fs.mkdtempSync(join(tmpdir(), 'understudy-test-'))
   t.teardown(() => fs.rmSync(root, { recursive: true, force: true }))
   const content = randomBytes(24 * 1024 * 1024)
   const wanted = createHash('sha256').update(content).digest('hex')
   fs.writeFileSync(join(root, 'download.bin'), content)
   const app = { name: 'http', port: 80, root }
-  const lab = new Company(t, (node) => {
-    void startApp(app, node, (error) => t.comment(`node ${node.config.id}: ${error.message}`))
-  })
+  const lab = new Company(
+    t,
+    (node) => {
+      void startApp(app, node, (error) => t.comment(`node ${node.config.id}: ${error.message}`))
+    },
+    terms,
+  )
   const net = lab.client
   t.equal(await lab.owner(), 1, 'P7: the smallest id owns')
 
@@ -110,4 +118,4 @@ t.test(TITLE, { timeout: 60_000 }, async (t) => {
   t.equal(createHash('sha256').update(stored).digest('hex'), wanted, 'the upload is exact')
   t.equal(lab.takeovers.length, 4)
   t.same(fs.readdirSync(root).sort(), ['download.bin', 'upload.bin'], 'nothing else is left')
-})
+}

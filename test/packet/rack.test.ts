@@ -199,7 +199,7 @@ t.test(
     c.ignores()
     c.advance(150)
     c.expectsNothing()
-    t.equal(c.c.sender.tailAt, Number.POSITIVE_INFINITY)
+    t.equal(c.c.sender.recovery.tailAt, Number.POSITIVE_INFINITY)
     t.end()
   },
 )

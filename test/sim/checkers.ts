@@ -40,7 +40,9 @@ export interface Counts {
   rescued: number
   shadowChecks: number
   recordChecks: number
-  /** Connections given up, by reason. */
+  /** Connections that a node gave up while their client was still there. */
+  cut: number
+  /** Connections given up, by reason; of some the client has long gone. */
   readonly givenUp: Record<string, number>
 }
 
@@ -57,7 +59,7 @@ interface Cut {
 
 export class Checkers implements HostObserver {
   readonly counts: Counts = {
-    connections: 0, done: 0, passed: 0, returned: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, givenUp: {},
+    connections: 0, done: 0, passed: 0, returned: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
   readonly #world: World
   readonly #bridge: Bridge
@@ -102,6 +104,7 @@ export class Checkers implements HostObserver {
   handleReset(host: NodeHost, remotePort: number): void {
     this.#resets.add(remotePort)
     this.#resetCount++
+    if (this.#client?.sessionAt(remotePort)?.over === false) this.counts.cut++
     this.#world.note(`n${host.id} gives up :${remotePort}`)
   }
 
@@ -262,30 +265,34 @@ export class Checkers implements HostObserver {
       for (const connection of owner.stack.tcp.demux.connections())
         this.#led.add(flowOf(connection.localPort, connection.remotePort))
     }
-    for (const host of this.#hosts) {
-      if (host === owner || !host.running || !host.exact || host.own.state !== 'standby') continue
-      if (host.own.epoch !== owner.own.epoch) continue
-      for (const connection of owner.stack.tcp.demux.connections()) this.#compare(connection, host)
-      if (this.#world.random.chance(0.02)) {
-        for (const shadow of host.own.snooper.table.shadows()) this.#checkRecord(shadow)
-      }
+    const watching = this.#hosts.filter((host) => host !== owner && isToKnowAll(host, owner))
+    for (const connection of owner.stack.tcp.demux.connections())
+      this.#compare(connection, watching)
+    for (const { own } of watching) {
+      if (!this.#world.random.chance(0.02)) continue
+      for (const shadow of own.snooper.table.shadows()) this.#checkRecord(shadow)
     }
   }
 
-  #compare(connection: Connection, host: NodeHost): void {
+  #compare(connection: Connection, watching: readonly NodeHost[]): void {
     const { localPort, remoteAddress, remotePort, tcb } = connection
     // A SYN that was taken and not answered yet, or a connection that ends in this very turn.
     if (tcb.state === TcpState.CLOSED || !tcb.synSent) return
     // In strict mode nobody has heard of it yet.
     if (connection.receiver.confirmed < 0) return
-    const shadow = host.own.snooper.table.find(localPort, remoteAddress, remotePort)
-    this.counts.shadowChecks++
-    const difference = differenceOf(connection, shadow)
     const flow = flowOf(localPort, remotePort)
-    if (difference === '') this.#led.delete(flow)
-    else if (!this.#led.has(flow)) {
-      this.#world.violate(`shadow law: :${remotePort} at n${host.id}: ${difference}`)
+    let led = false
+    for (const { id, own } of watching) {
+      const shadow = own.snooper.table.find(localPort, remoteAddress, remotePort)
+      this.counts.shadowChecks++
+      const difference = differenceOf(connection, shadow)
+      if (difference === '') continue
+      led = true
+      if (this.#led.has(flow)) continue
+      this.#world.violate(`shadow law: :${remotePort} at n${id}: ${difference}`)
     }
+    // One that was told of it by the owner does not lead where others may.
+    if (!led && watching.length > 0) this.#led.delete(flow)
   }
 
   // Law 5.
@@ -300,6 +307,13 @@ export class Checkers implements HostObserver {
   unfinished(): ClientSession[] {
     return this.#client === null ? [] : this.#client.sessions.filter((session) => !session.over)
   }
+}
+
+// It has heard all that the owner heard, and knows what it is to know.
+function isToKnowAll(host: NodeHost, { own: { epoch } }: NodeHost): boolean {
+  const { own } = host
+  if (!host.running || !host.exact || own.state !== 'standby') return false
+  return own.epoch === epoch && own.snooper.joining.complete
 }
 
 function flowOf(localPort: number, remotePort: number): number {

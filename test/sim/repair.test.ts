@@ -5,7 +5,7 @@ import t from 'tap'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
 
-const SEEDS = 25
+const SEEDS = 40
 
 function run(repairs: boolean): { totals: Totals; bad: string[] } {
   const totals = newTotals()

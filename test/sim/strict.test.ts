@@ -6,7 +6,7 @@ import { simulate, type Variant } from './scenario.js'
 import { cutAt, record, SWEPT } from './sweep.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
 
-const SEEDS = 80
+const SEEDS = 50
 
 interface Outcome {
   readonly totals: Totals
@@ -32,9 +32,10 @@ t.test(`D2: of ${SEEDS} runs with deaf peers and a dead owner, strict mode loses
   const { totals, bad } = run({ harsh: true, strict: true })
   t.same(without.bad, [], 'no law is broken without it')
   t.same(bad, [], 'nor with it')
-  t.ok(totals.takeovers >= SEEDS - 5, `${totals.takeovers} take-overs`)
+  t.ok(totals.takeovers >= SEEDS - 2, `${totals.takeovers} take-overs`)
   t.ok(cut(without.totals) > 0, `${cut(without.totals)} connections do not survive without it`)
   t.equal(cut(totals), 0, 'all do with it')
+  t.equal(totals.cut, 0, 'no node gives one up that has a client')
   t.end()
 })
 
@@ -55,13 +56,17 @@ t.test('D2: no law is broken in strict mode by any other fault', (t) => {
 })
 
 // Of the exchange: each frame is missed by `deaf`, and the owner dies right behind it or a few frames later. What went wrong.
-function sweep(strict: boolean, deaf: readonly number[]): { runs: number; wrong: string[] } {
+function sweep(
+  strict: boolean,
+  deaf: readonly number[],
+  behind: readonly number[],
+): { runs: number; wrong: string[] } {
   const setting = { ...SWEPT, strict }
   const { first, last } = record(setting)
   const wrong: string[] = []
   let runs = 0
   for (let missed = first; missed <= last; missed++) {
-    for (const later of [0, 1, 3]) {
+    for (const later of behind) {
       runs++
       const { violations, counts } = cutAt(missed + later, 0, setting, missed, deaf)
       if (violations.length === 0 && counts.done === counts.connections) continue
@@ -72,12 +77,12 @@ function sweep(strict: boolean, deaf: readonly number[]): { runs: number; wrong:
 }
 
 t.test('D2: each single frame is missed by the peers, and the owner dies right behind it', (t) => {
-  for (const deaf of [[2], [2, 3]]) {
-    const { runs, wrong } = sweep(true, deaf)
-    t.same(wrong, [], `${runs} runs in which nodes ${deaf.join(' and ')} miss a frame`)
-    t.ok(runs > 450, 'the exchange is long enough to mean something')
-  }
-  const { runs, wrong } = sweep(false, [2, 3])
+  const one = sweep(true, [2], [1])
+  t.same(one.wrong, [], `${one.runs} runs in which the successor misses a frame`)
+  const both = sweep(true, [2, 3], [0, 1, 3])
+  t.same(both.wrong, [], `${both.runs} runs in which all peers do`)
+  t.ok(one.runs > 150, 'the exchange is long enough to mean something')
+  const { runs, wrong } = sweep(false, [2, 3], [1])
   t.ok(wrong.length > 10, `without strict mode ${wrong.length} of ${runs} lose something`)
   t.end()
 })

@@ -20,13 +20,15 @@ export interface Totals {
   recordChecks: number
   steps: number
   violations: number
+  /** Connections that a node gave up while their client was still there. */
+  cut: number
   readonly givenUp: Record<string, number>
 }
 
 export function newTotals(): Totals {
   return {
     seeds: 0, connections: 0, done: 0, takeovers: 0, midStream: 0, passed: 0, returned: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0,
-    recordChecks: 0, steps: 0, violations: 0, givenUp: {},
+    recordChecks: 0, steps: 0, violations: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
 }
 
@@ -45,6 +47,7 @@ export function addCounts(totals: Totals, { counts, steps, violations }: RunResu
   totals.rescued += counts.rescued
   totals.shadowChecks += counts.shadowChecks
   totals.recordChecks += counts.recordChecks
+  totals.cut += counts.cut
   totals.steps += steps
   if (violations.length > 0) totals.violations++
   for (const [reason, count] of Object.entries(counts.givenUp)) {
@@ -67,6 +70,7 @@ export function addTotals(totals: Totals, other: Totals): void {
   totals.rescued += other.rescued
   totals.shadowChecks += other.shadowChecks
   totals.recordChecks += other.recordChecks
+  totals.cut += other.cut
   totals.steps += other.steps
   totals.violations += other.violations
   for (const [reason, count] of Object.entries(other.givenUp)) {

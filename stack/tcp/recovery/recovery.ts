@@ -8,12 +8,13 @@
  * detection marks ranges of the flight, `nextLost` hands them out. All positions are stream offsets.
  */
 import { type Millis, NEVER } from '../../base/time.js'
-import { DEFAULT_MSS, ECE, type Segment } from '../../wire/tcp.js'
+import { ECE, type Segment } from '../../wire/tcp.js'
 import {
   type CongestionAlgorithm,
   type CongestionControl,
   newCongestionControl,
 } from '../congestion/congestion-control.js'
+import { initialWindow, NO_THRESHOLD } from '../congestion/window.js'
 import { Effect, type EffectSet } from '../effects.js'
 import type { Buffers, Tcb } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
@@ -53,12 +54,18 @@ export class Recovery {
   reduced = false
   /** When the reordering window of something in flight ends (RFC 8985 §6.3). */
   wakeAt: Millis = NEVER
+  /** When a tail loss probe leaves (RFC 8985 §7). */
+  tailAt: Millis = NEVER
+  /** A tail loss probe is to leave. */
+  tailDue = false
+  /** When text or FIN last left. */
+  lastSentAt: Millis = 0
   readonly #algorithm: CongestionAlgorithm
   readonly #rtt: RttEstimator
   readonly #prr = new ProportionalRateReduction()
   readonly #rack = new Rack()
   readonly #spurious = new SpuriousRetransmission()
-  #mss = DEFAULT_MSS
+  #mss: number
   #dupAcks = 0
   #duplicates = 0
   #recoveryPoint = -1
@@ -70,10 +77,23 @@ export class Recovery {
   #probeEnd = -1
   #probeAgain = false
 
-  constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator) {
+  /** `mss`: octets of text per segment. */
+  constructor(algorithm: CongestionAlgorithm, rtt: RttEstimator, mss: number) {
     this.#algorithm = algorithm
     this.#rtt = rtt
-    this.congestion = newCongestionControl(algorithm, this.#mss)
+    this.#mss = mss
+    this.congestion = newCongestionControl(algorithm, mss)
+  }
+
+  /**
+   * True when a new one would do as well behind an idle time (RFC 5681 §4.1): nothing is in flight, and no loss, mark or reordering has
+   * taught it anything that is to be remembered. What was undone was nothing.
+   */
+  isFresh(tcb: Tcb): boolean {
+    if (this.mode !== SenderMode.OPEN || this.ranges.count > 0) return false
+    if (this.#rack.reordering || (tcb.ecnOk && this.reduced)) return false
+    const { cwnd, ssthresh } = this.congestion
+    return ssthresh === NO_THRESHOLD && cwnd >= initialWindow(this.#mss)
   }
 
   /** Settles the octets of text per segment; the congestion window starts afresh. */
@@ -405,6 +425,7 @@ export class Recovery {
 
   /** [from, to) leaves; `again` when it was in flight before. */
   departed(tcb: Tcb, from: number, to: number, again: boolean, now: Millis): void {
+    this.lastSentAt = now
     this.ranges.sent(from, to, now)
     this.#prr.sent(to - from)
     if (!again) return

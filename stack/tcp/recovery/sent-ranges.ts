@@ -66,7 +66,8 @@ export class SentRanges {
 
   /** One behind the last octet known to have been sent. */
   get end(): number {
-    return this.left(this.count)
+    const { count } = this
+    return count === 0 ? this.#start : (this.#rows[WIDTH * (count - 1) + Column.END] as number)
   }
 
   /** The range that holds `offset`, or `count`. */
@@ -100,9 +101,10 @@ export class SentRanges {
   /** [from, to) leaves now, for the first time or again. */
   sent(from: number, to: number, now: Millis): void {
     if (this.count === 0) this.#start = from
-    if (from > this.end) this.#append(from, now, Mark.UNSEEN)
-    if (from < this.end) this.#resend(from, Math.min(to, this.end), now)
-    if (to > this.end) this.#append(to, now, 0)
+    const { end } = this
+    if (from > end) this.#append(from, now, Mark.UNSEEN)
+    else if (from < end) this.#resend(from, Math.min(to, end), now)
+    if (to > end) this.#append(to, now, 0)
   }
 
   #append(to: number, now: Millis, marks: number): void {

@@ -7,7 +7,7 @@ import type { NodeReport } from '../../../cluster/node-actions.js'
 import type { PermanencySet, StrictTerms } from '../../../cluster/node-options.js'
 import type { Shadow } from '../../../cluster/shadow.js'
 import { decodeStrictMessage, StrictEncoder } from '../../../cluster/strict-message.js'
-import { LAG_MS, PASS_OVER_MS, type StrictMode } from '../../../cluster/strict-mode.js'
+import { LAG_MS, PASS_OVER_MS, type StrictMode, TURN_MS } from '../../../cluster/strict-mode.js'
 import {
   type Connection,
   Frame,
@@ -165,7 +165,8 @@ t.test('D2: text and FIN that no peer has heard are said to them, and acknowledg
   t.equal(leaves(one, now).length, 0, 'a moment is left to them to hear it')
   t.equal(connectionOf(one).readable, 0)
   carry(all, now + LAG_MS)
-  t.match(leaves(one, now + LAG_MS), [{ ack: IRS + 1 + text.length + 1 }])
+  carry(all, now + LAG_MS + TURN_MS)
+  t.match(leaves(one, now + LAG_MS + TURN_MS), [{ ack: IRS + 1 + text.length + 1 }])
   t.equal(connectionOf(one).readable, text.length)
   for (const peer of all.slice(1)) {
     const { tcb, buffers } = shadowOf(peer)
@@ -281,6 +282,7 @@ t.test('D2: output that a peer has not heard belongs into a checkpoint', (t) => 
   clientSays(one, now, { flags: ACK, ack: iss + 1, text: Buffer.from('more'), ts: [79, 0] })
   carry(all, now)
   carry(all, now + LAG_MS)
+  carry(all, now + LAG_MS + TURN_MS)
   t.equal(firstUnshared(c), 9, 'they do with the next input')
   t.end()
 })
@@ -298,6 +300,39 @@ t.test('D2: behind a take-over the peers tell the new owner what they have', (t)
   t.end()
 })
 
+t.test('D2: that our side has ended is said to who has not heard it', (t) => {
+  const { all, one, iss, now } = opened({ peers: 1, alone: 'hold' })
+  const c = connectionOf(one)
+  c.shutdown()
+  t.equal(leaves(one, now).length, 1, 'the FIN leaves, and nobody hears it')
+  clientSays(one, now, { flags: ACK, ack: iss + 2, ts: [79, 0] })
+  for (const at of [now, now + LAG_MS, now + LAG_MS + TURN_MS]) carry(all, at)
+  for (const peer of all.slice(1)) {
+    t.equal(shadowOf(peer).tcb.sndFinSent, 1)
+    t.equal(shadowOf(peer).tcb.sndFin, c.tcb.sndFin)
+  }
+  t.equal(strictOf(one).waiting, 0)
+  t.end()
+})
+
+t.test('D2: a peer that starts again confirms nothing by what it said in an earlier life', (t) => {
+  const { all, one, iss, now } = opened({ peers: 1, alone: 'hold' }, 2)
+  const storage = new MemoryCheckpointStorage()
+  const text = Buffer.from('text')
+  clientSays(one, now, { flags: ACK, ack: iss + 1, text, ts: [79, 0] })
+  for (const at of [now, now + 10, now + 20]) carry(all, at)
+  t.equal(connectionOf(one).receiver.confirmed, 4)
+  const sets = ONE.map((set) => ({ ...set, strict: { peers: 1, alone: 'hold' } as const }))
+  const again = party(2, storage, sets, 0x02_00_00_00_00_02, 2000)
+  again.node.start(now + 3000)
+  carry([one, again], now + 3000)
+  t.same(strictOf(one).confirming, [], 'it has not told anything yet')
+  for (let at = now + 3010; at < now + 6000; at += 10) carry([one, again], at)
+  t.same(strictOf(one).confirming, [2], 'it has learned all from a snapshot, and tells')
+  t.equal(shadowOf(again).tcb.rcvNxtOffset, 4)
+  t.end()
+})
+
 t.test('D2: messages that are malformed, of another term or about nobody are refused', (t) => {
   const encoder = new StrictEncoder(TRUSTING, 1, 7)
   const key = {
@@ -308,8 +343,8 @@ t.test('D2: messages that are malformed, of another term or about nobody are ref
     remotePort: PORT,
   }
   const flows = [
-    { key, iss: 5, irs: -6, received: OPENING, sent: 0 },
-    { key, iss: 5, irs: -6, received: 2 ** 40, sent: 9 },
+    { key, iss: 5, irs: -6, received: OPENING, sent: 0, fin: false },
+    { key, iss: 5, irs: -6, received: 2 ** 40, sent: 9, fin: true },
   ]
   const have = encoder.have(flows)
   t.same(decodeStrictMessage(have, TRUSTING), { binding: 1, epoch: 7, kind: 'have', flows })
@@ -330,6 +365,7 @@ t.test('D2: messages that are malformed, of another term or about nobody are ref
     const found = decodeStrictMessage(have.subarray(0, length), TRUSTING)
     t.ok(found === null || (found.kind === 'have' && found.flows.length < 2))
   }
+  t.same(decodeStrictMessage(encoder.tell(), TRUSTING), { binding: 1, epoch: 7, kind: 'tell' })
   const bad = encoder.have([{ ...(flows[0] as (typeof flows)[0]), received: -2 }])
   t.equal(decodeStrictMessage(bad, TRUSTING), null, 'less than our SYN is nothing to tell of')
   const { all, one, iss } = opened({ peers: 1, alone: 'hold' })
