@@ -28,6 +28,7 @@ import {
 import { FailureDetector } from './failure-detector.js'
 import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
+import { LinkGap } from './link-gap.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
 import { Ownership } from './ownership.js'
@@ -69,11 +70,13 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly #silencing = new Set<NodeId>()
   // In which incarnation the terms of a node and a binding were compared with ours.
   readonly #compared = new Map<string, number>()
+  readonly #linkGap: LinkGap
   #turnedAt: Millis = 0
 
   /** Throws ERR_BINDING_OVERLAP. */
   constructor(options: NodeOptions, world: NodeWorld) {
     this.options = options
+    this.#linkGap = new LinkGap(options.timing.renewMs)
     this.world = world
     this.#cluster = clusterHash(options.cluster)
     this.#herald = new Herald(options, world.nic, world.authenticator)
@@ -182,7 +185,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       this.#wiretap.onFrame(frame, ethernet, now)
     } else if (etherType === EtherType.EXPERIMENTAL) {
       const { payloadStart, payloadEnd } = ethernet
-      this.handleDeclaration(frame.bytes.subarray(payloadStart, payloadEnd), now)
+      this.handleDeclaration(frame.bytes.subarray(payloadStart, payloadEnd), now, true)
     }
   }
 
@@ -193,7 +196,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   }
 
   /** Takes a declaration from the link or from a control channel. `bytes` is borrowed. */
-  handleDeclaration(bytes: Uint8Array, now: Millis): void {
+  handleDeclaration(bytes: Uint8Array, now: Millis, onLink = false): void {
     const { authenticator, stack } = this.world
     const d = decodeDeclaration(bytes, this.#cluster, authenticator)
     if (typeof d === 'number') {
@@ -205,11 +208,12 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       return
     }
     const notice = this.peers.note(d)
-    if (notice === 'again') return
     if (notice === 'replayed' || notice === 'full') {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
+    if (onLink && this.#linkGap.heard(d, now)) this.#solicit()
+    if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
     const ownership = this.ownershipOf(d.binding)
     if (ownership === undefined) return

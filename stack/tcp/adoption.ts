@@ -8,10 +8,11 @@
  *   RCV.NXT, proves that the last owner acknowledged what is missing here: a peer sends again from its SND.UNA. That
  *   connection cannot be saved, and its peer must not wait for ever (S2).
  */
-import { diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
+import { add, diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
-import { ACK, RST, type Segment } from '../wire/tcp.js'
+import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
+import { isAcceptable } from './acceptability.js'
 import { departedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
 import type { Tcb } from './tcb.js'
@@ -63,9 +64,9 @@ export class Adoption {
     if (near || seg.seq === tcb.rcvNxt) departedUnseen(tcb, seg.ack)
   }
 
-  /** Behind the fold of an acceptable segment: true when it is proof enough that input is lost here for ever. */
-  provesLoss(tcb: Tcb, seg: Segment, now: Millis): boolean {
-    if (this.#inputFrom < 0) return false
+  /** Behind the fold of a segment, whether it was dropped or not: true when it is proof enough that input is lost here for ever. */
+  provesLoss(tcb: Tcb, seg: Segment, dropped: boolean, now: Millis): boolean {
+    if (this.#inputFrom < 0 || (dropped && !this.#isAhead(tcb, seg, now))) return false
     if (tcb.rcvNxtOffset !== this.#inputFrom) {
       this.#inputFrom = -1
       this.deadline = NEVER
@@ -84,6 +85,15 @@ export class Adoption {
       this.#repeatedAt = now
     }
     return this.#repeats >= LOSS_REPEATS
+  }
+
+  // It was dropped for an acknowledgement of more than `takeProof` believes, or as it lies beyond the window: the last owner has sent
+  // much, or taken much, that was not heard here, and neither end would ever take a segment of the other again. One of the two
+  // numbers must fit, which a stranger does not know.
+  #isAhead(tcb: Tcb, seg: Segment, now: Millis): boolean {
+    if (now >= this.#until || !seg.has(ACK) || seg.has(RST) || seg.has(SYN)) return false
+    if (gt(seg.ack, tcb.sndNxt)) return isAcceptable(seg.seq, seg.len, tcb.rcvNxt, tcb.rcvWnd)
+    return !lt(seg.ack, tcb.sndUna) && gt(seg.seq, add(tcb.rcvNxt, tcb.rcvWnd))
   }
 
   /** At the deadline: true when nothing has come since the promotion although the peer has sent something. */

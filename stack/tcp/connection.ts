@@ -178,7 +178,7 @@ export class Connection extends ConnectionSlots {
       sender.handleAck(tcb, seg, effects, unaBefore, now)
     }
     if (acked) this.#handleAcked()
-    if ((effects & Effect.DROPPED) === 0 && this.#adoption?.provesLoss(tcb, seg, now) === true) {
+    if (this.#adoption?.provesLoss(tcb, seg, (effects & Effect.DROPPED) !== 0, now) === true) {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
     }

@@ -3,6 +3,7 @@
  */
 import t from 'tap'
 import type { Connection, Endpoints, Stack } from '../../stack/index.js'
+import { LOSS_REPEATS } from '../../stack/tcp/adoption.js'
 import {
   ACK,
   type Checks,
@@ -225,6 +226,44 @@ t.test(
     t.end()
   },
 )
+
+t.test(
+  'S2: nor is one that is ahead of this node by more than a window, in both directions',
+  (t) => {
+    const next = handedOver(t, established(t))
+    next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+    const far = 200_000
+    const segment = { seq: IRS + 101, ack: ISS + 1 + far, flags: ACK, text: octets(100) }
+    // It acknowledges what was never heard here, and sends again from what was acknowledged to it.
+    for (let i = 1; i < LOSS_REPEATS; i++) {
+      next.peerSends(segment)
+      next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+      next.advance(400)
+    }
+    next.peerSends(segment)
+    next.expects({ seq: ISS + 1, ack: IRS + 1, flags: RST | ACK })
+    t.equal(next.connection?.error, 'ERR_INPUT_LOST')
+    t.end()
+  },
+)
+
+t.test('S2: nor is one that was let send beyond the window that this node knows of', (t) => {
+  const next = handedOver(t, established(t))
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+  next.peerSends({ seq: IRS + 1_000_001, ack: ISS + 1, flags: ACK })
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+  next.advance(16_000)
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: RST | ACK })
+  t.equal(next.connection?.error, 'ERR_INPUT_LOST')
+  // Of whom neither number fits is a stranger.
+  const other = handedOver(t, established(t))
+  other.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
+  other.peerSends({ seq: IRS + 1_000_001, ack: ISS + 1_000_000, flags: ACK })
+  other.ignores()
+  other.advance(16_000)
+  other.expectsNothing()
+  t.end()
+})
 
 t.test('S1: a peer that sends again what is missing is waited for', (t) => {
   const next = handedOver(t, established(t))

@@ -52,6 +52,27 @@ t.test(
 )
 
 t.test(
+  'T4: RACK: a round trip that was measured far too long does not make all in flight leave at one time',
+  (t) => {
+    const c = measured(t)
+    // As when a retransmission is acknowledged with the timestamp of a much earlier one.
+    c.c.sender.rtt.sample(48_000)
+    c.write(octets(1000, 10_000))
+    c.advance(RTT)
+    acks(c, 11_000)
+    c.write(octets(1000, 11_000))
+    c.advance(RTT / 2)
+    c.write(octets(1000, 12_000))
+    c.ignores()
+    c.advance(RTT)
+    acks(c, 11_000, [12_000, 13_000])
+    c.advance(RTT / 4 + 1)
+    t.equal(offsets(c)[0], 11_000)
+    t.end()
+  },
+)
+
+t.test(
   'T4: RACK: text that comes late within the window is not sent again, and widens no recovery (RFC 8985 §6.2)',
   (t) => {
     const c = measured(t)

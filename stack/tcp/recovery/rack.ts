@@ -35,6 +35,11 @@ export class Rack {
   #persists = 0
   #duplicateRound = -1
 
+  /** The least round trip of late, of text that was sent once; negative before the first. */
+  get minRttMs(): Millis {
+    return this.#minRttMs
+  }
+
   /**
    * Text that was sent at `sentAt` and ends at `end` has arrived. `resent`: it was sent more than once; `ambiguous`: the
    * ACK is known to answer an earlier transmission (§6.2 step 2).

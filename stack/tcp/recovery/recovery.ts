@@ -130,7 +130,8 @@ export class Recovery {
   handleAck(tcb: Tcb, seg: Segment, effects: EffectSet, acked: number, now: Millis): void {
     const una = tcb.sndUnaOffset
     const nxt = tcb.sndNxtOffset
-    this.ranges.resolutionMs = Math.max(this.#rtt.srttMs, 0) / 16
+    // A timestamp that was echoed late makes the mean huge for a while: all in flight would have left at one time.
+    this.ranges.resolutionMs = Math.max(Math.min(this.#rtt.srttMs, this.#rack.minRttMs), 0) / 16
     this.ranges.cover(una - acked, nxt, now)
     const duplicates = this.#duplicates
     let delivered = acked > 0 ? this.#deliver(tcb, seg, una - acked, una, now) : 0

@@ -9,7 +9,7 @@ import {
   FlowMessageKind,
 } from '../../../cluster/flow-message.js'
 import { ACK, RST, SYN } from '../../packet/codec.js'
-import { CLIENT, Cluster, VIRTUAL } from './linked.js'
+import { CLIENT, Cluster, macOf, VIRTUAL } from './linked.js'
 import { TRUSTING } from './party.js'
 
 // Two connections; of the second the node `deaf` misses octets that the owner acknowledges.
@@ -114,6 +114,25 @@ t.test(
     t.match(cluster.own(3).carriage.counts, { carried: 0, away: 0 })
     t.equal(cluster.of(3).stack.tcp.demux.size, 2)
     t.equal(cluster.of(4).stack.tcp.demux.size, 0)
+    t.end()
+  },
+)
+
+t.test(
+  'P20, P12: who serves it hears what is sent to the address of whoever owns the binding next',
+  (t) => {
+    const cluster = new Cluster(4)
+    withGap(cluster, [2])
+    cluster.kill(1)
+    t.equal(cluster.own(2).state, 'owner')
+    t.match(cluster.own(3).carriage.counts, { carried: 1 })
+    t.equal(cluster.of(3).nic.takes(macOf(2)), true)
+    t.equal(cluster.of(3).nic.takes(macOf(4)), false)
+    cluster.of(2).node.switchover(4, cluster.now)
+    cluster.run(200)
+    t.equal(cluster.own(4).state, 'owner')
+    t.match(cluster.own(3).carriage.counts, { carried: 1 })
+    t.equal(cluster.of(3).nic.takes(macOf(4)), true)
     t.end()
   },
 )

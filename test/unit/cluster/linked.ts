@@ -20,7 +20,7 @@ const STEP = 10
 export const CLIENT = parseIpv4Address('10.0.0.9')
 export const VIRTUAL = parseIpv4Address('10.0.0.100')
 const CLIENT_MAC = 0x02_00_00_00_00_99
-const macOf = (id: number): number => 0x02_00_00_00_00_00 + id
+export const macOf = (id: number): number => 0x02_00_00_00_00_00 + id
 
 /** What somebody said for the virtual address. */
 interface Said {

@@ -93,6 +93,27 @@ t.test('P3, P4: who boots asks, and every node that is up answers whoever asks',
   t.end()
 })
 
+t.test('P4: who was cut off from the link asks who has come meanwhile', (t) => {
+  const owner = new Member(1, 0x0200_0000_0001)
+  const peer = new Member(2, 0x0200_0000_0002)
+  owner.node.start(1000)
+  peer.node.start(1000)
+  talk([owner, peer], 1000, 2000)
+  // The control channels go on, and tell of no one who is new.
+  const late = new Member(3, 0x0200_0000_0003)
+  late.node.start(2000)
+  talk([owner, late], 2000, 3000)
+  t.equal(peer.node.peers.get(3), undefined)
+  talk([owner, peer, late], 3000, 3500)
+  t.match(peer.node.peers.get(3), { id: 3, up: true })
+  t.match(late.node.peers.get(2), { id: 2, up: true })
+  // And no more often than that.
+  const before = peer.frames(3500).length
+  talk([owner, peer, late], 3500, 5000)
+  t.equal(before, 0)
+  t.end()
+})
+
 t.test('P6: ownership is tied to the node, not to its network card', (t) => {
   const peer = new Member(2, 0x0200_0000_0002)
   const owner = new Member(1, 0x0200_0000_0001)
