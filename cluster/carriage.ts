@@ -1,5 +1,5 @@
 /**
- * Carriage: single connections of a binding that another node serves than its owner (P20).
+ * Carriage: single connections of a binding that another node serves than its owner (P20, P23).
  *
  * A new owner that lacks a connection asks its peers one after the other, in the policy's order, to go on with it (the fail-over directive).
  * Until one does it is silent for this connection, and behind that as well: the peer that took it speaks for it from the virtual
@@ -19,12 +19,13 @@ import {
 } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { FlightList, type LostFlow } from './flight-list.js'
-import type { FlowKey } from './flow-key.js'
+import { type FlowKey, flowKeyOf } from './flow-key.js'
 import { encodeFlowMessage, type FlowMessage, FlowMessageKind } from './flow-message.js'
 import { refusesResume } from './hand-over.js'
 import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
 import type { OwnershipContext } from './ownership-context.js'
 import { Promotion } from './promotion.js'
+import type { ActiveFlow } from './recovery-message.js'
 import type { GivenUp } from './resume-point.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
@@ -81,9 +82,9 @@ export class Carriage {
     return this.#carried.size > 0
   }
 
-  /** Connections that this node serves beside the owner, and those that others do. */
-  get counts(): { readonly carried: number; readonly away: number } {
-    return { carried: this.#carried.size, away: this.#away.size }
+  /** Connections that this node serves beside the owner, those that others do, and those that nobody does yet. */
+  get counts(): { readonly carried: number; readonly away: number; readonly lost: number } {
+    return { carried: this.#carried.size, away: this.#away.size, lost: this.#lost.size }
   }
 
   /** Nodes that serve connections of this binding, to whose Ethernet address clients may send. */
@@ -124,6 +125,30 @@ export class Carriage {
     return true
   }
 
+  /** This node goes on with these when the binding returns to its owner (P23). Returns them, and what others serve. */
+  keep(connections: readonly Connection[], now: Millis): ActiveFlow[] {
+    const { snooper, set } = this.#term
+    for (const connection of connections) {
+      const key = flowKeyOf(set.binding, connection)
+      this.#carried.set(nameOfKey(key), { key, connection })
+      const old = snooper.table.find(key.localPort, key.remoteAddress, key.remotePort)
+      if (old !== undefined) snooper.remove(old)
+    }
+    if (this.speaks) this.#watchAt = Math.min(this.#watchAt, now + WATCH_MS)
+    const { id } = this.#context.options
+    const kept = [...this.#carried.values()].map(({ key }) => ({ key, node: id }))
+    return [...kept, ...[...this.#away.values()].map(({ flow, node }) => ({ key: flow.key, node }))]
+  }
+
+  /** Other nodes go on with these when the binding returns to its owner (P23). */
+  leave(flows: readonly ActiveFlow[]): void {
+    for (const { key, node } of flows) {
+      const name = nameOfKey(key)
+      if (node !== this.#context.options.id) this.#leave(name, key, node, this.#lost.get(name))
+    }
+    this.#speakerChanged()
+  }
+
   /** This node owns the binding, and the others have been told so. */
   handleClaimed(now: Millis): void {
     this.#carried.clear()
@@ -137,10 +162,12 @@ export class Carriage {
   /** Another node owns the binding: what it does not serve itself is its to look after. */
   handleOwner(owner: NodeId, epoch: number): void {
     this.#lost.clear()
+    // Whom this node took for dead may only have been cut off, with the owner.
+    this.#dead.clear()
     for (const [name, { node }] of this.#away) if (node === owner) this.#away.delete(name)
     if (!this.speaks) return
     this.#context.world.checkpoints.claim(this.#term.binding.id, epoch)
-    // The clients will send to its Ethernet address.
+    // Clients send to its Ethernet address from now on.
     this.#speakerChanged()
   }
 
@@ -156,6 +183,7 @@ export class Carriage {
     const to = this.#next(flow.tried)
     if (to === NOBODY) {
       this.#lost.remove(name)
+      if (this.#term.state === 'owner' && this.#resume(flow.key, now)) return
       this.#report('flow-lost', flow.key, this.#term.owner, flow.reason)
       this.#context.world.stack.reset(flow.key, flow.resetSeq)
       return
@@ -210,6 +238,7 @@ export class Carriage {
     const { key, peerMac } = shadow
     const { localAddress, localPort, remoteAddress, remotePort } = key
     this.#term.snooper.remove(shadow)
+    this.#away.delete(nameOfKey(key))
     if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(remoteAddress), peerMac, now)
     new Promotion(stack, nic, now, doubtfulDataOf(this.#term.set)).promote(shadow, checkpoints)
     const connection = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
@@ -221,29 +250,30 @@ export class Carriage {
     this.#say(FlowMessageKind.CARRIED, key)
   }
 
-  #handleCarried(from: NodeId, name: string, m: FlowMessage): void {
-    const own = this.#carried.get(name)
+  #handleCarried(from: NodeId, name: string, { key }: FlowMessage): void {
     const asked = this.#lost.get(name)
+    if (!this.#leave(name, key, from, asked)) return
+    this.#speakerChanged()
+    if (asked !== undefined) this.#report('flow-passed', key, from)
+  }
+
+  // False: this node goes on with it, and not `node`.
+  #leave(name: string, key: FlowKey, node: NodeId, asked: LostFlow | undefined): boolean {
+    const own = this.#carried.get(name)
     // Two took it, as one was slow to answer: the smaller id goes on.
-    if (own !== undefined && this.#context.options.id < from) {
-      this.#say(FlowMessageKind.CARRIED, m.key)
-      return
+    if (own !== undefined && this.#context.options.id < node) {
+      this.#say(FlowMessageKind.CARRIED, key)
+      return false
     }
     if (own !== undefined) this.#letGo(name, own.connection)
-    else this.#releaseOwned(m.key)
+    else this.#releaseOwned(key)
     this.#lost.remove(name)
-    const blank = {
-      key: m.key,
-      reason: 'untracked' as GivenUp,
-      iss: ZERO,
-      irs: ZERO,
-      resetSeq: ZERO,
-    }
-    const flow = asked ?? this.#away.get(name)?.flow ?? { ...blank, tried: new Set<NodeId>() }
-    if (!this.#away.has(name)) holdAddress(m.key.remoteAddress)
-    this.#away.set(name, { flow, node: from })
-    this.#speakerChanged()
-    if (asked !== undefined) this.#report('flow-passed', m.key, from)
+    const blank = { key, reason: 'untracked' as GivenUp, iss: ZERO, irs: ZERO, resetSeq: ZERO }
+    const known = this.#away.get(name)
+    const flow = asked ?? known?.flow ?? { ...blank, tried: new Set<NodeId>() }
+    if (known === undefined) holdAddress(key.remoteAddress)
+    this.#away.set(name, { flow, node })
+    return true
   }
 
   // Its carrier was not known here when the binding was claimed.
@@ -276,6 +306,12 @@ export class Carriage {
     if (this.#term.state !== 'owner' || !carries) return
     this.#dead.set(node, NEVER)
     this.#context.silence(node, now)
+  }
+
+  /** `node` has started again, so that it carries nothing any more. */
+  handleRestart(node: NodeId, now: Millis): void {
+    if (this.#term.state === 'owner') this.#inherit(node, now)
+    else for (const [name, each] of this.#away) if (each.node === node) this.#away.delete(name)
   }
 
   // It may have taken the connection before it died.

@@ -6,6 +6,7 @@ import type { NodeId } from './binding.js'
 import { decodeFlowMessage, isFlowMessage } from './flow-message.js'
 import type { NodeWorld } from './node-options.js'
 import type { Ownership } from './ownership.js'
+import { decodeRecoveryMessage, isRecoveryMessage } from './recovery-message.js'
 import { decodeRepairMessage, isRepairMessage } from './repair-message.js'
 import { decodeSnapshotMessage, isSnapshotMessage } from './snapshot.js'
 import { decodeStrictMessage, isStrictMessage } from './strict-message.js'
@@ -38,6 +39,10 @@ export function takeMessage(
     const message = decodeFlowMessage(bytes, authenticator)
     if (message === null) return malformed(DropReason.SNAPSHOT_MALFORMED)
     ownershipOf(message.key.binding)?.carriage.handle(from, message, now)
+  } else if (isRecoveryMessage(bytes)) {
+    const message = decodeRecoveryMessage(bytes, authenticator)
+    if (message === null) return malformed(DropReason.RECOVERY_MALFORMED)
+    ownershipOf(message.binding)?.recovery.handle(from, message)
   } else return false
   return true
 }

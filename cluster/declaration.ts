@@ -28,6 +28,8 @@ export const DeclarationKind = {
   RENEW: 3,
   /** "I own it no more": `owner` is the one that is to go on with it (P24), or nobody in particular. */
   YIELD: 4,
+  /** "I return it to `owner`, which has recovered; what the owner recovery directive names stays where it is" (P23). */
+  RETURN: 5,
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
 
@@ -66,7 +68,12 @@ export interface OwnershipDeclaration {
   readonly epoch: number
   /** The owner as of `epoch`; 0: nobody that the node knows of. */
   readonly owner: NodeId
-  /** With a YIELD that names its successor as `owner`: connections that go with the binding. Else 0. */
+  /** By its terms the binding returns to a recovered owner (P23). */
+  readonly recovery: boolean
+  /**
+   * With a YIELD that names its successor as `owner`: connections that go with the binding; with a RETURN: those that the owner recovery
+   * directive names. Else 0.
+   */
   readonly connections: number
   readonly address: IpAddress
   readonly prefix: number
@@ -96,10 +103,11 @@ export interface OwnershipDeclaration {
 }
 
 const MAGIC = 0x55445344
-const VERSION = 5
+const VERSION = 6
 const PROTOCOL_TCP = 6
 const SOLICIT = 1
 const COMPLETE = 2
+const RECOVERY = 4
 // Everything but the three texts.
 const FIXED_LENGTH = 128
 const TEXTS_AT = 125
@@ -108,7 +116,7 @@ const MAX_TEXT = 63
 interface Wire
   extends Omit<
     OwnershipDeclaration,
-    'solicit' | 'complete' | 'fence' | 'mac' | 'address' | 'controlAddress'
+    'solicit' | 'complete' | 'recovery' | 'fence' | 'mac' | 'address' | 'controlAddress'
   > {
   address: Uint8Array
   controlAddress: Uint8Array
@@ -180,7 +188,8 @@ export function encodeDeclaration(
   view.setUint32(0, MAGIC)
   view.setUint8(4, VERSION)
   view.setUint8(5, d.kind)
-  view.setUint8(6, (d.solicit ? SOLICIT : 0) | (d.complete ? COMPLETE : 0))
+  const recovery = d.recovery ? RECOVERY : 0
+  view.setUint8(6, (d.solicit ? SOLICIT : 0) | (d.complete ? COMPLETE : 0) | recovery)
   view.setUint8(7, PROTOCOL_TCP)
   view.setUint32(8, cluster)
   view.setUint32(12, d.node)
@@ -255,7 +264,7 @@ function lengthOf(view: DataView, limit: number): number {
 function isPlausible(w: Wire): boolean {
   return (
     w.kind >= DeclarationKind.PRESENT &&
-    w.kind <= DeclarationKind.YIELD &&
+    w.kind <= DeclarationKind.RETURN &&
     w.node !== 0 &&
     Number.isSafeInteger(w.epoch) &&
     w.epoch >= 0 &&
@@ -277,7 +286,7 @@ function fromWire(w: Wire): OwnershipDeclaration {
   const { connections, controlPort, heartbeatPort, application } = w
   const { load, lacking, designates, strict, policy } = w
   return {
-    kind, solicit: (w.flags & SOLICIT) !== 0, complete: (w.flags & COMPLETE) !== 0, node, incarnation, sequence, binding, epoch, owner,
+    kind, solicit: (w.flags & SOLICIT) !== 0, complete: (w.flags & COMPLETE) !== 0, recovery: (w.flags & RECOVERY) !== 0, node, incarnation, sequence, binding, epoch, owner,
     connections, address, prefix, firstPort, lastPort, mac: w.macHigh * 0x1_0000_0000 + w.macLow,
     connectionPolicy, arpPolicy, doubtfulData, strict, load, lacking, designates, policy, controlAddress, controlPort, heartbeatPort,
     fence: { host: w.fenceHost, pid: w.fencePid, startTime: w.fenceStart, port: w.fencePort },

@@ -6,11 +6,14 @@
 import { type Millis, TcpState } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
-import { NOBODY } from './node-options.js'
+import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
+import { NOBODY, type NodeTiming } from './node-options.js'
+import type { OwnerRecovery } from './owner-recovery.js'
 import { refusesAlone, refusesPair } from './promotion.js'
 import { type GivenUp, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
+import { leaseOverAt } from './suspicion.js'
 
 export class HandOver {
   readonly #snooper: Snooper
@@ -42,9 +45,29 @@ export class HandOver {
     this.accepted = false
   }
 
+  /** What is heard now may be long over. */
+  isStale(now: Millis): boolean {
+    return now < this.#refuseUntil
+  }
+
+  /**
+   * The giver of `d` gives the binding to this node. True: it is taken, or will be as soon as `recovery` knows of all that stays with
+   * others; false: it is to be given back.
+   */
+  take(d: OwnershipDeclaration, recovery: OwnerRecovery, now: Millis): boolean {
+    if (this.isStale(now)) return false
+    if (d.kind === DeclarationKind.RETURN) {
+      recovery.expect(d)
+      return true
+    }
+    if (!this.canTake(d.connections, now)) return false
+    this.accept()
+    return true
+  }
+
   /** True when this node could go on with all of the giver's `connections`. */
   canTake(connections: number, now: Millis): boolean {
-    if (now < this.#refuseUntil) return false
+    if (this.isStale(now)) return false
     for (const shadow of this.#snooper.table.shadows()) shadow.settle(now)
     const living = this.#living()
     if (living.length !== connections) return false
@@ -74,6 +97,13 @@ export class HandOver {
       return tcb.synSent && !shadow.closed && tcb.state !== TcpState.TIME_WAIT
     })
   }
+}
+
+/** How long a binding that was given by a `kind` is left to whom it was given, which may be stuck. */
+export function transferLimit(kind: DeclarationKind, timing: NodeTiming): Millis {
+  // What a directive names may not be known here: whoever returns a binding is to have it back first.
+  const others = kind === DeclarationKind.RETURN ? 10 * timing.patienceMs : 0
+  return leaseOverAt(0, timing.turnLeaseMs) + others
 }
 
 /** Why this node could not go on with a connection whose owner lives, and knows of all there are; null: it could. */

@@ -53,6 +53,7 @@ export class Herald {
         epoch,
         owner,
         connections,
+        recovery: set.recovery === 'return',
         address: binding.address,
         prefix: binding.prefix,
         firstPort: binding.firstPort,

@@ -90,7 +90,7 @@ export type NodeReport =
       readonly event: 'terms-mismatch'
       readonly node: NodeId
       readonly binding: number
-      readonly what: 'set' | 'policy' | 'doubtful' | 'strict'
+      readonly what: 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery'
       readonly ours: string
       readonly theirs: string
     }
@@ -111,6 +111,14 @@ export type NodeReport =
   /** Planned transfer (P24): this node has given the binding to `to` with its connections, and speaks for it no more. */
   | {
       readonly event: 'handover'
+      readonly binding: number
+      readonly to: NodeId
+      readonly epoch: number
+      readonly connections: number
+    }
+  /** Owner recovery (P23): this node has returned the binding to `to`; the connections that are active stay, here and elsewhere. */
+  | {
+      readonly event: 'owner-recovery'
       readonly binding: number
       readonly to: NodeId
       readonly epoch: number

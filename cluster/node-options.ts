@@ -53,6 +53,11 @@ export interface PermanencySet {
   readonly members?: readonly NodeId[]
   /** What is done with input of which the application's reading is unknown (P21): delivered again, unless told otherwise. */
   readonly doubtful?: DoubtfulData
+  /**
+   * What happens when the node that the policy prefers is back and another owns the binding (P23): it stays there until that one fails
+   * or hands over, as when this is absent; or address and new connections return, and those that are active end where they are.
+   */
+  readonly recovery?: 'stay' | 'return'
   /** Absent: no acknowledgement waits for a peer. */
   readonly strict?: StrictTerms
 }

@@ -50,6 +50,8 @@ export {
 } from './node-options.js'
 export type { OwnershipState } from './ownership-context.js'
 
+const YIELD: DeclarationKind = DeclarationKind.YIELD
+
 export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly options: NodeOptions
   readonly world: NodeWorld
@@ -392,11 +394,11 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#actions.push({ kind: 'send', bytes })
   }
 
-  handOver(of: Ownership, to: NodeId, connections: number): void {
+  handOver(of: Ownership, to: NodeId, connections: number, kind = YIELD): void {
     // Not by the control channel, which could bring it before the last frames of the link.
     const { set, epoch } = of
     const standing = of.takeStanding()
-    this.#herald.declare(DeclarationKind.YIELD, false, set, epoch, to, standing, connections)
+    this.#herald.declare(kind, false, set, epoch, to, standing, connections)
   }
 
   /**
@@ -406,7 +408,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   switchover(to: NodeId | null, now: Millis): number {
     const owned = this.ownerships.filter((each) => each.state === 'owner')
     const up = this.peers.upWith(this.options.id)
-    const plan = owned.map((each) => ({ each, next: to ?? each.nextOwner() }))
+    const plan = owned.map((each) => ({ each, next: to ?? each.succession.next() }))
     for (const { next } of plan) {
       if (next === NOBODY || next === this.options.id || !up.includes(next)) {
         const wanted = next === NOBODY ? 'no other node' : `node ${next} cannot take over, it`

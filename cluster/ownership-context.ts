@@ -20,8 +20,8 @@ export interface OwnershipContext {
   /** Asks the world for something. */
   act(action: Action): void
   declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
-  /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24). */
-  handOver(of: Ownership, to: NodeId, connections: number): void
+  /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24): by a YIELD, or by `kind`. */
+  handOver(of: Ownership, to: NodeId, connections: number, kind?: DeclarationKind): void
   /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */
   silence(node: NodeId, now: Millis): void
   /** The node is dead: it is out of every line until it declares itself anew. */

@@ -12,16 +12,19 @@ import { Carriage } from './carriage.js'
 import { claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import { type Standing, termsOf } from './failover-policy.js'
-import { HandOver } from './hand-over.js'
+import { HandOver, transferLimit } from './hand-over.js'
 import { Mirror } from './mirror.js'
 import type { NodeReport } from './node-actions.js'
 import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
+import { OwnerRecovery } from './owner-recovery.js'
 import type { OwnershipContext, OwnershipState } from './ownership-context.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
-import { leaseOverAt, Suspicion } from './suspicion.js'
+import { Suspicion } from './suspicion.js'
 import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
+
+const YIELDS: readonly DeclarationKind[] = [DeclarationKind.YIELD, DeclarationKind.RETURN]
 
 export class Ownership {
   readonly set: PermanencySet
@@ -50,6 +53,8 @@ export class Ownership {
   readonly snapshots: SnapshotExchange
   /** Connections that are served by another node than the owner. */
   readonly carriage: Carriage
+  /** How the binding returns to the owner that the policy prefers. */
+  readonly recovery: OwnerRecovery
 
   constructor(set: PermanencySet, context: OwnershipContext) {
     const { options, world, peers } = context
@@ -62,6 +67,9 @@ export class Ownership {
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
     this.carriage = new Carriage(this, context, this.succession, () => context.setSpeaker(this))
+    this.recovery = new OwnerRecovery(this, context, this.carriage, this.succession, () =>
+      this.#transfer.accept(),
+    )
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
   }
 
@@ -115,6 +123,7 @@ export class Ownership {
     this.#suspicion.end()
     // A transfer that is heard of only now may be long over, and another node the owner.
     this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
+    this.recovery.forget()
     if (this.state === 'owner') this.fall(now)
     this.carriage.handleLeaseLost(now)
   }
@@ -131,7 +140,7 @@ export class Ownership {
 
   /** A node has declared itself that was not there before. */
   met(node: NodeId, incarnation: number, now: Millis): void {
-    this.succession.met(node, incarnation, now)
+    if (this.succession.met(node, incarnation, now)) this.carriage.handleRestart(node, now)
     // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
     this.#announceAgain(now)
   }
@@ -142,11 +151,9 @@ export class Ownership {
 
   /** Takes an authentic declaration of another node about this binding. */
   handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
-    const self = this.#context.options.id
+    const { id: self, timing } = this.#context.options
     if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
-    const { complete, lacking, load, designates } = d
-    this.succession.declared(d.node, d.incarnation, { complete, lacking, load, designates })
-    if (complete) this.succession.completed(d.node)
+    this.succession.handleDeclaration(d)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
@@ -156,7 +163,7 @@ export class Ownership {
     } else if (d.kind === DeclarationKind.YIELD && d.owner === self && this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
-    } else if (d.kind === DeclarationKind.YIELD && d.node === this.owner) {
+    } else if (YIELDS.includes(d.kind) && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
       this.#suspicion.fencing = false
       this.#yieldedBy = d.node
@@ -164,12 +171,8 @@ export class Ownership {
       this.#orphanedAt = now
       if (d.owner === self) this.#takeTransfer(d, now)
       // The one that is named may be stuck, and goes on while its lease lasts.
-      else if (d.owner !== NOBODY) this.#orphanedAt = now + this.#transferLimit()
+      else if (d.owner !== NOBODY) this.#orphanedAt = now + transferLimit(d.kind, timing)
     }
-  }
-
-  #transferLimit(): Millis {
-    return leaseOverAt(0, this.#context.options.timing.turnLeaseMs)
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
@@ -179,11 +182,8 @@ export class Ownership {
   // All that the last owner said lies before its word on the link, and has been overheard: what is missing now stays missing.
   #takeTransfer(d: OwnershipDeclaration, now: Millis): void {
     const listening = this.#listenUntil > 0 && now < this.#listenUntil
-    if (!listening && this.state === 'standby' && this.#transfer.canTake(d.connections, now)) {
-      this.#transfer.accept()
-      return
-    }
-    this.#orphanedAt = now + this.#transferLimit()
+    this.#orphanedAt = now + transferLimit(d.kind, this.#context.options.timing)
+    if (!listening && this.state === 'standby' && this.#transfer.take(d, this.recovery, now)) return
     this.#context.handOver(this, d.node, 0)
   }
 
@@ -218,8 +218,8 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#suspicion.drop()
     this.#transfer.end()
-    // Whoever did not hear that its address was claimed has not heard what was said from it since, either: it was cut off, or its port
-    // was shut.
+    this.#yieldedBy = NOBODY
+    // Whoever did not hear that its address was claimed has not heard what was said from it since, either: cut off, or its port shut.
     if (before === 'owner' || before === 'fenced') this.snooper.distrust()
     else this.snooper.joining.restart()
     this.epoch = d.epoch
@@ -353,6 +353,7 @@ export class Ownership {
     this.snooper.knownOnly = true
     this.snapshots.end()
     if (from !== NOBODY && from !== this.#yieldedBy) this.#context.bury(from, now)
+    this.recovery.handleClaimed(from, this.#yieldedBy)
     this.#yieldedBy = NOBODY
     this.#transfer.end()
     this.state = 'owner'
@@ -410,26 +411,29 @@ export class Ownership {
 
   /**
    * Planned transfer (P24): falls silent and gives the binding to `to`, with every connection. The peer goes on where this node
-   * stopped, or gives the binding back when it lacks anything. Returns false when this node does not own the binding.
+   * stopped, or gives the binding back when it lacks anything. With `returns` active connections stay (P23).
    */
-  handOver(to: NodeId, now: Millis): boolean {
-    if (this.state !== 'owner') return false
-    const { epoch, binding } = this
+  handOver(to: NodeId, now: Millis, returns = false): void {
+    if (this.state !== 'owner') return
+    const { epoch } = this
+    const named = returns ? this.recovery.begin(now) : 0
     this.#stepDown(now)
     this.owner = NOBODY
-    const connections = this.#transfer.begin(to)
-    this.#context.handOver(this, to, connections)
-    this.#orphanedAt = now + this.#transferLimit() + 4 * this.#context.options.timing.patienceMs
-    this.#report({ event: 'handover', binding: binding.id, to, epoch, connections })
-    return true
-  }
-
-  /** Whom the policy names in this node's place; NOBODY when it is alone. */
-  nextOwner(): NodeId {
-    return this.succession.choose(this.succession.others) ?? NOBODY
+    const moved = this.#transfer.begin(to)
+    const connections = returns ? named : moved
+    this.#context.handOver(this, to, connections, YIELDS[Number(returns)])
+    const { timing } = this.#context.options
+    this.#orphanedAt = now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs
+    const event = returns ? 'owner-recovery' : 'handover'
+    this.#report({ event, binding: this.binding.id, to, epoch, connections })
   }
 
   #renew(now: Millis): void {
+    const recovered = this.recovery.recovered(now)
+    if (recovered !== NOBODY) {
+      this.handOver(recovered, now, true)
+      return
+    }
     this.#renewAt = now + this.#context.options.timing.renewMs
     this.#context.declare(DeclarationKind.RENEW, false, this)
   }

@@ -33,6 +33,11 @@ export class Pairs {
     holdAddress(target.address)
   }
 
+  /** Ports that a proxy serves. */
+  get size(): number {
+    return this.#targets.size
+  }
+
   /** True when the local endpoint is one that a proxy serves. */
   isProxied(key: FlowKey): boolean {
     return this.#targets.has(key.localPort)

@@ -8,7 +8,7 @@ import { doubtfulDataOf, type PermanencySet, strictCode, strictName } from './no
 
 /** One difference, with both sides in words. */
 export interface Difference {
-  readonly what: 'binding' | 'set' | 'policy' | 'doubtful' | 'strict'
+  readonly what: 'binding' | 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery'
   readonly ours: string
   readonly theirs: string
 }
@@ -33,7 +33,15 @@ export function differencesOf(set: PermanencySet, d: OwnershipDeclaration): Diff
   if (strict !== d.strict) {
     found.push({ what: 'strict', ours: strictName(strict), theirs: strictName(d.strict) })
   }
+  const recovery = set.recovery === 'return'
+  if (recovery !== d.recovery) {
+    found.push({ what: 'recovery', ours: recoveryName(recovery), theirs: recoveryName(d.recovery) })
+  }
   return found
+}
+
+function recoveryName(returns: boolean): string {
+  return returns ? 'return' : 'stay'
 }
 
 function nameOf(doubtful: number): string {

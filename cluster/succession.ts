@@ -6,8 +6,9 @@
  */
 import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
+import type { OwnershipDeclaration } from './declaration.js'
 import { NO_STANDING, type Standing, termsOf } from './failover-policy.js'
-import type { PermanencySet } from './node-options.js'
+import { NOBODY, type PermanencySet } from './node-options.js'
 import type { Peers } from './peers.js'
 import type { Coverage, Snooper } from './snooper.js'
 
@@ -69,6 +70,18 @@ export class Succession {
     return this.#members.get(node)?.incarnation === this.#peers.get(node)?.incarnation
   }
 
+  /** Takes the standing of a node from its declaration. */
+  handleDeclaration(d: OwnershipDeclaration): void {
+    const { complete, lacking, load, designates } = d
+    this.declared(d.node, d.incarnation, { complete, lacking, load, designates })
+    if (complete) this.completed(d.node)
+  }
+
+  /** Whom the policy names in this node's place; NOBODY when it is alone. */
+  next(): NodeId {
+    return this.choose(this.others) ?? NOBODY
+  }
+
   /** Whom the policy chooses among `nodes`, or null. */
   choose(nodes: Iterable<NodeId>): NodeId | null {
     return this.#set.policy(this.#set.binding, nodes, this.standingOf)
@@ -84,11 +97,13 @@ export class Succession {
 
   /**
    * A node has declared itself. Only a new process has overheard nothing; one that was merely silent counts itself in line,
-   * and must be counted by the others alike.
+   * and must be counted by the others alike. Returns whether it was known as another process.
    */
-  met(node: NodeId, incarnation: number, now: Millis): void {
-    if (this.#met.get(node)?.incarnation === incarnation) return
+  met(node: NodeId, incarnation: number, now: Millis): boolean {
+    const known = this.#met.get(node)
+    if (known?.incarnation === incarnation) return false
     this.#met.set(node, { incarnation, at: now })
+    return known !== undefined
   }
 
   /** A node knows of every connection: it is as if it had always been there (P27). */

@@ -8,12 +8,13 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { PLAIN, type RunResult, simulate, type Variant } from '../test/sim/scenario.js'
 import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--json]
-       npm run sim -- --seed S [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--trace] [--json]
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--json]
+       npm run sim -- --seed S [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--trace] [--json]
 
 With --proxy the nodes are proxies, and a machine behind them serves. With --lossy each peer's port loses frames, checkpoints
 are rare, and the owner is killed; --harsh is the same with more loss, and the owner dies at any point of a turn. With --no-repair no
-peer asks for what it missed; with --strict nothing is acknowledged that no peer has.`
+peer asks for what it missed; with --strict nothing is acknowledged that no peer has. With --return
+the owner dies and comes back, and the binding returns to it (P23).`
 /** Seeds that a worker runs before it reports. */
 const BATCH = 20
 const MAX_SHOWN = 20
@@ -101,6 +102,7 @@ function show(totals: Totals, ms: number): void {
     ['take-overs', totals.takeovers],
     ['taken over in mid-stream', totals.midStream],
     ['passed on', totals.passed],
+    ['bindings returned', totals.returned],
     ['gaps seen', totals.gaps],
     [
       'repairs',
@@ -123,9 +125,9 @@ function showOne(result: RunResult, trace: boolean): void {
   console.log(`seed ${result.seed}, ${result.steps} steps, fingerprint ${result.fingerprint}`)
 }
 
-function flagsOf({ proxied, lossy, harsh, repairs, strict }: Variant): string {
+function flagsOf({ proxied, lossy, harsh, repairs, strict, returns }: Variant): string {
   const loss = `${lossy ? ' --lossy' : ''}${harsh ? ' --harsh' : ''}`
-  return `${proxied ? ' --proxy' : ''}${loss}${repairs ? '' : ' --no-repair'}${strict ? ' --strict' : ''}`
+  return `${proxied ? ' --proxy' : ''}${loss}${repairs ? '' : ' --no-repair'}${strict ? ' --strict' : ''}${returns ? ' --return' : ''}`
 }
 
 async function main(): Promise<number> {
@@ -138,6 +140,7 @@ async function main(): Promise<number> {
       lossy: { type: 'boolean', default: false },
       harsh: { type: 'boolean', default: false },
       strict: { type: 'boolean', default: false },
+      return: { type: 'boolean', default: false },
       'no-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -148,9 +151,9 @@ async function main(): Promise<number> {
     console.log(USAGE)
     return 0
   }
-  const { proxy, lossy, harsh, strict } = values
+  const { proxy, lossy, harsh, strict, return: returns } = values
   const repairs = !values['no-repair']
-  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, harsh, repairs, strict }
+  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, harsh, repairs, strict, returns }
   if (values.seed !== undefined) {
     const result = simulate(readNumber('seed', values.seed, 0), values.trace, variant)
     if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))

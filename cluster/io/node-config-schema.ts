@@ -121,6 +121,12 @@ const BINDING = section(
       description:
         'Input that the client was told had arrived, and of which nobody knows whether the application read it: delivered again, or dropped.',
     },
+    recovery: {
+      enum: ['stay', 'return'],
+      default: 'stay',
+      description:
+        'When the node that the policy prefers is back: the binding stays with its owner, or returns, but for the connections that are active.',
+    },
     strict: STRICT,
   },
   ['address'],

@@ -15,6 +15,7 @@ import {
   policyNamed,
   policyNames,
   smallestId,
+  termsOf,
 } from '../failover-policy.js'
 import { DEFAULT_TIMING, type NodeTiming, type PermanencySet, type StrictTerms } from '../node.js'
 import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
@@ -100,7 +101,7 @@ export const FIELDS = {
     'operator',
     'timing',
   ],
-  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'strict'],
+  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'recovery', 'strict'],
   control: ['host'],
   app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
@@ -236,15 +237,29 @@ function checkSet(value: unknown, id: number, where: string, fail: Fail): Perman
       ? id
       : integer(fields, 'id', 1, 65_535, 'the same number on each node,', failHere, 'binding.')
   const doubtful = choice(fields, 'doubtful', ['deliver', 'drop'], failHere, 'binding.')
+  const policy = checkPolicy(fields.policy, failHere)
+  const recovery = choice(fields, 'recovery', ['stay', 'return'], failHere, 'binding.')
+  if (recovery === 'return') checkRecovery(policy, fields.strict, failHere)
   const members =
     fields.set === undefined ? undefined : nodeIds(fields.set, 'binding.set', failHere)
   return {
     binding: read(() => parseBinding(own, address, String(ports)), where, failHere),
-    policy: checkPolicy(fields.policy, failHere),
+    policy,
+    recovery,
     doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
     ...(members !== undefined && { members }),
     ...(fields.strict !== undefined && { strict: checkStrict(fields.strict, members, failHere) }),
   }
+}
+
+// A binding returns where the policy prefers one node whatever the others carry, and nothing waits for a peer.
+function checkRecovery(policy: FailoverPolicy, strict: unknown, fail: Fail): void {
+  const field = 'binding.recovery'
+  const { weighs, inner, name } = termsOf(policy)
+  if (weighs || inner !== null) {
+    fail(field, `"return" needs the policy smallest-id or { "ordered": [2, 1] }, not ${name}`)
+  }
+  if (strict !== undefined) fail(field, '"return" and strict mode exclude each other yet')
 }
 
 // How many peers must have what is acknowledged: 1, or { "peers": 1, "alone": "go-on" }.

@@ -75,6 +75,7 @@ export const DropReason = {
   IPV6_UNKNOWN_PROTOCOL: 66,
   SNAPSHOT_MALFORMED: 67,
   REPAIR_MALFORMED: 68,
+  RECOVERY_MALFORMED: 69,
 } as const
 /** One of the reasons; NONE when nothing was dropped. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

@@ -28,6 +28,8 @@ export interface Counts {
   done: number
   /** Connections with which another went on than the owner (P20). */
   passed: number
+  /** Bindings that a recovered owner took back (P23). */
+  returned: number
   takeovers: number
   midStream: number
   /** Shadows that came to a gap. */
@@ -57,7 +59,7 @@ interface Cut {
 
 export class Checkers implements HostObserver {
   readonly counts: Counts = {
-    connections: 0, done: 0, passed: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, cut: 0, givenUp: {},
+    connections: 0, done: 0, passed: 0, returned: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
   readonly #world: World
   readonly #bridge: Bridge
@@ -132,6 +134,7 @@ export class Checkers implements HostObserver {
   #handleReport(host: NodeHost, report: NodeReport): void {
     this.#world.note(`n${host.id} reports ${JSON.stringify(report)}`)
     if (report.event === 'flow-passed') this.counts.passed++
+    if (report.event === 'owner-recovery') this.counts.returned++
     if (report.event === 'flow-lost') {
       this.#reportedResets++
       this.counts.givenUp[report.reason] = (this.counts.givenUp[report.reason] ?? 0) + 1

@@ -62,6 +62,8 @@ export interface Site {
   readonly repairs: boolean
   /** The owner acknowledges what its peers have; it goes on alone when there are none. */
   readonly strict: boolean
+  /** The binding returns to the smallest id when that is back (P23). */
+  readonly returns: boolean
 }
 
 export class NodeHost {
@@ -193,7 +195,14 @@ export class NodeHost {
         id,
         incarnation: 1_000_000 + Math.floor(site.world.now),
         cluster: 'simulation',
-        sets: [{ binding: BINDING, policy: smallestId, ...(site.strict && { strict: STRICT }) }],
+        sets: [
+          {
+            binding: BINDING,
+            policy: smallestId,
+            recovery: site.returns ? 'return' : 'stay',
+            ...(site.strict && { strict: STRICT }),
+          },
+        ],
         controlAddress: 0x7f000001,
         controlPort: 7000 + id,
         heartbeatPort: 8000 + id,

@@ -38,6 +38,8 @@ export interface Setting {
   readonly repairs?: boolean
   /** Strict mode (D2); false when left out. */
   readonly strict?: boolean
+  /** The binding returns to the smallest id when that is back (P23); false when left out. */
+  readonly returns?: boolean
 }
 
 /** What a run is besides its seed. */
@@ -51,6 +53,8 @@ export interface Variant {
   readonly repairs: boolean
   /** Strict mode (D2). */
   readonly strict: boolean
+  /** The binding returns to the smallest id when that is back (P23), which happens once at least. */
+  readonly returns: boolean
 }
 
 export const PLAIN: Variant = {
@@ -59,6 +63,7 @@ export const PLAIN: Variant = {
   harsh: false,
   repairs: true,
   strict: false,
+  returns: false,
 }
 
 export interface RunResult {
@@ -156,6 +161,24 @@ function harshSetting(random: Prng): Setting {
   }
 }
 
+// The owner dies and comes back while its successor serves, and whoever is there then may die, too.
+function returningSetting(random: Prng): Setting {
+  const setting = randomSetting(random)
+  const faults: PlannedFault[] = []
+  let at = random.between(400, 900)
+  for (let i = 0; i < 3; i++) {
+    const stage = random.pick(STAGES.filter((each) => each !== 'declared'))
+    const restartMs = random.between(20, 600)
+    const crash = { kind: 'crash', stage, frames: random.below(12), restartMs } as const
+    const target = i === 0 || random.chance(0.5) ? 'owner' : random.below(setting.nodes)
+    if (i === 0 || random.chance(0.7)) faults.push({ at, target, fault: crash })
+    at += random.chance(0.3) ? random.between(600, 760) : random.between(100, 2500)
+  }
+  faults.push(...setting.faults.faults.filter(() => random.chance(0.3)))
+  const healAt = Math.max(at, setting.faults.healAt) + 3500
+  return { ...setting, faults: { ...setting.faults, faults, healAt, restarts: true } }
+}
+
 /** A cluster with its client, ready to run. */
 export class Run {
   readonly world: World
@@ -184,6 +207,7 @@ export class Run {
       proxied: setting.proxied === true,
       repairs: setting.repairs !== false,
       strict: setting.strict === true,
+      returns: setting.returns === true,
     }
     for (let id = 1; id <= setting.nodes; id++) this.hosts.push(new NodeHost(site, id))
     const control = new Control(world, this.hosts)
@@ -265,7 +289,8 @@ export function simulate(
   variant: Partial<Variant> = {},
 ): RunResult {
   const world = new World(seed, keepTrace)
-  const { proxied, lossy, harsh, repairs, strict } = { ...PLAIN, ...variant }
-  const choose = harsh ? harshSetting : lossy ? lossySetting : randomSetting
-  return new Run(world, { ...choose(world.random), proxied, repairs, strict }).finish()
+  const { proxied, lossy, harsh, repairs, strict, returns } = { ...PLAIN, ...variant }
+  const calm = returns ? returningSetting : randomSetting
+  const choose = harsh ? harshSetting : lossy ? lossySetting : calm
+  return new Run(world, { ...choose(world.random), proxied, repairs, strict, returns }).finish()
 }

@@ -10,6 +10,7 @@ export interface Totals {
   takeovers: number
   midStream: number
   passed: number
+  returned: number
   gaps: number
   /** Shadows that got what they had missed, those that did not, and connections that waited for it at a take-over. */
   repaired: number
@@ -26,7 +27,7 @@ export interface Totals {
 
 export function newTotals(): Totals {
   return {
-    seeds: 0, connections: 0, done: 0, takeovers: 0, midStream: 0, passed: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0,
+    seeds: 0, connections: 0, done: 0, takeovers: 0, midStream: 0, passed: 0, returned: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0,
     recordChecks: 0, steps: 0, violations: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
 }
@@ -39,6 +40,7 @@ export function addCounts(totals: Totals, { counts, steps, violations }: RunResu
   totals.takeovers += counts.takeovers
   totals.midStream += counts.midStream
   totals.passed += counts.passed
+  totals.returned += counts.returned
   totals.gaps += counts.gaps
   totals.repaired += counts.repaired
   totals.vain += counts.vain
@@ -61,6 +63,7 @@ export function addTotals(totals: Totals, other: Totals): void {
   totals.takeovers += other.takeovers
   totals.midStream += other.midStream
   totals.passed += other.passed
+  totals.returned += other.returned
   totals.gaps += other.gaps
   totals.repaired += other.repaired
   totals.vain += other.vain

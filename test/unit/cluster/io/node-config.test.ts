@@ -76,6 +76,8 @@ t.test(
     t.equal(of({})?.strict, undefined, 'D2: no acknowledgement waits unless told to')
     t.same(of({ strict: 2 })?.strict, { peers: 2, alone: 'hold' })
     t.same(of({ strict: { peers: 1, alone: 'go-on' } })?.strict, { peers: 1, alone: 'go-on' })
+    t.equal(of({})?.recovery, 'stay', 'P23: an owner that is back is a standby')
+    t.equal(of({ recovery: 'return', policy: { ordered: [2, 1] } })?.recovery, 'return')
     const two = [
       { address: '10.0.0.1/24', ports: 80, set: [1, 2] },
       { address: '10.0.0.1/24', ports: 81, set: [2, 3] },
@@ -98,6 +100,12 @@ t.test(
       [{ set: 'all' }, /binding.set: must be a list of node ids, as \[1, 2, 3\], not "all"/],
       [{ set: [2] }, /binding.set: node 1 is in the set of no binding/],
       [{ doubtful: 'keep' }, /binding.doubtful: must be one of deliver, drop, not "keep"/],
+      [{ recovery: 'return', policy: 'spread' }, /binding.recovery: "return" needs the policy/],
+      [
+        { recovery: 'return', policy: { master: 1 } },
+        /binding.recovery: .*, not master 1 election/,
+      ],
+      [{ recovery: 'return', strict: 1 }, /binding.recovery: "return" and strict mode exclude/],
       [{ strict: 0 }, /binding.strict: must be the number of peers .* from 1 to 63, not 0/],
       [{ strict: 'all' }, /binding.strict: must be 1, or { "peers": 1, .*, not "all"/],
       [{ strict: { peer: 1 } }, /binding.strict: must be 1, or .*, not {"peer":1}/],
@@ -196,6 +204,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.policy': ['biggest', /there are smallest-id, election, spread/],
   'binding.set': [[], /must be a list of node ids, as \[1, 2, 3\]/],
   'binding.doubtful': [true, /must be one of deliver, drop/],
+  'binding.recovery': [true, /must be one of stay, return/],
   'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
   control: ['127.0.0.1', /must be an object/],
