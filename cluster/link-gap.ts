@@ -5,6 +5,7 @@
  */
 import type { NodeId } from './binding.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
+import type { NodeReport } from './node-actions.js'
 import type { Ownership } from './ownership.js'
 
 /** Renewals that were not heard on the link before it counts: of one the copy may be lost, or still be under way. */
@@ -23,9 +24,15 @@ export class LinkGap {
   }
 }
 
-/** What was heard of the bindings of `owner` lacks what was said meanwhile, and nobody can tell of which connections. Returns them. */
-export function distrustOf(owner: NodeId, ownerships: readonly Ownership[]): Ownership[] {
-  const stale = ownerships.filter((each) => each.state === 'standby' && each.owner === owner)
-  for (const { snooper } of stale) snooper.distrust()
-  return stale
+/** What was heard of the bindings of `owner` lacks what was said meanwhile, and nobody can tell of which connections. */
+export function distrustOf(
+  owner: NodeId,
+  ownerships: readonly Ownership[],
+  tell: (report: NodeReport) => void,
+): void {
+  for (const each of ownerships) {
+    if (each.state !== 'standby' || each.owner !== owner) continue
+    each.snooper.distrust()
+    tell({ event: 'link-gap', binding: each.binding.id, owner })
+  }
 }

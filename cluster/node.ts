@@ -168,12 +168,6 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#solicit()
   }
 
-  #handleLinkGap(owner: NodeId): void {
-    for (const { binding } of distrustOf(owner, this.ownerships))
-      this.#report({ event: 'link-gap', binding: binding.id, owner })
-    this.#solicit()
-  }
-
   // Says what we know of each binding, and asks for what others know.
   #solicit(): void {
     for (const ownership of this.ownerships) {
@@ -217,7 +211,10 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
-    if (this.#linkGap.heard(d, onLink)) this.#handleLinkGap(d.node)
+    if (this.#linkGap.heard(d, onLink)) {
+      distrustOf(d.node, this.ownerships, (report) => this.#report(report))
+      this.#solicit()
+    }
     if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
     const ownership = this.ownershipOf(d.binding)

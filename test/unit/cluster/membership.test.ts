@@ -120,6 +120,7 @@ t.test(
       talk([owner, late], now, now + 10)
       // The control channel goes on, and tells of no one who is new.
       for (const bytes of owner.said.splice(0)) peer.node.handleMessage(1, bytes, now)
+      peer.node.handleHeartbeat(1, now, now)
       attend(peer.node, now)
     }
     t.equal(peer.node.peers.get(3), undefined)
