@@ -55,10 +55,12 @@ t.test('A4: every request is carried out once over five deaths', { skip: why }, 
   // It has checked each answer, and read everything back.
   const written = Number(/\n(\d+)\n$/.exec(stdout)?.[1])
   t.ok(written > 8 * 8 * KILLS, `${written} writes`)
-  const takeovers = lab.events.filter(({ event }) => event === 'takeover')
-  // On a busy machine a node may be taken for dead once more, before it has learnt anything.
-  t.ok(takeovers.filter(({ promoted }) => promoted === 8).length >= KILLS)
-  for (const takeover of takeovers) t.same(takeover.givenUp, {})
+  // What a successor missed is fetched, or goes on with another peer. On a busy machine a node may be taken for dead once more.
+  const outcomes = lab.events.filter(({ event }) => event === 'takeover' || event === 'repaired')
+  const wentOn = outcomes.map(({ promoted, passedOn }) => Number(promoted) + Number(passedOn))
+  const sum = wentOn.reduce((all, each) => all + each, 0)
+  t.ok(sum >= 8 * KILLS, `${wentOn.join(' ')} connections went on`)
+  for (const { givenUp } of outcomes) t.same(givenUp, {})
   const once = { syns: 8, resetsIn: 0, resetsOut: 0 }
   if (counting) t.match(lab.wireCounts(), once, 'no connection was opened again')
 })
