@@ -7,20 +7,30 @@ import type { NodeId } from './binding.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { NodeReport } from './node-actions.js'
 import type { Ownership } from './ownership.js'
+import type { Notice } from './peers.js'
 
 /** Renewals that were not heard on the link before it counts: of one the copy may be lost, or still be under way. */
 export const MISSED_RENEWALS = 3
 
 export class LinkGap {
-  // Renewals that only the channel brought, since the link brought the last one: of nodes that have a place among the peers.
+  // Renewals that only the channel brought so far: of nodes that have a place among the peers.
   readonly #missed = new Map<NodeId, number>()
 
-  /** Takes note of an authentic declaration. True: it came by the link, behind others that did not. */
-  heard({ node, kind }: OwnershipDeclaration, onLink: boolean): boolean {
+  /**
+   * Takes note of an authentic declaration, and of what it was to the peers. True: it came by the link, behind others that did not. Where
+   * this node was merely busy the link's copies of those come as well, behind all that the channel brought.
+   */
+  heard({ node, kind }: OwnershipDeclaration, onLink: boolean, notice: Notice): boolean {
     if (kind !== DeclarationKind.RENEW) return false
-    const missed = this.#missed.get(node) ?? 0
-    this.#missed.set(node, onLink ? 0 : missed + 1)
-    return onLink && missed >= MISSED_RENEWALS
+    const before = this.#missed.get(node) ?? 0
+    if (!onLink) {
+      if (notice === 'known') this.#missed.set(node, before + 1)
+      return false
+    }
+    const copy = notice === 'again' || notice === 'replayed'
+    const missed = copy ? Math.max(before - 1, 0) : before
+    this.#missed.set(node, notice === 'replayed' ? missed : 0)
+    return notice !== 'replayed' && missed >= MISSED_RENEWALS
   }
 }
 

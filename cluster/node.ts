@@ -207,11 +207,12 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       return
     }
     const notice = this.peers.note(d)
+    const cut = this.#linkGap.heard(d, onLink, notice)
     if (notice === 'replayed' || notice === 'full') {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
-    if (this.#linkGap.heard(d, onLink)) {
+    if (cut) {
       distrustOf(d.node, this.ownerships, (report) => this.#report(report))
       this.#solicit()
     }

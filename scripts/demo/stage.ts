@@ -16,6 +16,8 @@ export const SERVER = '10.77.0.10'
 /** Kills in one act. */
 export const KILLS = 3
 const PATIENCE_MS = 30_000
+/** Reports of the nodes that are told behind a failure. */
+const MAX_EVENTS = 40
 
 /** What a client saw in the end, to compare. */
 export type Saw = Pick<Client, 'digest' | 'octets'>
@@ -96,6 +98,9 @@ export async function runAppDemo(demo: AppDemo, options: StageOptions): Promise<
     stage.startCounting()
     const acts = await demo.play(stage)
     return stage.report(demo.name, acts)
+  } catch (error) {
+    stage.tellEvents()
+    throw error
   } finally {
     signal?.removeEventListener('abort', abort)
     await stage.end()
@@ -243,6 +248,11 @@ export class Stage {
       .reduce((sum, each) => sum + each, 0)
     const ok = acts.every(({ equal }) => equal) && givenUp === 0
     return { ok, app, acts, takeovers: takeovers.length, givenUp }
+  }
+
+  /** When something went wrong: what the nodes said last. */
+  tellEvents(): void {
+    for (const event of this.lab.events.slice(-MAX_EVENTS)) this.say(JSON.stringify(event))
   }
 
   abort(): void {

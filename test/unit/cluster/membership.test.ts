@@ -10,6 +10,7 @@ import type {
   Ownership,
   OwnershipDeclaration,
 } from '../../../cluster/index.js'
+import { MISSED_RENEWALS } from '../../../cluster/link-gap.js'
 import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { EtherType, Frame, NEVER, parseIpv4Address, type Stack } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
@@ -133,6 +134,36 @@ t.test(
     talk([owner, peer, late], 3500, 5000)
     const gaps = peer.reports.filter(({ event }) => event === 'link-gap')
     t.same(gaps, [{ event: 'link-gap', binding: 1, owner: 1 }], 'and says so once')
+    t.end()
+  },
+)
+
+t.test(
+  'P4, D1: who was merely busy was not cut off: what the link brought waits behind what the channel did',
+  (t) => {
+    const owner = new Member(1, 0x0200_0000_0001)
+    const peer = new Member(2, 0x0200_0000_0002)
+    owner.node.start(1000)
+    peer.node.start(1000)
+    talk([owner, peer], 1000, 2000)
+    peer.own.snooper.joining.end()
+    owner.said.length = 0
+    const frames: Buffer[] = []
+    for (let now = 2000; now < 3000; now += 10) {
+      owner.node.handleHeartbeat(2, now, now)
+      attend(owner.node, now)
+      frames.push(...owner.frames(now))
+    }
+    peer.node.handleHeartbeat(1, 3000, 3000)
+    t.ok(owner.said.length > MISSED_RENEWALS)
+    for (const bytes of owner.said.splice(0)) peer.node.handleMessage(1, bytes, 3000)
+    for (const frame of frames) peer.hears(frame, 3000)
+    talk([owner, peer], 3000, 4000)
+    t.equal(peer.own.complete, true)
+    t.same(
+      peer.reports.filter(({ event }) => event === 'link-gap'),
+      [],
+    )
     t.end()
   },
 )
