@@ -13,36 +13,35 @@ import type { Notice } from './peers.js'
 export const MISSED_RENEWALS = 3
 
 export class LinkGap {
-  // Renewals that only the channel brought so far: of nodes that have a place among the peers.
-  readonly #missed = new Map<NodeId, number>()
+  // Renewals that only the channel brought so far, by node and binding: of those that have a place among the peers.
+  readonly #missed = new Map<number, number>()
 
   /**
    * Takes note of an authentic declaration, and of what it was to the peers. True: it came by the link, behind others that did not. Where
    * this node was merely busy the link's copies of those come as well, behind all that the channel brought.
    */
-  heard({ node, kind }: OwnershipDeclaration, onLink: boolean, notice: Notice): boolean {
-    if (kind !== DeclarationKind.RENEW) return false
-    const before = this.#missed.get(node) ?? 0
+  heard({ node, binding, kind }: OwnershipDeclaration, onLink: boolean, notice: Notice): boolean {
+    if (kind !== DeclarationKind.RENEW || notice === 'full') return false
+    const key = node * 0x1_0000 + binding
+    const before = this.#missed.get(key) ?? 0
     if (!onLink) {
-      if (notice === 'known') this.#missed.set(node, before + 1)
+      if (notice === 'known') this.#missed.set(key, before + 1)
       return false
     }
     const copy = notice === 'again' || notice === 'replayed'
     const missed = copy ? Math.max(before - 1, 0) : before
-    this.#missed.set(node, notice === 'replayed' ? missed : 0)
+    this.#missed.set(key, notice === 'replayed' ? missed : 0)
     return notice !== 'replayed' && missed >= MISSED_RENEWALS
   }
 }
 
-/** What was heard of the bindings of `owner` lacks what was said meanwhile, and nobody can tell of which connections. */
+/** What was heard of the binding lacks what `owner` said meanwhile, and nobody can tell of which connections. */
 export function distrustOf(
   owner: NodeId,
-  ownerships: readonly Ownership[],
+  ownership: Ownership,
   tell: (report: NodeReport) => void,
 ): void {
-  for (const each of ownerships) {
-    if (each.state !== 'standby' || each.owner !== owner) continue
-    each.snooper.distrust()
-    tell({ event: 'link-gap', binding: each.binding.id, owner })
-  }
+  if (ownership.state !== 'standby' || ownership.owner !== owner) return
+  ownership.snooper.distrust()
+  tell({ event: 'link-gap', binding: ownership.binding.id, owner })
 }

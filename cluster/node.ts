@@ -212,13 +212,13 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
-    if (cut) {
-      distrustOf(d.node, this.ownerships, (report) => this.#report(report))
-      this.#solicit()
+    const ownership = this.ownershipOf(d.binding)
+    if (cut && ownership !== undefined) {
+      distrustOf(d.node, ownership, (report) => this.#report(report))
+      this.declare(DeclarationKind.PRESENT, true, ownership)
     }
     if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
-    const ownership = this.ownershipOf(d.binding)
     if (ownership === undefined) return
     if (this.#compare(ownership.set, d)) ownership.handleDeclaration(d, now)
   }

@@ -3,14 +3,14 @@
  * only listens.
  */
 import t from 'tap'
-import { clusterHash, decodeDeclaration } from '../../../cluster/declaration.js'
+import { clusterHash, DeclarationKind, decodeDeclaration } from '../../../cluster/declaration.js'
 import type {
   ClusterNode,
   NodeReport,
   Ownership,
   OwnershipDeclaration,
 } from '../../../cluster/index.js'
-import { MISSED_RENEWALS } from '../../../cluster/link-gap.js'
+import { LinkGap, MISSED_RENEWALS } from '../../../cluster/link-gap.js'
 import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { EtherType, Frame, NEVER, parseIpv4Address, type Stack } from '../../../stack/index.js'
 import { EthernetHeader, parseEthernet } from '../../../stack/wire/ethernet.js'
@@ -165,6 +165,20 @@ t.test(
       [],
     )
     t.end()
+  },
+)
+
+t.test(
+  'P4, D1: each binding has renewals of its own: many at once are no cut of the link',
+  async (t) => {
+    const gap = new LinkGap()
+    const renewal = (binding: number) =>
+      ({ node: 1, binding, kind: DeclarationKind.RENEW }) as never
+    const bindings = Array.from({ length: 2 * MISSED_RENEWALS }, (_, i) => i + 1)
+    for (let round = 0; round < 5; round++) {
+      for (const binding of bindings) t.notOk(gap.heard(renewal(binding), false, 'known'))
+      for (const binding of bindings) t.notOk(gap.heard(renewal(binding), true, 'again'))
+    }
   },
 )
 
