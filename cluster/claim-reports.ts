@@ -1,7 +1,6 @@
 /**
  * ClaimReports: what a node tells of a claim of its own.
  */
-import type { Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { ClaimCause, ClaimInstants, NodeReport } from './node-actions.js'
 import { NOBODY } from './node-options.js'
@@ -15,18 +14,6 @@ export interface Claim {
   readonly from: NodeId
   readonly epoch: number
   readonly cause: ClaimCause
-}
-
-/** How long the steps of a claim took that is made now. `suspectedAt` is 0 when nobody was suspected. */
-export function claimInstants(
-  suspectedAt: Millis,
-  heardAt: Millis,
-  fencedAt: Millis,
-  now: Millis,
-): ClaimInstants {
-  const since = suspectedAt > 0 ? suspectedAt : now
-  const silentMs = suspectedAt > 0 ? since - heardAt : 0
-  return { silentMs, fencedMs: fencedAt > since ? fencedAt - since : 0, ms: now - since }
 }
 
 /** The reports of a claim, in their order. */

@@ -26,16 +26,12 @@ export class EndedFlows {
   note(localPort: number, remoteAddress: IpAddress, remotePort: number, now: Millis): void {
     const key = endpointKey(remoteAddress, remotePort)
     this.#byEndpoint.delete(key)
-    if (this.#byEndpoint.size >= MAX_ENDED) this.#forgetOldest()
+    if (this.#byEndpoint.size >= MAX_ENDED) {
+      const oldest = this.#byEndpoint.keys().next().value
+      if (oldest !== undefined) this.#byEndpoint.delete(oldest)
+    }
     // allocates: once per connection
     this.#byEndpoint.set(key, { localPort, at: now })
-  }
-
-  #forgetOldest(): void {
-    for (const key of this.#byEndpoint.keys()) {
-      this.#byEndpoint.delete(key)
-      return
-    }
   }
 
   /** True when a connection between these endpoints ended a short while before `now`, and none has begun since. */

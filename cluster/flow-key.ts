@@ -13,6 +13,13 @@ export interface FlowKey {
   readonly remotePort: number
 }
 
+/** Which connection between those endpoints is meant, by its initial sequence numbers. */
+export interface Flow {
+  readonly key: FlowKey
+  readonly iss: number
+  readonly irs: number
+}
+
 /** The key of a connection that this node holds in `binding`. */
 export function flowKeyOf(binding: Binding, connection: Connection): FlowKey {
   const { localPort, remoteAddress, remotePort } = connection
@@ -50,4 +57,22 @@ export function decodeFlowKey(bytes: Uint8Array): FlowKey {
     remoteAddress: ipAddressAt(view, 20),
     remotePort: view.getUint16(36),
   }
+}
+
+/** Octets of an encoded flow. */
+export const FLOW_LENGTH = FLOW_KEY_LENGTH + 8
+
+/** Writes `flow` to `bytes` at `at`: its key, ISS and IRS. */
+export function putFlow(bytes: Uint8Array, at: number, { key, iss, irs }: Flow): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, FLOW_LENGTH)
+  bytes.set(encodeFlowKey(key), at)
+  view.setInt32(FLOW_KEY_LENGTH, iss)
+  view.setInt32(FLOW_KEY_LENGTH + 4, irs)
+}
+
+/** The flow at `at`, as {@link putFlow} wrote it. */
+export function flowAt(bytes: Uint8Array, at: number): Flow {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, FLOW_LENGTH)
+  const key = decodeFlowKey(bytes.subarray(at))
+  return { key, iss: view.getInt32(FLOW_KEY_LENGTH), irs: view.getInt32(FLOW_KEY_LENGTH + 4) }
 }

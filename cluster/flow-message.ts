@@ -9,23 +9,20 @@
  * Each has the term of ownership that it was made in, and a tag. One that is malformed is no message, never an exception.
  */
 import type { Authenticator } from './authenticator.js'
-import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
+import { FLOW_LENGTH, type Flow, flowAt, putFlow } from './flow-key.js'
 
 export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4 } as const
 export type FlowMessageKind = (typeof FlowMessageKind)[keyof typeof FlowMessageKind]
 
-export interface FlowMessage {
+/** The binding of its key is that of the message; ISS and IRS are those that the sender knows, 0 when it does not. */
+export interface FlowMessage extends Flow {
   readonly kind: FlowMessageKind
   readonly epoch: number
-  /** Its binding is that of the message. */
-  readonly key: FlowKey
-  /** Of the connection as the sender knows it; 0, as the IRS, when it does not. */
-  readonly iss: number
-  readonly irs: number
 }
 
 const MAGIC = 0x5553464c
-const LENGTH = 14 + FLOW_KEY_LENGTH + 8
+const FLOW_AT = 14
+const LENGTH = FLOW_AT + FLOW_LENGTH
 
 /** True when `bytes` claim to be a message of this kind. */
 export function isFlowMessage(bytes: Uint8Array): boolean {
@@ -39,9 +36,7 @@ export function encodeFlowMessage(m: FlowMessage, authenticator: Authenticator):
   view.setUint32(0, MAGIC)
   view.setUint8(4, m.kind)
   view.setFloat64(6, m.epoch)
-  bytes.set(encodeFlowKey(m.key), 14)
-  view.setInt32(14 + FLOW_KEY_LENGTH, m.iss)
-  view.setInt32(18 + FLOW_KEY_LENGTH, m.irs)
+  putFlow(bytes, FLOW_AT, m)
   authenticator.sign(bytes.subarray(0, LENGTH), bytes, LENGTH)
   return bytes
 }
@@ -58,10 +53,7 @@ export function decodeFlowMessage(
   const epoch = view.getFloat64(6)
   if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.ENDED) return null
   if (!Number.isSafeInteger(epoch) || epoch < 0) return null
-  const key = decodeFlowKey(bytes.subarray(14))
-  const iss = view.getInt32(14 + FLOW_KEY_LENGTH)
-  const irs = view.getInt32(18 + FLOW_KEY_LENGTH)
-  return { kind, epoch, key, iss, irs }
+  return { kind, epoch, ...flowAt(bytes, FLOW_AT) }
 }
 
 function viewOf(bytes: Uint8Array): DataView {

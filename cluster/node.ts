@@ -324,7 +324,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   // Nodes that own nothing and show no life are out of the line until they declare themselves again.
   #buryTheDead(now: Millis): void {
     for (const peer of this.peers.all()) {
-      const counts = ({ owner, claimsFrom }: Ownership) => [owner, claimsFrom].includes(peer.id)
+      const counts = (of: Ownership) => of.owner === peer.id || of.claimsFrom === peer.id
       if (!peer.up || this.ownerships.some(counts)) continue
       const cause = this.detector.suspects(peer.id, now)
       if (cause === null) continue

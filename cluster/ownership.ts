@@ -342,7 +342,6 @@ export class Ownership {
     const { from } = this.#suspicion
     const heardAt = detector.lastHeardAt(from)
     const instants = this.#suspicion.instants(heardAt, now)
-    this.#suspicion.claimed = false
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
     const doubtful = doubtfulDataOf(this.set)
@@ -421,7 +420,8 @@ export class Ownership {
     this.owner = NOBODY
     const moved = this.#transfer.begin(to)
     const connections = returns ? named : moved
-    this.#context.handOver(this, to, connections, YIELDS[Number(returns)])
+    const kind = returns ? DeclarationKind.RETURN : DeclarationKind.YIELD
+    this.#context.handOver(this, to, connections, kind)
     const { timing } = this.#context.options
     this.#orphanedAt = now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs
     const event = returns ? 'owner-recovery' : 'handover'

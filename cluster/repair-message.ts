@@ -10,7 +10,7 @@
  * earlier one between the same endpoints. One that is malformed is no message, never an exception.
  */
 import type { Authenticator } from './authenticator.js'
-import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
+import { FLOW_LENGTH, type Flow, flowAt, putFlow } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
 import {
   TERM_HEADER_LENGTH as HEADER_LENGTH,
@@ -26,13 +26,6 @@ export interface Range {
   readonly side: TextSide
   readonly from: number
   readonly to: number
-}
-
-/** Which connection is meant. */
-export interface Flow {
-  readonly key: FlowKey
-  readonly iss: number
-  readonly irs: number
 }
 
 export type RepairMessage = { readonly binding: number; readonly epoch: number } & (
@@ -55,7 +48,6 @@ export const MAX_RANGES_ASKED = 16
 export const MAX_RUN = 64 * 1024
 
 const MAGIC = 0x55535250
-const FLOW_LENGTH = FLOW_KEY_LENGTH + 8
 const BODY_AT = HEADER_LENGTH + FLOW_LENGTH
 const RANGE_LENGTH = 20
 const Kind = { ASK: 1, TEXT: 2, NONE: 3, REPORT: 4 } as const
@@ -115,10 +107,7 @@ export class RepairEncoder {
 
   #begin(kind: number, flags: number, length: number, flow: Flow): Uint8Array {
     const bytes = this.#messages.begin(kind, flags, length)
-    const view = viewOf(bytes)
-    bytes.set(encodeFlowKey(flow.key), HEADER_LENGTH)
-    view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH, flow.iss)
-    view.setInt32(HEADER_LENGTH + FLOW_KEY_LENGTH + 4, flow.irs)
+    putFlow(bytes, HEADER_LENGTH, flow)
     return bytes
   }
 }
@@ -139,11 +128,7 @@ export function decodeRepairMessage(
     return { ...head, kind: 'report', ready, lacking: view.getUint32(HEADER_LENGTH + 4) }
   }
   if (length < BODY_AT) return null
-  const flow = {
-    key: decodeFlowKey(bytes.subarray(HEADER_LENGTH)),
-    iss: view.getInt32(HEADER_LENGTH + FLOW_KEY_LENGTH),
-    irs: view.getInt32(HEADER_LENGTH + FLOW_KEY_LENGTH + 4),
-  }
+  const flow = flowAt(bytes, HEADER_LENGTH)
   if (flow.key.binding !== head.binding) return null
   if (kind === Kind.NONE) return length === BODY_AT ? { ...head, ...flow, kind: 'none' } : null
   if (kind === Kind.ASK) {

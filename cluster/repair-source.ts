@@ -4,13 +4,8 @@
  */
 import { type Connection, diff, type Millis, type Stack, type TcbParts } from '../stack/index.js'
 import type { Binding } from './binding.js'
-import {
-  type Flow,
-  MAX_RUN,
-  type Range,
-  type RepairEncoder,
-  type RepairMessage,
-} from './repair-message.js'
+import type { Flow } from './flow-key.js'
+import { MAX_RUN, type Range, type RepairEncoder, type RepairMessage } from './repair-message.js'
 import type { Snooper } from './snooper.js'
 
 /** Octets that one answer has at most: the rest is asked for again. */

@@ -16,8 +16,8 @@ import {
   Offer,
   Segment,
   SYN,
-  type Tcb,
   TcpState,
+  timestampAt,
 } from '../stack/index.js'
 import type { Direction } from './shadow.js'
 
@@ -90,7 +90,7 @@ function ourSyn(connection: Connection, now: Millis): Segment {
   seg.flags = opener ? SYN : SYN | ACK
   if (!opener) seg.ack = add(tcb.irs, 1)
   seg.wnd = Math.min(tcb.rcvWnd, 0xffff)
-  offer(seg, tcb.ownOffers, tcb.rcvMss, tcb.rcvScale, stamp(tcb, now))
+  offer(seg, tcb.ownOffers, tcb.rcvMss, tcb.rcvScale, timestampAt(tcb, now))
   return seg
 }
 
@@ -122,7 +122,7 @@ function whereWeAre(connection: Connection, now: Millis): Segment {
   seg.ack = sayable ? add(tcb.lastAckSent, -before) : tcb.lastAckSent
   seg.wnd = Math.min(Math.floor((sayable ? window + before : window) / step), 0xffff)
   seg.hasTimestamps = tcb.tsOk
-  seg.tsVal = stamp(tcb, now)
+  seg.tsVal = timestampAt(tcb, now)
   return seg
 }
 
@@ -145,8 +145,4 @@ function peersText(
   seg.textEnd = length
   if (length > 0) received.copyTo(at, length, seg.text, 0)
   return seg
-}
-
-function stamp(tcb: Tcb, now: Millis): number {
-  return (Math.floor(now) + tcb.tsOffset) | 0
 }

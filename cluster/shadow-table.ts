@@ -100,13 +100,6 @@ export class ShadowTable {
     dropAddress(remoteAddress)
   }
 
-  /** Its connection is over, for sure: what comes behind is of no other. */
-  end(shadow: Shadow, now: Millis): void {
-    const { localPort, remoteAddress, remotePort } = shadow.key
-    this.remove(shadow)
-    this.ended.note(localPort, remoteAddress, remotePort, now)
-  }
-
   /** The shadow has entered TIME-WAIT. */
   startWait(shadow: Shadow, now: Millis): void {
     // allocates: once per connection
@@ -140,7 +133,9 @@ export class ShadowTable {
 }
 
 function isHalfOpen(shadow: Shadow): boolean {
-  return shadow.verdict === 'untracked' ? !shadow.answered : shadow.tcb.state < TcpState.ESTABLISHED
+  return shadow.verdict === 'untracked'
+    ? !shadow.ownerSpoke
+    : shadow.tcb.state < TcpState.ESTABLISHED
 }
 
 // From `from` on. Deadlines were appended in order, as each list has one duration. What lies before `from` goes, too.

@@ -88,7 +88,7 @@ export class Shadow {
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
   /** Of an untracked connection: the owner has said something in it. */
-  answered = false
+  ownerSpoke = false
   #tracked: boolean
   // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
   #answered = false
@@ -219,7 +219,7 @@ export class Shadow {
   distrust(): void {
     if (this.#tracked) this.peerAck = this.tcb.sndNxt
     this.#tracked = false
-    this.answered = true
+    this.ownerSpoke = true
     this.distrusted = true
     this.#held = null
   }
@@ -275,8 +275,8 @@ export class Shadow {
 
   #noteUntracked(seg: Segment, direction: Direction): void {
     this.#reset = seg.has(RST)
-    if (direction === 'outbound' && !this.#reset) this.answered = true
     if (direction === 'outbound') {
+      if (!this.#reset) this.ownerSpoke = true
       const end = add(seg.seq, seg.len)
       this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)
       return

@@ -122,13 +122,13 @@ export class Snooper {
   }
 
   #end(shadow: Shadow, direction: Direction, now: Millis): void {
-    if (shadow.verdict !== 'untracked' || direction === 'outbound') this.table.end(shadow, now)
+    // Whether the peer's RST was valid is not known of one that is untracked: if it was not, the next segment tells.
+    const sure = shadow.verdict !== 'untracked' || direction === 'outbound'
     // A snapshot that is under way may know it still: what was kept lies behind that.
-    else if (!this.joining.complete) return
-    // Whether the peer's RST was valid is not known here: if it was not, the next segment tells.
-    else this.table.remove(shadow)
-    this.pairs.forget(shadow)
-    this.removed.push(shadow)
+    if (!sure && !this.joining.complete) return
+    const { localPort, remoteAddress, remotePort } = shadow.key
+    if (sure) this.table.ended.note(localPort, remoteAddress, remotePort, now)
+    this.remove(shadow)
   }
 
   // The first segment of a connection, or of one in the place of another between the same endpoints.

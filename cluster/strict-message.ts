@@ -9,8 +9,16 @@
  */
 import { DropReason, emitTcp, Frame, HEADROOM, OPENING, parseTcp, Segment } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
-import { decodeFlowKey, encodeFlowKey, FLOW_KEY_LENGTH, type FlowKey } from './flow-key.js'
-import type { Flow } from './repair-message.js'
+import {
+  decodeFlowKey,
+  encodeFlowKey,
+  FLOW_KEY_LENGTH,
+  FLOW_LENGTH,
+  type Flow,
+  type FlowKey,
+  flowAt,
+  putFlow,
+} from './flow-key.js'
 import type { Direction } from './shadow.js'
 import {
   TERM_HEADER_LENGTH as HEADER_LENGTH,
@@ -49,8 +57,11 @@ export const MAX_FLOWS_TOLD = 1000
 const MAGIC = 0x55535354
 const Kind = { HAVE: 1, SAID: 2, TELL: 3 } as const
 const OUTBOUND = 1
-const FLOW_LENGTH = FLOW_KEY_LENGTH + 25
-const FIN_AT = FLOW_KEY_LENGTH + 24
+// Of one connection that is told of, behind which it is.
+const RECEIVED_AT = FLOW_LENGTH
+const SENT_AT = FLOW_LENGTH + 8
+const FIN_AT = FLOW_LENGTH + 16
+const HAVING_LENGTH = FLOW_LENGTH + 17
 const SEGMENT_AT = HEADER_LENGTH + FLOW_KEY_LENGTH
 // A header with all its options.
 const MAX_HEADER = 60
@@ -74,16 +85,14 @@ export class StrictEncoder {
 
   /** Of MAX_FLOWS_TOLD connections at most; of none, to say that this node will tell. */
   have(flows: readonly Having[]): Uint8Array {
-    const bytes = this.#messages.begin(Kind.HAVE, 0, HEADER_LENGTH + flows.length * FLOW_LENGTH)
+    const bytes = this.#messages.begin(Kind.HAVE, 0, HEADER_LENGTH + flows.length * HAVING_LENGTH)
     const view = viewOf(bytes)
-    for (const [index, { key, iss, irs, received, sent, fin }] of flows.entries()) {
-      const at = HEADER_LENGTH + index * FLOW_LENGTH
-      bytes.set(encodeFlowKey(key), at)
-      view.setInt32(at + FLOW_KEY_LENGTH, iss)
-      view.setInt32(at + FLOW_KEY_LENGTH + 4, irs)
-      view.setFloat64(at + FLOW_KEY_LENGTH + 8, received)
-      view.setFloat64(at + FLOW_KEY_LENGTH + 16, sent)
-      view.setUint8(at + FIN_AT, Number(fin))
+    for (const [index, having] of flows.entries()) {
+      const at = HEADER_LENGTH + index * HAVING_LENGTH
+      putFlow(bytes, at, having)
+      view.setFloat64(at + RECEIVED_AT, having.received)
+      view.setFloat64(at + SENT_AT, having.sent)
+      view.setUint8(at + FIN_AT, Number(having.fin))
     }
     return this.#messages.seal(bytes)
   }
@@ -127,19 +136,17 @@ export function decodeStrictMessage(
 }
 
 function decodeFlows(bytes: Uint8Array, binding: number): Having[] | null {
-  const count = bytes.length / FLOW_LENGTH
+  const count = bytes.length / HAVING_LENGTH
   if (!Number.isInteger(count) || count > MAX_FLOWS_TOLD) return null
   const view = viewOf(bytes)
   const flows: Having[] = []
-  for (let at = 0; at < bytes.length; at += FLOW_LENGTH) {
-    const key = decodeFlowKey(bytes.subarray(at))
-    const received = view.getFloat64(at + FLOW_KEY_LENGTH + 8)
-    const sent = view.getFloat64(at + FLOW_KEY_LENGTH + 16)
+  for (let at = 0; at < bytes.length; at += HAVING_LENGTH) {
+    const flow = flowAt(bytes, at)
+    const received = view.getFloat64(at + RECEIVED_AT)
+    const sent = view.getFloat64(at + SENT_AT)
     const known = received === OPENING || isOffset(received)
-    if (!known || !isOffset(sent) || key.binding !== binding) return null
-    const iss = view.getInt32(at + FLOW_KEY_LENGTH)
-    const irs = view.getInt32(at + FLOW_KEY_LENGTH + 4)
-    flows.push({ key, iss, irs, received, sent, fin: view.getUint8(at + FIN_AT) !== 0 })
+    if (!known || !isOffset(sent) || flow.key.binding !== binding) return null
+    flows.push({ ...flow, received, sent, fin: view.getUint8(at + FIN_AT) !== 0 })
   }
   return flows
 }

@@ -4,7 +4,6 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { NodeId } from './binding.js'
-import { claimInstants } from './claim-reports.js'
 import type { FailureDetector } from './failure-detector.js'
 import type { ClaimCause, ClaimInstants } from './node-actions.js'
 import { NOBODY, type NodeTiming } from './node-options.js'
@@ -87,7 +86,10 @@ export class Suspicion {
 
   /** How long the steps of a claim took that is made now; the last owner was last heard at `heardAt`. */
   instants(heardAt: Millis, now: Millis): ClaimInstants {
-    return claimInstants(this.since, heardAt, this.#fencedAt, now)
+    const since = this.holds ? this.since : now
+    const silentMs = this.holds ? since - heardAt : 0
+    const fencedMs = this.#fencedAt > since ? this.#fencedAt - since : 0
+    return { silentMs, fencedMs, ms: now - since }
   }
 }
 

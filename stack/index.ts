@@ -51,6 +51,7 @@ export {
   TCB_INT_FIELDS,
   Tcb,
   type TcbParts,
+  timestampAt,
   timeWaitExpires,
 } from './tcp/tcb.js'
 export { hushedName } from './tcp/tcp.js'

@@ -7,7 +7,7 @@ import type { Seq } from '../base/seq.js'
 import type { Millis } from '../base/time.js'
 import { ACK, CWR, ECE, type Segment, SYN } from '../wire/tcp.js'
 import { TcpState } from './state.js'
-import { Offer, type Tcb } from './tcb.js'
+import { Offer, type Tcb, timestampAt } from './tcb.js'
 
 /** Explicit congestion notification: never, when the peer offers it, or offered by us too. */
 export type EcnUse = 'off' | 'accept' | 'offer'
@@ -51,7 +51,7 @@ export function fillSyn(seg: Segment, tcb: Tcb, terms: SynTerms, now: Millis): v
 export function stampTime(seg: Segment, tcb: Tcb, now: Millis): void {
   if (!tcb.tsOk) return
   seg.hasTimestamps = true
-  seg.tsVal = (Math.floor(now) + tcb.tsOffset) | 0
+  seg.tsVal = timestampAt(tcb, now)
   seg.tsEcr = tcb.tsRecent
 }
 

@@ -190,6 +190,11 @@ export function openPassive(tcb: Tcb): void {
   tcb.state = nextState(tcb.state, TcpEvent.OPEN_PASSIVE)
 }
 
+/** Our clock for timestamps (RFC 7323 §5.4), as the connection's peer sees it. */
+export function timestampAt(tcb: Tcb, now: Millis): number {
+  return (Math.floor(now) + tcb.tsOffset) | 0
+}
+
 /** Deletes the TCB without a word on the wire: a time-out, or an application that went away before the handshake ended. */
 export function deleteTcb(tcb: Tcb): void {
   tcb.state = nextState(tcb.state, TcpEvent.DELETE)

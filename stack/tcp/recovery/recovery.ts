@@ -16,7 +16,7 @@ import {
 } from '../congestion/congestion-control.js'
 import { initialWindow, NO_THRESHOLD } from '../congestion/window.js'
 import { Effect, type EffectSet } from '../effects.js'
-import type { Buffers, Tcb } from '../tcb.js'
+import { type Buffers, type Tcb, timestampAt } from '../tcb.js'
 import { ProportionalRateReduction } from './prr.js'
 import { Rack } from './rack.js'
 import { MAX_RTO_MS, type RttEstimator } from './rtt.js'
@@ -223,7 +223,7 @@ export class Recovery {
     this.undone++
     this.congestion.undo()
     if (seg.hasTimestamps && this.mode === SenderMode.LOSS) {
-      const rttMs = (Math.floor(now) + tcb.tsOffset - seg.tsEcr) | 0
+      const rttMs = (timestampAt(tcb, now) - seg.tsEcr) | 0
       if (rttMs > 0 && rttMs < MAX_RTO_MS) this.#rtt.sample(rttMs)
     }
     if (this.mode === SenderMode.OPEN) return
@@ -431,6 +431,6 @@ export class Recovery {
     this.#prr.sent(to - from)
     if (!again) return
     this.#force = false
-    this.#spurious.resent(to - from, (Math.floor(now) + tcb.tsOffset) | 0, tcb.tsOk)
+    this.#spurious.resent(to - from, timestampAt(tcb, now), tcb.tsOk)
   }
 }

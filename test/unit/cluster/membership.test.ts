@@ -79,6 +79,17 @@ function talk(members: readonly Member[], from: number, until: number): void {
   }
 }
 
+/** An owner and a peer that knows of all connections, at 2000. */
+function joined(): { owner: Member; peer: Member } {
+  const owner = new Member(1, 0x0200_0000_0001)
+  const peer = new Member(2, 0x0200_0000_0002)
+  owner.node.start(1000)
+  peer.node.start(1000)
+  talk([owner, peer], 1000, 2000)
+  peer.own.snooper.joining.end()
+  return { owner, peer }
+}
+
 t.test('P3, P4: who boots asks, and every node that is up answers whoever asks', (t) => {
   const owner = new Member(1, 0x0200_0000_0001)
   const peer = new Member(2, 0x0200_0000_0002)
@@ -108,12 +119,7 @@ t.test('P3, P4: who boots asks, and every node that is up answers whoever asks',
 t.test(
   'P4, D1: who was cut off from the link asks who has come meanwhile, and for all connections',
   (t) => {
-    const owner = new Member(1, 0x0200_0000_0001)
-    const peer = new Member(2, 0x0200_0000_0002)
-    owner.node.start(1000)
-    peer.node.start(1000)
-    talk([owner, peer], 1000, 2000)
-    peer.own.snooper.joining.end()
+    const { owner, peer } = joined()
     const late = new Member(3, 0x0200_0000_0003)
     late.node.start(2000)
     owner.said.length = 0
@@ -141,12 +147,7 @@ t.test(
 t.test(
   'P4, D1: who was merely busy was not cut off: what the link brought waits behind what the channel did',
   (t) => {
-    const owner = new Member(1, 0x0200_0000_0001)
-    const peer = new Member(2, 0x0200_0000_0002)
-    owner.node.start(1000)
-    peer.node.start(1000)
-    talk([owner, peer], 1000, 2000)
-    peer.own.snooper.joining.end()
+    const { owner, peer } = joined()
     owner.said.length = 0
     const frames: Buffer[] = []
     for (let now = 2000; now < 3000; now += 10) {

@@ -1,27 +1,14 @@
 /** Mirror: what is written of many shadows at once, and what is not. */
 import t from 'tap'
-import { parseBinding, Snooper } from '../../../cluster/index.js'
 import { MemoryCheckpointStore, MemoryMirrorStore } from '../../../cluster/memory-store.js'
 import { MAX_WRITTEN, MIRROR_INTERVAL_MS, Mirror } from '../../../cluster/mirror.js'
-import { ACK, DropCounters, parseIpv4Address, Segment, SYN } from '../../../stack/index.js'
-
-const PEER = parseIpv4Address('10.0.0.1')
+import { overhearing } from './overhearing.js'
 
 function watching() {
   const store = new MemoryMirrorStore()
   const mirror = new Mirror(store, new MemoryCheckpointStore(), 1)
-  const snooper = new Snooper(parseBinding(1, '10.0.0.100/24'), new DropCounters())
-  snooper.joining.end()
-  const say = (direction: 'inbound' | 'outbound', port: number, fields: object): void => {
-    const seg = Object.assign(new Segment(), { wnd: 1000, ...fields })
-    snooper.observe(seg, direction, 80, PEER, port, 2, 0)
-  }
-  const open = (port: number): void => {
-    say('inbound', port, { seq: 100, flags: SYN })
-    say('outbound', port, { seq: 500, ack: 101, flags: SYN | ACK })
-    say('inbound', port, { seq: 101, ack: 501, flags: ACK })
-  }
-  return { store, mirror, snooper, open }
+  const { snooper, open } = overhearing()
+  return { store, mirror, snooper, open: (port: number) => open(0, port) }
 }
 
 t.test(

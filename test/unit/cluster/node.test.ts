@@ -9,12 +9,11 @@ import {
   smallestId,
 } from '../../../cluster/index.js'
 import { MemoryCheckpointStorage, MemoryCheckpointStore } from '../../../cluster/memory-store.js'
-import type { Direction } from '../../../cluster/shadow.js'
-import { ACK, DropReason, parseIpv4Address, Segment, SYN } from '../../../stack/index.js'
+import { DropReason } from '../../../stack/index.js'
+import { PEER, PEER_PORT, sayingTo } from './overhearing.js'
 import { attend, ONE, type Party, party } from './party.js'
 
 const STEP = 10
-const PEER = parseIpv4Address('10.0.0.1')
 
 function collect({ node, sent, asked }: Party): void {
   for (let a = node.pollAction(); a !== null; a = node.pollAction()) {
@@ -107,14 +106,8 @@ t.test(
     const later = untilFence(a, b, now)
     a.node.handleLeaseLost(later + 300)
     t.equal(a.own.state, 'fenced')
-    const says = (direction: Direction, seq: number, ack: number, flags: number): void => {
-      const seg = Object.assign(new Segment(), { seq, ack, flags, wnd: 1000 })
-      a.own.snooper.observe(seg, direction, 80, PEER, 40_000, 9, later + 300)
-    }
-    says('inbound', 100, 0, SYN)
-    says('outbound', 500, 101, SYN | ACK)
-    says('inbound', 101, 501, ACK)
-    const shadow = a.own.snooper.table.find(80, PEER, 40_000)
+    sayingTo(a.own.snooper).open(later + 300)
+    const shadow = a.own.snooper.table.find(80, PEER, PEER_PORT)
     t.equal(shadow?.verdict, 'ready')
     b.node.handleFenced(1, true, later + 301)
     attend(b.node, later + 301)

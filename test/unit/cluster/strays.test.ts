@@ -4,48 +4,14 @@
  */
 import t from 'tap'
 import { MAX_ENDED, STRAY_MS } from '../../../cluster/ended-flows.js'
-import { parseBinding, Snooper } from '../../../cluster/index.js'
-import type { Direction } from '../../../cluster/shadow.js'
 import { HANDSHAKE_MS, MAX_HALF_OPEN } from '../../../cluster/shadow-table.js'
-import {
-  ACK,
-  DropCounters,
-  FIN,
-  parseIpv4Address,
-  RST,
-  Segment,
-  SYN,
-} from '../../../stack/index.js'
-
-const PEER = parseIpv4Address('10.0.0.1')
-
-function listening() {
-  const snooper = new Snooper(parseBinding(1, '10.0.0.100/24'), new DropCounters())
-  snooper.joining.end()
-  const say = (
-    direction: Direction,
-    seq: number,
-    ack: number,
-    flags: number,
-    at = 1000,
-    remotePort = 40_000,
-  ): void => {
-    const seg = new Segment()
-    Object.assign(seg, { seq, ack, flags, wnd: 60_000 })
-    snooper.observe(seg, direction, 80, PEER, remotePort, 2, at)
-  }
-  const open = (at = 1000): void => {
-    say('inbound', 100, 0, SYN, at)
-    say('outbound', 500, 101, SYN | ACK, at)
-    say('inbound', 101, 501, ACK, at)
-  }
-  return { snooper, say, open }
-}
+import { ACK, FIN, RST } from '../../../stack/index.js'
+import { overhearing, PEER } from './overhearing.js'
 
 t.test(
   'S2 D5: a FIN said again behind the end of a connection is not taken for another one',
   async (t) => {
-    const { snooper, say, open } = listening()
+    const { snooper, say, open } = overhearing()
     open()
     say('inbound', 101, 501, FIN | ACK)
     say('outbound', 501, 102, FIN | ACK)
@@ -70,7 +36,7 @@ t.test(
 )
 
 t.test('S2 D5: an unknown connection that the owner resets is none', async (t) => {
-  const { snooper, say } = listening()
+  const { snooper, say } = overhearing()
   say('inbound', 700, 900, ACK)
   t.equal(snooper.table.find(80, PEER, 40_000)?.verdict, 'untracked')
   say('outbound', 900, 0, RST)
@@ -80,7 +46,7 @@ t.test('S2 D5: an unknown connection that the owner resets is none', async (t) =
 })
 
 t.test('P27: while a snapshot is awaited, what is said last is kept for it', async (t) => {
-  const { snooper, say } = listening()
+  const { snooper, say } = overhearing()
   snooper.joining.begin()
   say('inbound', 700, 900, ACK)
   say('inbound', 700, 0, RST)
@@ -93,7 +59,7 @@ t.test('P27: while a snapshot is awaited, what is said last is kept for it', asy
 t.test(
   'T6: segments of no connection take no room from the shadows of those that live',
   async (t) => {
-    const { snooper, say } = listening()
+    const { snooper, say } = overhearing()
     say('inbound', 700, 900, ACK, 1000, 1)
     say('outbound', 900, 700, ACK, 1000, 1)
     for (let port = 2; port < 2 + MAX_HALF_OPEN + 1000; port++) {
@@ -107,7 +73,7 @@ t.test(
 )
 
 t.test('no more ends are remembered than there is room for', async (t) => {
-  const { snooper, say } = listening()
+  const { snooper, say } = overhearing()
   for (let port = 1; port <= 50_000; port++) {
     say('inbound', 700, 900, ACK, 1000, port)
     say('outbound', 900, 0, RST, 1000, port)
