@@ -5,6 +5,7 @@
  */
 import type { NodeId } from './binding.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
+import type { ClusterNode } from './node.js'
 import type { NodeReport } from './node-actions.js'
 import type { Ownership } from './ownership.js'
 import type { Notice } from './peers.js'
@@ -32,6 +33,13 @@ export class LinkGap {
     const missed = copy ? Math.max(before - 1, 0) : before
     this.#missed.set(key, notice === 'replayed' ? missed : 0)
     return notice !== 'replayed' && missed >= MISSED_RENEWALS
+  }
+}
+
+/** The port of `node` was shut, and is open again: it has heard nothing meanwhile. */
+export function handlePortOpened(node: Pick<ClusterNode, 'ownerships' | 'act'>): void {
+  for (const each of node.ownerships) {
+    distrustOf(each.owner, each, (report) => node.act({ kind: 'report', report }))
   }
 }
 

@@ -46,7 +46,7 @@ export interface ClaimInstants {
 /** What happened, for logs and metrics. */
 export type NodeReport =
   | { readonly event: 'peer'; readonly node: NodeId }
-  /** This node was cut off from the link for a while: it asks for all connections anew. */
+  /** This node was cut off from the link for a while, or its port was shut: it asks for all connections anew. */
   | { readonly event: 'link-gap'; readonly binding: number; readonly owner: NodeId }
   | { readonly event: 'peer-down'; readonly node: NodeId; readonly cause: Cause }
   | { readonly event: 'duplicate-id' }

@@ -219,8 +219,8 @@ export class Ownership {
     this.#suspicion.drop()
     this.#transfer.end()
     this.#yieldedBy = NOBODY
-    // Whoever did not hear that its address was claimed has not heard what was said from it since, either: cut off, or its port shut.
-    if (before === 'owner' || before === 'fenced') this.snooper.distrust()
+    // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
+    if (before === 'owner') this.snooper.distrust()
     else this.snooper.joining.restart()
     this.epoch = d.epoch
     this.owner = owner

@@ -56,6 +56,12 @@ export class LocalFence {
     return this.#setPort(ifname, PORT_DISABLED)
   }
 
+  /** True while the bridge port of `ifname` is shut. */
+  isShut(ifname: string): boolean {
+    checkName(ifname)
+    return readState(this.#stateOf(ifname)) === PORT_DISABLED
+  }
+
   /** Opens the bridge port of `ifname` again. */
   openPort(ifname: string): Promise<boolean> {
     return this.#setPort(ifname, PORT_FORWARDING)
@@ -95,7 +101,7 @@ export class LocalFence {
 
   async #setPort(ifname: string, state: number): Promise<boolean> {
     checkName(ifname)
-    const file = `${this.#sysfs}/class/net/${ifname}/brport/state`
+    const file = this.#stateOf(ifname)
     if (!existsSync(file)) return this.#fail(`${ifname} is no bridge port here (no ${file})`)
     const line = `link set dev ${ifname} state ${state}\n`
     let writtenAt = Number.NEGATIVE_INFINITY
@@ -110,6 +116,10 @@ export class LocalFence {
     return this.#fail(
       `${ifname} did not reach state ${state} within ${CONFIRM_MS} ms: not permitted?`,
     )
+  }
+
+  #stateOf(ifname: string): string {
+    return `${this.#sysfs}/class/net/${ifname}/brport/state`
   }
 
   #fail(reason: string): false {

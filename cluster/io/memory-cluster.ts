@@ -51,7 +51,7 @@ export class MemoryCluster {
       beatsOffset: 0,
       control: this.#channelOf(id),
       controlPort: id,
-      fence: { silence: () => Promise.resolve(true), open: () => {}, close: () => {} },
+      fence: { silence: () => Promise.resolve(true), open: () => false, close: () => {} },
       fenceTarget: { host: NO_HOST, pid: id, startTime: 0, port: `port${id}` },
       mirrorStore: new MemoryMirrorStore(),
       checkpointStore: new MemoryCheckpointStore(this.#checkpoints),

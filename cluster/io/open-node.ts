@@ -189,8 +189,10 @@ class HostFence implements Fence {
     return shut || killed
   }
 
-  open(): void {
+  open(): boolean {
+    const wasShut = this.#local.isShut(this.#own.port)
     void this.#local.openPort(this.#own.port)
+    return wasShut
   }
 
   close(): void {

@@ -24,6 +24,7 @@ import type { Authenticator } from '../authenticator.js'
 import type { NodeId } from '../binding.js'
 import type { CheckpointStore } from '../checkpoint.js'
 import type { FenceTarget } from '../declaration.js'
+import { handlePortOpened } from '../link-gap.js'
 import type { MirrorStore } from '../mirror-store.js'
 import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
@@ -65,8 +66,8 @@ export interface ControlChannel {
 export interface Fence {
   /** True: it is certain that the node cannot be heard any more. */
   silence(target: FenceTarget): Promise<boolean>
-  /** Opens our own port again. */
-  open(): void
+  /** Opens our own port again. True: it was shut. */
+  open(): boolean
   close(): void
 }
 
@@ -320,7 +321,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
         void this.#silence(action.node, action.target)
         break
       case 'unfence':
-        this.#parts.fence.open()
+        if (this.#parts.fence.open()) handlePortOpened(this.node)
         break
       case 'renew-lease':
         this.#parts.beats.renewLease(this.#expirations)

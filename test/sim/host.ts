@@ -5,6 +5,7 @@
  */
 
 import { ClusterNode, type NodeTiming, type Ownership, smallestId } from '../../cluster/index.js'
+import { handlePortOpened } from '../../cluster/link-gap.js'
 import {
   type MemoryCheckpointStorage,
   MemoryCheckpointStore,
@@ -426,12 +427,18 @@ export class NodeHost {
     bridge.transmit(this.port, frame)
   }
 
+  #openPort(): void {
+    const wasShut = this.port.isolated
+    this.port.isolated = false
+    if (wasShut) handlePortOpened(this.node)
+  }
+
   #act(): void {
     for (let a = this.node.pollAction(); a !== null; a = this.node.pollAction()) {
       if (a.kind === 'send') this.control.send(this, a.bytes)
       else if (a.kind === 'tell') this.control.send(this, a.bytes, a.node)
       else if (a.kind === 'meet') this.control.open(this, a.node)
-      else if (a.kind === 'unfence') this.port.isolated = false
+      else if (a.kind === 'unfence') this.#openPort()
       else if (a.kind === 'renew-lease') {
         this.#expired = false
         this.#expiryTold = false

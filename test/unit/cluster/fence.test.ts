@@ -31,8 +31,10 @@ t.test('D3: shuts a bridge port, confirms it, and opens it again', async (t) => 
   t.equal(await fence.fencePort('tap0'), true)
   t.comment(`confirmed after ${(performance.now() - startedAt).toFixed(2)} ms`)
   t.equal(state(), '0')
+  t.equal(fence.isShut('tap0'), true)
   t.equal(await fence.openPort('tap0'), true)
   t.equal(state(), '3')
+  t.equal(fence.isShut('tap0'), false)
   const pid = fence.batchPid
   await fence.close()
   t.equal(readStartTime(pid), null, 'the batch process has ended')

@@ -8,6 +8,7 @@ import {
   parseBinding,
   smallestId,
 } from '../../../cluster/index.js'
+import { handlePortOpened } from '../../../cluster/link-gap.js'
 import { MemoryCheckpointStorage, MemoryCheckpointStore } from '../../../cluster/memory-store.js'
 import { DropReason } from '../../../stack/index.js'
 import { PEER, PEER_PORT, sayingTo } from './overhearing.js'
@@ -113,6 +114,8 @@ t.test(
     attend(b.node, later + 301)
     carry(b, a, later + 302)
     t.match(a.own, { state: 'standby', owner: 2 })
+    t.equal(shadow?.verdict, 'ready', 'where the port was open nothing was missed')
+    handlePortOpened(a.node)
     t.match(shadow, { verdict: 'untracked', distrusted: true })
     t.equal(a.own.complete, false, 'and asks for all')
     t.end()
