@@ -23,6 +23,7 @@ import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
 import { Suspicion } from './suspicion.js'
 import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
+import { Term } from './term.js'
 
 const YIELDS: readonly DeclarationKind[] = [DeclarationKind.YIELD, DeclarationKind.RETURN]
 
@@ -30,8 +31,7 @@ export class Ownership {
   readonly set: PermanencySet
   readonly snooper: Snooper
   state: OwnershipState = 'standby'
-  /** The term of ownership that this node knows of, and its owner; 0 while nobody is known to own. */
-  epoch = 0
+  /** Who owns in the term that this node knows of. */
   owner: NodeId = NOBODY
   /** While this node owns: whose Ethernet address the clients may still send to. */
   predecessor: NodeId = NOBODY
@@ -40,7 +40,7 @@ export class Ownership {
   readonly #context: OwnershipContext
   readonly #mirror: Mirror
   readonly succession: Succession
-  #highestEpoch = 0
+  readonly #term: Term
   // 0 once the node has listened long enough.
   #listenUntil: Millis = 0
   #renewAt: Millis = NEVER
@@ -48,7 +48,7 @@ export class Ownership {
   #standAt: Millis = NEVER
   #orphanedAt: Millis = NEVER
   #yieldedBy: NodeId = NOBODY
-  readonly #suspicion = new Suspicion()
+  readonly #suspicion: Suspicion
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
   /** Connections that are served by another node than the owner. */
@@ -60,6 +60,8 @@ export class Ownership {
     const { options, world, peers } = context
     this.set = set
     this.#context = context
+    this.#term = new Term(set.binding.id, world.mirrorStore, world.checkpoints)
+    this.#suspicion = new Suspicion(context.detector, options.timing)
     this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
       world.stack.pairedIss(key, tcb),
     )
@@ -75,6 +77,11 @@ export class Ownership {
 
   get binding(): Binding {
     return this.set.binding
+  }
+
+  /** The term of ownership that this node knows of; 0 while nobody is known to have owned. */
+  get epoch(): number {
+    return this.#term.epoch
   }
 
   /** This node knows of every connection of the binding, as far as it can tell (P27). */
@@ -103,13 +110,10 @@ export class Ownership {
     const { world, options } = this.#context
     const { mirrorStore } = world
     const { timing } = options
-    const { id } = this.binding
     if (termsOf(this.set.policy).weighs) this.#standAt = now
-    this.#highestEpoch = mirrorStore.epoch(id)
-    // Those who know of no later term must hear of this one, lest they use it again.
-    this.epoch = this.#highestEpoch
+    this.#term.restore()
     // What an earlier life mirrored lacks what was said while nobody listened.
-    for (const { key } of [...mirrorStore.flows(id)]) mirrorStore.removeFlow(key)
+    for (const { key } of [...mirrorStore.flows(this.binding.id)]) mirrorStore.removeFlow(key)
     mirrorStore.flush()
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
     this.#listenUntil =
@@ -146,21 +150,21 @@ export class Ownership {
   }
 
   #announceAgain(now: Millis): void {
-    if (this.state === 'owner') this.#context.world.nic.announce(this.binding.address, now)
+    if (this.owned) this.#context.world.nic.announce(this.binding.address, now)
   }
 
   /** Takes an authentic declaration of another node about this binding. */
   handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
     const { id: self, timing } = this.#context.options
-    if (d.epoch > this.#highestEpoch) this.#highestEpoch = d.epoch
+    this.#term.heard(d.epoch)
     this.succession.handleDeclaration(d)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
       this.#handleHearsay(d, now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
-      this.#outbid(d.epoch)
-    } else if (d.kind === DeclarationKind.YIELD && d.owner === self && this.#isRefusal(d)) {
+      this.#outbid()
+    } else if (this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
     } else if (YIELDS.includes(d.kind) && d.node === this.owner) {
@@ -176,7 +180,8 @@ export class Ownership {
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
-    return this.owner === NOBODY && d.epoch === this.epoch && this.#transfer.isTo(d.node)
+    const ours = d.kind === DeclarationKind.YIELD && d.owner === this.#context.options.id
+    return ours && this.owner === NOBODY && d.epoch === this.epoch && this.#transfer.isTo(d.node)
   }
 
   // All that the last owner said lies before its word on the link, and has been overheard: what is missing now stays missing.
@@ -222,12 +227,10 @@ export class Ownership {
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     if (before === 'owner') this.snooper.distrust()
     else this.snooper.joining.restart()
-    this.epoch = d.epoch
+    this.#term.follow(d.epoch)
     this.owner = owner
     this.state = 'standby'
     this.carriage.handleOwner(owner, d.epoch)
-    // So that this term is known here after a restart too.
-    this.#context.world.mirrorStore.putEpochSync(d.binding, d.epoch)
     this.#report({
       event: 'standby',
       binding: this.binding.id,
@@ -243,8 +246,7 @@ export class Ownership {
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.carriage.handleFenced(node, confirmed, now)
     if (this.state !== 'claiming' || node !== this.owner || !this.#suspicion.fencing) return
-    const { options, detector } = this.#context
-    this.#suspicion.fenced(node, confirmed, detector, options.timing, now)
+    this.#suspicion.fenced(node, confirmed, now)
   }
 
   handleTimeout(now: Millis): void {
@@ -262,7 +264,7 @@ export class Ownership {
     }
     if (this.state === 'claiming') {
       if (this.#suspicion.claimed) this.#takeOver(now)
-      else if (now >= this.#suspicion.claimAt) this.#claim(now)
+      else this.#pursue(now)
       return
     }
     if (this.snapshots.handleTimeout(now)) {
@@ -321,13 +323,21 @@ export class Ownership {
     this.#context.silence(this.owner, now)
   }
 
+  #pursue(now: Millis): void {
+    const verdict = this.#suspicion.verdict(this.owner, now)
+    if (verdict === 'claim') this.#claim(now)
+    if (verdict !== 'lives') return
+    this.#suspicion.drop()
+    this.state = 'standby'
+  }
+
   /**
    * Claims the binding: epoch and declaration. What follows at once may take longer than those behind this node have patience, when
    * there are many connections: they are to have heard of it by then.
    */
   #claim(now: Millis): void {
     this.#suspicion.claim(this.owner === NOBODY ? this.#yieldedBy : this.owner, now)
-    this.#enterTerm(Math.max(this.#highestEpoch, this.epoch) + 1)
+    this.#term.enter()
     this.state = 'claiming'
     this.owner = this.#context.options.id
     this.#context.declare(DeclarationKind.CLAIM, false, this)
@@ -371,18 +381,9 @@ export class Ownership {
   }
 
   // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
-  #outbid(epoch: number): void {
-    this.#enterTerm(epoch + 1)
+  #outbid(): void {
+    this.#term.enter()
     this.#context.declare(DeclarationKind.CLAIM, false, this)
-  }
-
-  // Durable before anything is sent: a term is never used twice.
-  #enterTerm(epoch: number): void {
-    this.epoch = epoch
-    this.#highestEpoch = epoch
-    const { mirrorStore, checkpoints } = this.#context.world
-    mirrorStore.putEpochSync(this.binding.id, epoch)
-    checkpoints.claim(this.binding.id, epoch)
   }
 
   // The address falls silent, and what we held we watch again.
@@ -440,8 +441,7 @@ export class Ownership {
 
   #sendAnswer(): void {
     this.answer = false
-    const kind = this.state === 'owner' ? DeclarationKind.RENEW : DeclarationKind.PRESENT
-    this.#context.declare(kind, false, this)
+    this.#context.declare(this.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT, false, this)
   }
 
   #report(report: NodeReport): void {

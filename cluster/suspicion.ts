@@ -29,6 +29,15 @@ export class Suspicion {
   from: NodeId = NOBODY
   // When the fence around the owner stood, or could not be confirmed.
   #fencedAt: Millis = 0
+  // Nothing but the end of its lease says that the owner speaks no more.
+  #unconfirmed = false
+  readonly #detector: FailureDetector
+  readonly #timing: NodeTiming
+
+  constructor(detector: FailureDetector, timing: NodeTiming) {
+    this.#detector = detector
+    this.#timing = timing
+  }
 
   get holds(): boolean {
     return this.since > 0
@@ -69,19 +78,30 @@ export class Suspicion {
   }
 
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
-  fenced(
-    node: NodeId,
-    confirmed: boolean,
-    detector: FailureDetector,
-    { leaseMs, turnLeaseMs }: NodeTiming,
-    now: Millis,
-  ): void {
+  fenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.fencing = false
     this.#fencedAt = now
-    const stuck = this.cause === 'stuck'
-    const signAt = stuck ? detector.lastTurnedAt(node) : detector.lastHeardAt(node)
-    const over = leaseOverAt(signAt, stuck ? turnLeaseMs : leaseMs)
-    this.claimAt = confirmed ? now : Math.max(now, over)
+    this.#unconfirmed = !confirmed
+    this.claimAt = confirmed ? now : Math.max(now, this.#leaseOverAt(node))
+  }
+
+  /**
+   * What is to be done about `node`, the owner. Without a fence that stands nobody claims while it shows life, since what is heard of
+   * it renews its lease. It lives where nothing speaks against it any more: its channel ended, and there is one again.
+   */
+  verdict(node: NodeId, now: Millis): 'claim' | 'lives' | 'wait' {
+    if (this.fencing || now < this.claimAt) return 'wait'
+    if (!this.#unconfirmed) return 'claim'
+    this.claimAt = Math.max(this.claimAt, this.#leaseOverAt(node))
+    if (now >= this.claimAt) return 'claim'
+    return this.#detector.suspects(node, now) === null ? 'lives' : 'wait'
+  }
+
+  #leaseOverAt(node: NodeId): Millis {
+    const { leaseMs, turnLeaseMs } = this.#timing
+    return this.cause === 'stuck'
+      ? leaseOverAt(this.#detector.lastTurnedAt(node), turnLeaseMs)
+      : leaseOverAt(this.#detector.lastHeardAt(node), leaseMs)
   }
 
   /** How long the steps of a claim took that is made now; the last owner was last heard at `heardAt`. */

@@ -29,6 +29,10 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [2754, 'two short stops in a row outlasted the lease (a fault of the simulation itself)'],
   [3780, 'a peer waited for ever for an answer to the FIN that only a dead owner had heard'],
   [3934, 'a node that started again did not wait for the lease of a stalled owner'],
+  [
+    6086,
+    'a node that woke took the end of the channel with an earlier life of the owner for that of this one',
+  ],
   [1277, 'an owner that was cut off and outclaimed lost what it knew of without a count'],
 ]
 

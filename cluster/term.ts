@@ -1,0 +1,46 @@
+/**
+ * Term: the epoch of a binding that this node knows of, and the highest that it has heard of (D3). A term is never used twice: it is
+ * durable before a word is said in it.
+ */
+import type { CheckpointStore } from './checkpoint.js'
+import type { MirrorStore } from './mirror-store.js'
+
+export class Term {
+  /** The term of the owner that is known, or of the last one; 0: there was none. */
+  epoch = 0
+  #highest = 0
+  readonly #binding: number
+  readonly #mirror: MirrorStore
+  readonly #checkpoints: CheckpointStore
+
+  constructor(binding: number, mirror: MirrorStore, checkpoints: CheckpointStore) {
+    this.#binding = binding
+    this.#mirror = mirror
+    this.#checkpoints = checkpoints
+  }
+
+  /** Goes on from what an earlier life knew: those who know of no later term must hear of this one, lest they use it again. */
+  restore(): void {
+    this.#highest = this.#mirror.epoch(this.#binding)
+    this.epoch = this.#highest
+  }
+
+  /** A declaration named `epoch`, whoever owns in it. */
+  heard(epoch: number): void {
+    if (epoch > this.#highest) this.#highest = epoch
+  }
+
+  /** Another owns in `epoch`, and a restart of this node is to know of it. */
+  follow(epoch: number): void {
+    this.epoch = epoch
+    this.#mirror.putEpochSync(this.#binding, epoch)
+  }
+
+  /** This node is to own: in a term beyond all that were heard of. */
+  enter(): void {
+    this.epoch = Math.max(this.#highest, this.epoch) + 1
+    this.#highest = this.epoch
+    this.#mirror.putEpochSync(this.#binding, this.epoch)
+    this.#checkpoints.claim(this.#binding, this.epoch)
+  }
+}
