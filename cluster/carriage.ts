@@ -30,6 +30,7 @@ import type { GivenUp } from './resume-point.js'
 import { Shadow } from './shadow.js'
 import type { Snooper } from './snooper.js'
 import type { Succession } from './succession.js'
+import { leaseOverAt } from './suspicion.js'
 
 /** How long a peer may take to answer; a living one takes milliseconds. */
 export const ANSWER_MS: Millis = 1500
@@ -329,6 +330,16 @@ export class Carriage {
     if (confirmed) this.#inherit(node, now)
   }
 
+  // No fence holds it: it may have been cut off, and be heard again.
+  #inheritIfSilent(node: NodeId, now: Millis): void {
+    const { detector, options, peers } = this.#context
+    const { leaseMs, turnLeaseMs } = options.timing
+    const over = leaseOverAt(detector.lastHeardAt(node), Math.max(leaseMs, turnLeaseMs))
+    if (peers.isUp(node)) this.#dead.delete(node)
+    else if (now < over) this.#dead.set(node, over)
+    else this.#inherit(node, now)
+  }
+
   #inherit(dead: NodeId, now: Millis): void {
     this.#dead.delete(dead)
     if (this.#term.state !== 'owner') return
@@ -380,7 +391,7 @@ export class Carriage {
 
   handleTimeout(now: Millis): void {
     for (const name of this.#lost.due(now)) this.#passOn(name, now)
-    for (const [node, at] of this.#dead) if (now >= at) this.#inherit(node, now)
+    for (const [node, at] of this.#dead) if (now >= at) this.#inheritIfSilent(node, now)
     if (now < this.#watchAt) return
     for (const [name, { key, connection }] of this.#carried) {
       if (!connection.released && connection.tcb.state !== TcpState.CLOSED) continue

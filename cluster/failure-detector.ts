@@ -23,6 +23,8 @@ interface Signs {
   heardAt: Millis
   turnedAt: Millis
   channelLost: boolean
+  /** It counts as dead; whether it shows life all the same is noted, and nothing is due. */
+  buried: boolean
 }
 
 export class FailureDetector {
@@ -36,7 +38,13 @@ export class FailureDetector {
   /** Starts to watch a node, which counts as heard now. */
   watch(node: NodeId, now: Millis): void {
     if (this.#signs.has(node)) return
-    this.#signs.set(node, { heardAt: now, turnedAt: now, channelLost: false })
+    this.#signs.set(node, { heardAt: now, turnedAt: now, channelLost: false, buried: false })
+  }
+
+  /** The node is taken for dead. Whoever is not sure of it goes on asking when it was heard last. */
+  bury(node: NodeId): void {
+    const signs = this.#signs.get(node)
+    if (signs !== undefined) signs.buried = true
   }
 
   forget(node: NodeId): void {
@@ -80,7 +88,7 @@ export class FailureDetector {
   /** Why the node is suspected, or null while it is not. */
   suspects(node: NodeId, now: Millis): Cause | null {
     const signs = this.#signs.get(node)
-    if (signs === undefined) return null
+    if (signs === undefined || signs.buried) return null
     if (signs.channelLost) return 'eof'
     if (now - signs.heardAt >= this.#options.silenceMs) return 'silence'
     if (now - signs.turnedAt >= this.#options.stuckMs) return 'stuck'
@@ -98,7 +106,8 @@ export class FailureDetector {
   /** When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel. */
   nextDeadline(): Millis {
     let earliest = NEVER
-    for (const { heardAt, turnedAt, channelLost } of this.#signs.values()) {
+    for (const { heardAt, turnedAt, channelLost, buried } of this.#signs.values()) {
+      if (buried) continue
       if (channelLost) return 0
       earliest = Math.min(
         earliest,

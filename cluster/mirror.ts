@@ -34,6 +34,12 @@ export class Mirror {
     this.#continuity = continuity
   }
 
+  /** Removes what an earlier life mirrored: it lacks what was said while nobody listened. */
+  clear(binding: number): void {
+    for (const { key } of [...this.#store.flows(binding)]) this.#store.removeFlow(key)
+    this.#store.flush()
+  }
+
   /** When `write` is due for this snooper, or never. */
   nextDeadline(snooper: Snooper): Millis {
     const waiting = snooper.dirty.length > 0 || snooper.removed.length > 0

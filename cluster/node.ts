@@ -30,12 +30,12 @@ import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
 import { distrustOf, LinkGap } from './link-gap.js'
 import type { Action, NodeReport } from './node-actions.js'
-import { NOBODY, type NodeOptions, type NodeWorld, type PermanencySet } from './node-options.js'
+import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership } from './ownership.js'
 import type { OwnershipContext } from './ownership-context.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
-import { differencesOf } from './set-terms.js'
+import { TermsCheck } from './set-terms.js'
 import { StrictMode } from './strict-mode.js'
 import { Wiretap } from './wiretap.js'
 
@@ -68,8 +68,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly #actions: Action[] = []
   // Nodes that are being fenced.
   readonly #silencing = new Set<NodeId>()
-  // In which incarnation the terms of a node and a binding were compared with ours.
-  readonly #compared = new Map<string, number>()
+  readonly #terms = new TermsCheck()
   readonly #linkGap = new LinkGap()
   #turnedAt: Millis = 0
 
@@ -207,12 +206,12 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       return
     }
     const notice = this.peers.note(d)
-    const cut = this.#linkGap.heard(d, onLink, notice)
+    const ownership = this.ownershipOf(d.binding)
+    const cut = this.#linkGap.heard(d, onLink, notice, ownership?.state === 'fenced')
     if (notice === 'replayed' || notice === 'full') {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
     }
-    const ownership = this.ownershipOf(d.binding)
     if (cut && ownership !== undefined) {
       distrustOf(d.node, ownership, (report) => this.#report(report))
       this.declare(DeclarationKind.PRESENT, true, ownership)
@@ -220,22 +219,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
     if (ownership === undefined) return
-    if (this.#compare(ownership.set, d)) ownership.handleDeclaration(d, now)
-  }
-
-  // False: the node means another binding by this number, or is not of its set. Each difference is told once.
-  #compare(set: PermanencySet, d: OwnershipDeclaration): boolean {
-    const { node, binding, incarnation } = d
-    const key = `${node} ${binding}`
-    const differences = differencesOf(set, d)
-    if (this.#compared.get(key) !== incarnation) {
-      this.#compared.set(key, incarnation)
-      for (const { what, ours, theirs } of differences) {
-        if (what === 'binding') this.#report({ event: 'binding-mismatch', node, binding })
-        else this.#report({ event: 'terms-mismatch', node, binding, what, ours, theirs })
-      }
-    }
-    return !differences.some(({ what }) => what === 'binding' || what === 'set')
+    const agrees = this.#terms.agree(ownership.set, d, (report) => this.#report(report))
+    if (agrees) ownership.handleDeclaration(d, now)
   }
 
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {
@@ -317,7 +302,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
 
   bury(node: NodeId, now: Millis): void {
     this.peers.markDown(node)
-    this.detector.forget(node)
+    this.detector.bury(node)
     for (const { carriage } of this.ownerships) carriage.handleDead(node, now)
   }
 
@@ -336,9 +321,13 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   handleSpeaker(of: Ownership): void {
     of.snooper.repair?.handleSpeaker()
     this.setSpeaker(of)
-    // A peer that meant to claim, and died, may have shut our port. While we own something else it may live, and mean that.
-    const only = this.ownerships.every((each) => each === of || each.state !== 'owner')
-    if (of.state === 'owner' && only) this.#actions.push({ kind: 'unfence' })
+    // A peer that meant to claim, and died, may have shut it.
+    if (of.owned) this.openPort(of)
+  }
+
+  openPort(of: Ownership): void {
+    const only = this.ownerships.every((each) => each === of || !each.owned)
+    if (only) this.#actions.push({ kind: 'unfence' })
   }
 
   setSpeaker(of: Ownership): void {

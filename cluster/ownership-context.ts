@@ -30,6 +30,8 @@ export interface OwnershipContext {
   handleSpeaker(of: Ownership): void
   /** Sets the state of the address of `of` by what this node speaks for. */
   setSpeaker(of: Ownership): void
+  /** Opens the port of this node, which a peer may have shut, unless it owns something else than `of`: then that peer may mean it. */
+  openPort(of: Ownership): void
   /** Another node has claimed what `of` owned, so it takes this one for dead, and may have fenced it. */
   handleOutclaimed(of: Ownership, now: Millis): void
 }

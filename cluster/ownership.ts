@@ -15,15 +15,16 @@ import { type Standing, termsOf } from './failover-policy.js'
 import { HandOver, transferLimit } from './hand-over.js'
 import { Mirror } from './mirror.js'
 import type { NodeReport } from './node-actions.js'
-import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
+import { NOBODY, type PermanencySet } from './node-options.js'
 import { OwnerRecovery } from './owner-recovery.js'
 import type { OwnershipContext, OwnershipState } from './ownership-context.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
 import { Suspicion } from './suspicion.js'
-import { announce, clientsHeard, demoteAll, promoteAll } from './takeover.js'
+import { announce, clientsHeard, takeAll, watchAll } from './takeover.js'
 import { Term } from './term.js'
+import { Vacancy } from './vacancy.js'
 
 const YIELDS: readonly DeclarationKind[] = [DeclarationKind.YIELD, DeclarationKind.RETURN]
 
@@ -41,13 +42,10 @@ export class Ownership {
   readonly #mirror: Mirror
   readonly succession: Succession
   readonly #term: Term
-  // 0 once the node has listened long enough.
-  #listenUntil: Millis = 0
   #renewAt: Millis = NEVER
   // When a policy that weighs standings is to hear of this node's again.
   #standAt: Millis = NEVER
-  #orphanedAt: Millis = NEVER
-  #yieldedBy: NodeId = NOBODY
+  readonly #vacancy = new Vacancy()
   readonly #suspicion: Suspicion
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
@@ -107,17 +105,17 @@ export class Ownership {
   }
 
   start(now: Millis): void {
-    const { world, options } = this.#context
-    const { mirrorStore } = world
-    const { timing } = options
+    const { timing } = this.#context.options
     if (termsOf(this.set.policy).weighs) this.#standAt = now
     this.#term.restore()
-    // What an earlier life mirrored lacks what was said while nobody listened.
-    for (const { key } of [...mirrorStore.flows(this.binding.id)]) mirrorStore.removeFlow(key)
-    mirrorStore.flush()
+    this.#mirror.clear(this.binding.id)
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
-    this.#listenUntil =
-      now + (this.epoch > 0 ? Math.max(timing.bootMs, timing.turnLeaseMs) : timing.bootMs)
+    this.listen(now, this.epoch > 0 ? timing.turnLeaseMs : 0)
+  }
+
+  /** Nothing is known for certain: what the others say is to be heard first, for `least` at least. */
+  listen(now: Millis, least: Millis = 0): void {
+    this.#vacancy.listenUntil = now + Math.max(this.#context.options.timing.bootMs, least)
   }
 
   /** The node's lease ran out while it was stopped: others may have taken over. */
@@ -137,8 +135,8 @@ export class Ownership {
     this.#stepDown(now)
     this.state = 'fenced'
     this.owner = NOBODY
-    this.#orphanedAt = now
-    this.#listenUntil = now + this.#context.options.timing.bootMs
+    this.#vacancy.begin(now)
+    this.listen(now)
     this.#report({ event: 'fenced', binding: this.binding.id, epoch: this.epoch })
   }
 
@@ -160,8 +158,9 @@ export class Ownership {
     this.succession.handleDeclaration(d)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
-    } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY && d.owner !== self) {
-      this.#handleHearsay(d, now)
+    } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY) {
+      if (d.owner !== self) this.#handleHearsay(d, now)
+      else if (d.node === this.owner && d.epoch === this.epoch) this.#part(now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
       this.#outbid()
     } else if (this.#isRefusal(d)) {
@@ -170,13 +169,16 @@ export class Ownership {
     } else if (YIELDS.includes(d.kind) && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
       this.#suspicion.fencing = false
-      this.#yieldedBy = d.node
       this.owner = NOBODY
-      this.#orphanedAt = now
+      this.#vacancy.yielded(d, timing, now)
       if (d.owner === self) this.#takeTransfer(d, now)
-      // The one that is named may be stuck, and goes on while its lease lasts.
-      else if (d.owner !== NOBODY) this.#orphanedAt = now + transferLimit(d.kind, timing)
     }
+  }
+
+  // Each claimed in this term and followed the other: it stands by for this node, which stood by for it.
+  #part(now: Millis): void {
+    this.owner = NOBODY
+    this.#vacancy.begin(now)
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
@@ -186,8 +188,7 @@ export class Ownership {
 
   // All that the last owner said lies before its word on the link, and has been overheard: what is missing now stays missing.
   #takeTransfer(d: OwnershipDeclaration, now: Millis): void {
-    const listening = this.#listenUntil > 0 && now < this.#listenUntil
-    this.#orphanedAt = now + transferLimit(d.kind, this.#context.options.timing)
+    const listening = this.#vacancy.isListening(now)
     if (!listening && this.state === 'standby' && this.#transfer.take(d, this.recovery, now)) return
     this.#context.handOver(this, d.node, 0)
   }
@@ -223,14 +224,16 @@ export class Ownership {
     if (before === 'owner') this.#stepDown(now)
     this.#suspicion.drop()
     this.#transfer.end()
-    this.#yieldedBy = NOBODY
+    this.#vacancy.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
-    if (before === 'owner') this.snooper.distrust()
+    const unheard = before === 'fenced' && d.kind !== DeclarationKind.CLAIM
+    if (before === 'owner' || unheard) this.snooper.distrust()
     else this.snooper.joining.restart()
     this.#term.follow(d.epoch)
     this.owner = owner
     this.state = 'standby'
     this.carriage.handleOwner(owner, d.epoch)
+    this.answer ||= before !== 'standby'
     this.#report({
       event: 'standby',
       binding: this.binding.id,
@@ -269,10 +272,10 @@ export class Ownership {
     }
     if (this.snapshots.handleTimeout(now)) {
       // What it listened for it has been told; and the others are to know that it is in line.
-      this.#listenUntil = 0
+      this.#vacancy.listenUntil = 0
       this.answer = true
     }
-    if (now >= this.#listenUntil) this.#considerClaim(now)
+    if (!this.#vacancy.isListening(now)) this.#considerClaim(now)
   }
 
   nextDeadline(): Millis {
@@ -286,8 +289,9 @@ export class Ownership {
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
     if (this.state === 'claiming') return Math.min(upkeep, this.#suspicion.claimAt)
-    if (this.#listenUntil > 0) return Math.min(upkeep, this.#listenUntil)
-    if (this.owner === NOBODY) return Math.min(upkeep, this.#patienceEnds(this.#orphanedAt))
+    const { listenUntil, since } = this.#vacancy
+    if (listenUntil > 0) return Math.min(upkeep, listenUntil)
+    if (this.owner === NOBODY) return Math.min(upkeep, this.#patienceEnds(since))
     if (this.#suspicion.holds) return Math.min(upkeep, this.#patienceEnds(this.#suspicion.since))
     return Math.min(upkeep, this.#context.detector.nextDeadline())
   }
@@ -297,15 +301,18 @@ export class Ownership {
     if (this.#transfer.accepted) return 0
     const { patienceMs } = this.#context.options.timing
     const coverage = this.#suspicion.holds ? this.#suspicion.coverage : undefined
-    return since + this.succession.rank(this.owner, this.#yieldedBy, coverage) * patienceMs
+    return since + this.succession.rank(this.owner, this.#vacancy.yieldedBy, coverage) * patienceMs
   }
 
   #considerClaim(now: Millis): void {
-    this.#listenUntil = 0
+    const listened = this.#vacancy.listenUntil > 0
+    this.#vacancy.listenUntil = 0
     if (this.owner === NOBODY) {
-      if (this.#orphanedAt === NEVER) this.#orphanedAt = now
-      if (now < this.#patienceEnds(this.#orphanedAt)) return
-      const given = this.#transfer.accepted || this.#yieldedBy !== NOBODY
+      if (this.#vacancy.since === NEVER) this.#vacancy.begin(now)
+      // A port that was shut let nothing in: then it is to listen again.
+      if (listened) this.#context.openPort(this)
+      if (listened || now < this.#patienceEnds(this.#vacancy.since)) return
+      const given = this.#transfer.accepted || this.#vacancy.yieldedBy !== NOBODY
       this.#suspicion.cause = given ? 'yield' : 'boot'
       this.#claim(now)
       return
@@ -336,7 +343,7 @@ export class Ownership {
    * there are many connections: they are to have heard of it by then.
    */
   #claim(now: Millis): void {
-    this.#suspicion.claim(this.owner === NOBODY ? this.#yieldedBy : this.owner, now)
+    this.#suspicion.claim(this.owner === NOBODY ? this.#vacancy.yieldedBy : this.owner, now)
     this.#term.enter()
     this.state = 'claiming'
     this.owner = this.#context.options.id
@@ -346,7 +353,7 @@ export class Ownership {
   /** Takes over what was claimed: state, address, ARP; the connections speak at the next poll. */
   #takeOver(now: Millis): void {
     const { world, options, detector } = this.#context
-    const { stack, nic, checkpoints } = world
+    const { stack, nic } = world
     const { binding } = this
     const { id, timing } = options
     const { from } = this.#suspicion
@@ -354,16 +361,12 @@ export class Ownership {
     const instants = this.#suspicion.instants(heardAt, now)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const doubtful = doubtfulDataOf(this.set)
-    const count = promoteAll(stack, nic, this.snooper, checkpoints, now, doubtful, (shadow, why) =>
-      this.carriage.takeLost(shadow, why, from),
-    )
-    this.snooper.active = this.snooper.table.size > 0
-    this.snooper.knownOnly = true
+    const count = takeAll(this, world, from, now)
     this.snapshots.end()
-    if (from !== NOBODY && from !== this.#yieldedBy) this.#context.bury(from, now)
-    this.recovery.handleClaimed(from, this.#yieldedBy)
-    this.#yieldedBy = NOBODY
+    const { yieldedBy } = this.#vacancy
+    if (from !== NOBODY && from !== yieldedBy) this.#context.bury(from, now)
+    this.recovery.handleClaimed(from, yieldedBy)
+    this.#vacancy.end()
     this.#transfer.end()
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
@@ -371,7 +374,6 @@ export class Ownership {
     this.#context.handleSpeaker(this)
     stack.setQuiet(binding.address, false)
     this.#suspicion.drop()
-    this.#orphanedAt = NEVER
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
     announce(nic, binding, clients, now)
@@ -388,14 +390,11 @@ export class Ownership {
 
   // The address falls silent, and what we held we watch again.
   #stepDown(now: Millis): void {
-    const { stack } = this.#context.world
     this.state = 'standby'
     this.#suspicion.drop()
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
-    demoteAll(stack, this.binding, this.snooper, (each) => this.carriage.isCarried(each), now)
-    this.snooper.active = true
-    this.snooper.knownOnly = false
+    watchAll(this, this.#context.world.stack, now)
     this.#renewAt = NEVER
   }
 
@@ -406,7 +405,7 @@ export class Ownership {
     this.owner = NOBODY
     this.#context.declare(DeclarationKind.YIELD, false, this)
     // Others go first: whoever yields does not want it back at once.
-    this.#orphanedAt = now + 4 * this.#context.options.timing.patienceMs
+    this.#vacancy.begin(now + 4 * this.#context.options.timing.patienceMs)
   }
 
   /**
@@ -424,7 +423,7 @@ export class Ownership {
     const kind = returns ? DeclarationKind.RETURN : DeclarationKind.YIELD
     this.#context.handOver(this, to, connections, kind)
     const { timing } = this.#context.options
-    this.#orphanedAt = now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs
+    this.#vacancy.begin(now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs)
     const event = returns ? 'owner-recovery' : 'handover'
     this.#report({ event, binding: this.binding.id, to, epoch, connections })
   }

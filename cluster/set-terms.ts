@@ -4,6 +4,7 @@
 import { isSameBinding } from './binding.js'
 import { DoubtfulData, type OwnershipDeclaration } from './declaration.js'
 import { termsOf } from './failover-policy.js'
+import type { NodeReport } from './node-actions.js'
 import { doubtfulDataOf, type PermanencySet, strictCode, strictName } from './node-options.js'
 
 /** One difference, with both sides in words. */
@@ -38,6 +39,27 @@ export function differencesOf(set: PermanencySet, d: OwnershipDeclaration): Diff
     found.push({ what: 'recovery', ours: recoveryName(recovery), theirs: recoveryName(d.recovery) })
   }
   return found
+}
+
+/** What was found of each node and binding, so that it is told once. */
+export class TermsCheck {
+  // In which incarnation the terms of a node and a binding were compared with ours.
+  readonly #compared = new Map<string, number>()
+
+  /** Compares `d`, and tells each difference once. False: the node means another binding by this number, or is not of its set. */
+  agree(set: PermanencySet, d: OwnershipDeclaration, tell: (report: NodeReport) => void): boolean {
+    const { node, binding, incarnation } = d
+    const key = `${node} ${binding}`
+    const differences = differencesOf(set, d)
+    if (this.#compared.get(key) !== incarnation) {
+      this.#compared.set(key, incarnation)
+      for (const { what, ours, theirs } of differences) {
+        if (what === 'binding') tell({ event: 'binding-mismatch', node, binding })
+        else tell({ event: 'terms-mismatch', node, binding, what, ours, theirs })
+      }
+    }
+    return !differences.some(({ what }) => what === 'binding' || what === 'set')
+  }
 }
 
 function recoveryName(returns: boolean): string {

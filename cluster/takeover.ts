@@ -13,10 +13,12 @@ import {
   type Stack,
   TcpState,
 } from '../stack/index.js'
-import { type Binding, connectionsOf } from './binding.js'
+import { type Binding, connectionsOf, type NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
 import type { DoubtfulData } from './declaration.js'
 import { flowKeyOf } from './flow-key.js'
+import { doubtfulDataOf, type NodeWorld } from './node-options.js'
+import type { Ownership } from './ownership.js'
 import { join } from './pairs.js'
 import {
   hasStray,
@@ -94,6 +96,36 @@ export function promoteShadows(
     }
   }
   return count
+}
+
+/**
+ * Makes the shadows of a binding that was claimed from `from` the node's own connections, and watches the rest on. `takeLost` decides of
+ * those that cannot be.
+ */
+export function takeAll(
+  { set, snooper, carriage }: Pick<Ownership, 'set' | 'snooper' | 'carriage'>,
+  { stack, nic, checkpoints }: NodeWorld,
+  from: NodeId,
+  now: Millis,
+): PromotionCount {
+  const doubtful = doubtfulDataOf(set)
+  const count = promoteAll(stack, nic, snooper, checkpoints, now, doubtful, (shadow, why) =>
+    carriage.takeLost(shadow, why, from),
+  )
+  snooper.active = snooper.table.size > 0
+  snooper.knownOnly = true
+  return count
+}
+
+/** Makes the connections of a binding that was given up shadows again, but for those that this node carries. */
+export function watchAll(
+  { binding, snooper, carriage }: Pick<Ownership, 'binding' | 'snooper' | 'carriage'>,
+  stack: Stack,
+  now: Millis,
+): void {
+  demoteAll(stack, binding, snooper, (each) => carriage.isCarried(each), now)
+  snooper.active = true
+  snooper.knownOnly = false
 }
 
 /** Tells the link that the address is here now: in request form to all, and one request to each client by name (P13). */

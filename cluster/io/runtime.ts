@@ -321,7 +321,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
         void this.#silence(action.node, action.target)
         break
       case 'unfence':
-        if (this.#parts.fence.open()) handlePortOpened(this.node)
+        if (this.#parts.fence.open()) handlePortOpened(this.node, this.now())
         break
       case 'renew-lease':
         this.#parts.beats.renewLease(this.#expirations)

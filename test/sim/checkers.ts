@@ -16,6 +16,7 @@ import {
   type Tcb,
   TcpState,
 } from '../../stack/index.js'
+import { RST } from '../../stack/wire/tcp.js'
 import type { Bridge, BridgePort } from './bridge.js'
 import type { Client, ClientSession } from './client.js'
 import type { HostObserver, NodeHost } from './host.js'
@@ -74,6 +75,8 @@ export class Checkers implements HostObserver {
   // Connections of which a shadow has heard what the owner has not: it leads, until the two are equal again.
   readonly #led = new Set<number>()
   #ownerMissed = ''
+  // When an owner that another has outclaimed behind a cut answered with a reset: without a quorum nothing forbids that.
+  #splitResetAt = Number.NEGATIVE_INFINITY
   #client: Client | null = null
 
   constructor(world: World, bridge: Bridge, hosts: readonly NodeHost[]) {
@@ -161,6 +164,11 @@ export class Checkers implements HostObserver {
     if (this.#resets.has(port)) return
     // A node that started behind the handshake and has heard nothing since cannot know of a connection.
     if (this.isUnknown(session)) return
+    // It may be that of the connection to a proxy's server.
+    if (this.#world.now - this.#splitResetAt < 1000) {
+      this.counts.givenUp.split = (this.counts.givenUp.split ?? 0) + 1
+      return
+    }
     this.#world.violate(
       `silent loss: stream ${session.index} (:${port}) was reset and nobody gave it up`,
     )
@@ -208,6 +216,10 @@ export class Checkers implements HostObserver {
     if (state !== 'owner' && !carries) {
       this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
     }
+    const outclaimed = this.#hosts.some(
+      ({ running, own }) => running && own.state === 'owner' && own.epoch > epoch,
+    )
+    if (outclaimed && flow !== null && isReset(frame)) this.#splitResetAt = this.#world.now
     for (const other of this.#hosts) {
       if (other === host || !this.#spoke.has(other) || this.#wasCut()) continue
       if (!other.maySpeak) {
@@ -349,6 +361,10 @@ function tcpFlowOf({ view, start }: Frame): [number, IpAddress, number] | null {
   if (view.getUint16(start + 12) !== EtherType.IPV4 || view.getUint8(start + 23) !== 6) return null
   const tcp = start + 14 + 20
   return [view.getUint16(tcp), view.getInt32(start + 30) as IpAddress, view.getUint16(tcp + 2)]
+}
+
+function isReset({ view, start }: Frame): boolean {
+  return (view.getUint8(start + 14 + 20 + 13) & RST) !== 0
 }
 
 // IPv4 from the virtual address, or ARP that claims it.

@@ -430,7 +430,7 @@ export class NodeHost {
   #openPort(): void {
     const wasShut = this.port.isolated
     this.port.isolated = false
-    if (wasShut) handlePortOpened(this.node)
+    if (wasShut) handlePortOpened(this.node, this.site.world.now)
   }
 
   #act(): void {

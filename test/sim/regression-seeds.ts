@@ -41,4 +41,7 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
   [438, 'an owner that was cut off and outclaimed went on from what it had known before'],
   [513, 'the same, with the next owner gone before it had said a word'],
   [750, 'what it had known of went uncounted'],
+  [12685, 'two nodes claimed in one term, and each then stood by for the other'],
+  [11747, 'a fenced owner that had not heard the next claim went on from what it had known'],
+  [16966, 'a node that listened behind a shut port took silence for a vacancy'],
 ]

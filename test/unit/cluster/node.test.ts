@@ -100,6 +100,58 @@ t.test(
   },
 )
 
+t.test('D3: without a fence that stands nobody claims while the owner is heard', (t) => {
+  const { a, b, now } = pair()
+  let later = untilFence(a, b, now)
+  // It beats on from now on.
+  b.node.handleHeartbeat(1, later, later)
+  b.node.handleFenced(1, false, later)
+  for (const end = later + 500; later < end; later += STEP) {
+    b.node.handleHeartbeat(1, later, later)
+    attend(b.node, later)
+    t.not(b.own.state, 'owner')
+  }
+  for (const end = later + 500; later < end; later += STEP) attend(b.node, later)
+  t.equal(b.own.state, 'claiming', 'it was silent again, and a fence is asked for')
+  b.node.handleFenced(1, false, later)
+  attend(b.node, later)
+  t.equal(b.own.state, 'owner', 'its lease is over')
+  t.end()
+})
+
+t.test('D3: two that claimed in one term, and followed each other, do not wait for ever', (t) => {
+  const { a, b, now } = pair()
+  let later = untilFence(a, b, now)
+  b.node.handleFenced(1, true, later)
+  attend(b.node, later)
+  t.match(b.own, { state: 'owner', epoch: 2 })
+  collect(b)
+  const claim = b.sent.splice(0)
+  // It is stopped; the first, which has not heard of it, starts again and comes to the same term.
+  b.node.handleLeaseLost(later)
+  const again = party(1, new MemoryCheckpointStorage(), ONE, undefined, 2000)
+  again.node.world.mirrorStore.putEpochSync(1, 1)
+  again.node.start(later)
+  for (; again.own.state !== 'owner'; later += STEP) attend(again.node, later)
+  t.equal(again.own.epoch, 2)
+  collect(again)
+  for (const bytes of claim) again.node.handleDeclaration(bytes, later)
+  for (const bytes of again.sent.splice(0)) b.node.handleDeclaration(bytes, later)
+  t.match(again.own, { state: 'standby', owner: 2 })
+  t.match(b.own, { state: 'standby', owner: 1 })
+  for (const end = later + 2000; later < end; later += STEP) {
+    again.node.handleHeartbeat(2, later, later)
+    b.node.handleHeartbeat(1, later, later)
+    attend(again.node, later)
+    attend(b.node, later)
+    carry(again, b, later)
+    carry(b, again, later)
+  }
+  t.same([again.own.state, b.own.state].sort(), ['owner', 'standby'])
+  t.equal(again.own.owner, b.own.owner)
+  t.end()
+})
+
 t.test(
   'P27 D5: who wakes behind a shut port, and finds another owner, goes on from nothing that it knew',
   (t) => {
@@ -115,7 +167,7 @@ t.test(
     carry(b, a, later + 302)
     t.match(a.own, { state: 'standby', owner: 2 })
     t.equal(shadow?.verdict, 'ready', 'where the port was open nothing was missed')
-    handlePortOpened(a.node)
+    handlePortOpened(a.node, now)
     t.match(shadow, { verdict: 'untracked', distrusted: true })
     t.equal(a.own.complete, false, 'and asks for all')
     t.end()
