@@ -361,10 +361,11 @@ export class Ownership {
     const instants = this.#suspicion.instants(heardAt, now)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const count = takeAll(this, world, from, now)
-    this.snapshots.end()
     const { yieldedBy } = this.#vacancy
-    if (from !== NOBODY && from !== yieldedBy) this.#context.bury(from, now)
+    const orderly = from !== NOBODY && from === yieldedBy
+    const count = takeAll(this, world, from, orderly, now)
+    this.snapshots.end()
+    if (from !== NOBODY && !orderly) this.#context.bury(from, now)
     this.recovery.handleClaimed(from, yieldedBy)
     this.#vacancy.end()
     this.#transfer.end()

@@ -45,14 +45,18 @@ export class Promotion {
   readonly #now: Millis
   readonly #takeLost: TakeLost
   readonly #doubtful: DoubtfulData
+  readonly #orderly: boolean
 
+  /** `orderly`: the last owner fell silent of its own accord, and told of it when all that it had said had been heard (P24). */
   constructor(
     stack: Stack,
     nic: Nic,
     now: Millis,
     doubtful: DoubtfulData,
     takeLost: TakeLost = () => false,
+    orderly = false,
   ) {
+    this.#orderly = orderly
     this.#doubtful = doubtful
     this.#stack = stack
     this.#nic = nic
@@ -131,6 +135,7 @@ export class Promotion {
       input,
       output,
       resumption,
+      this.#orderly,
     )
     connection.opener = shadow.opener
     return connection

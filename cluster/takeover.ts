@@ -47,6 +47,7 @@ export function promoteAll(
   now: Millis,
   doubtful: DoubtfulData,
   takeLost?: TakeLost,
+  orderly = false,
 ): PromotionCount {
   // What another node serves stays with it, and is watched.
   const shadows = [...snooper.table.shadows()].filter(({ key }) => !snooper.isAway(key))
@@ -56,7 +57,7 @@ export function promoteAll(
     if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(key.remoteAddress), peerMac, now)
   }
   const due = shadows.filter((shadow) => !waits.has(shadow))
-  return promoteShadows(stack, nic, snooper, checkpoints, due, now, doubtful, takeLost)
+  return promoteShadows(stack, nic, snooper, checkpoints, due, now, doubtful, takeLost, orderly)
 }
 
 /** The same for some of them, which have been settled. */
@@ -69,8 +70,9 @@ export function promoteShadows(
   now: Millis,
   doubtful: DoubtfulData,
   takeLost?: TakeLost,
+  orderly = false,
 ): PromotionCount {
-  const promotion = new Promotion(stack, nic, now, doubtful, takeLost)
+  const promotion = new Promotion(stack, nic, now, doubtful, takeLost, orderly)
   const { count } = promotion
   const stray = hasStray(snooper.pairs, shadows)
   const living = new Set<Shadow>()
@@ -99,19 +101,19 @@ export function promoteShadows(
 }
 
 /**
- * Makes the shadows of a binding that was claimed from `from` the node's own connections, and watches the rest on. `takeLost` decides of
- * those that cannot be.
+ * Makes the shadows of a binding that was claimed from `from` the node's own connections, and watches the rest on. `orderly`: `from` gave it
+ * up of its own accord.
  */
 export function takeAll(
   { set, snooper, carriage }: Pick<Ownership, 'set' | 'snooper' | 'carriage'>,
   { stack, nic, checkpoints }: NodeWorld,
   from: NodeId,
+  orderly: boolean,
   now: Millis,
 ): PromotionCount {
   const doubtful = doubtfulDataOf(set)
-  const count = promoteAll(stack, nic, snooper, checkpoints, now, doubtful, (shadow, why) =>
-    carriage.takeLost(shadow, why, from),
-  )
+  const takeLost: TakeLost = (shadow, why) => carriage.takeLost(shadow, why, from)
+  const count = promoteAll(stack, nic, snooper, checkpoints, now, doubtful, takeLost, orderly)
   snooper.active = snooper.table.size > 0
   snooper.knownOnly = true
   return count

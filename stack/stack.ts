@@ -325,6 +325,7 @@ export class Stack {
     inputOffset: number,
     outputOffset: number,
     resumption: unknown,
+    orderly = false,
   ): Connection {
     const { localAddress, localPort, remoteAddress, remotePort } = ends
     return this.tcp.openings.adopt(
@@ -338,6 +339,7 @@ export class Stack {
       inputOffset,
       outputOffset,
       resumption,
+      orderly,
     )
   }
 

@@ -120,10 +120,10 @@ export class Connection extends ConnectionSlots {
 
   /**
    * Promotion: makes an overheard Tcb live. Nothing is converted; what is private to an owner starts afresh, and one segment
-   * leaves at once, but in TIME-WAIT: a resend from SND.UNA if anything is outstanding, else an ACK of all that was absorbed.
-   * `inputOffset` and `outputOffset` say where the application goes on.
+   * leaves at once, but in TIME-WAIT: a resend from SND.UNA if anything is outstanding, else an ACK of all that was absorbed. Behind an
+   * `orderly` end of the last owner (P24) it is the ACK alone. `inputOffset` and `outputOffset` say where the application goes on.
    */
-  adopt(inputOffset: number, outputOffset: number, now: Millis): void {
+  adopt(inputOffset: number, outputOffset: number, now: Millis, orderly = false): void {
     const { tcb, buffers } = this
     this.#options = this.sender.settleMss(this.tcb, this.#options, now)
     keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
@@ -134,8 +134,7 @@ export class Connection extends ConnectionSlots {
     this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
-      this.sender.recovery.resendAll(tcb, now)
-      this.sender.congestion.restart()
+      this.sender.adopt(tcb, orderly, now)
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED

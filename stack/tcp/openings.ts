@@ -150,6 +150,7 @@ export class Openings {
     inputOffset: number,
     outputOffset: number,
     resumption: unknown,
+    orderly = false,
   ): Connection {
     const options = this.#connectionOptions(local, localPort, remote, remotePort, linkMss, now)
     parts.buffers.received.keep = this.keptInput
@@ -157,7 +158,7 @@ export class Openings {
     this.#place(connection, local, localPort, remote, remotePort)
     connection.resumption = resumption
     if (this.isStrict(local, localPort)) beginStrict(connection)
-    connection.adopt(inputOffset, outputOffset, now)
+    connection.adopt(inputOffset, outputOffset, now, orderly)
     const listener = this.#demux.findListener(local, localPort)
     if (resumption === null) connection.orphan(now)
     else if (listener === null) this.#unclaimed.push(connection)

@@ -136,6 +136,20 @@ export class Sender {
     this.recovery.tailAt = NEVER
   }
 
+  /**
+   * The connection is promoted. What is in flight leaves again at once, unless its last owner ended in an `orderly` way: then all of it is
+   * on its way, and has the usual time to be acknowledged.
+   */
+  adopt(tcb: Tcb, orderly: boolean, now: Millis): void {
+    if (!orderly) this.recovery.resendAll(tcb, now)
+    else if (tcb.flightSize > 0) {
+      this.recovery.awaitAll(tcb, now)
+      this.rtoAt = now + this.rtt.rtoMs
+      this.#armTail(tcb, now)
+    }
+    this.congestion.restart()
+  }
+
   // True when segments have become shorter.
   #fitToPath(tcb: Tcb): boolean {
     const before = this.#mss

@@ -30,7 +30,13 @@ const ENDS: Endpoints = {
 }
 
 /** Hands the connection of `c` over to the stack of another script with the same numbers. */
-function handedOver(t: Checks, c: Script, resumption: unknown = {}, listens = true): Script {
+function handedOver(
+  t: Checks,
+  c: Script,
+  resumption: unknown = {},
+  listens = true,
+  orderly = false,
+): Script {
   const next = new Script(t, c.options, c.start)
   next.now = c.now
   next.iss = c.iss
@@ -47,6 +53,7 @@ function handedOver(t: Checks, c: Script, resumption: unknown = {}, listens = tr
     input,
     Math.max(0, sndNxtOffset - sndFinSent),
     resumption,
+    orderly,
   )
   next.drain()
   return next
@@ -61,6 +68,35 @@ t.test('P9: with nothing outstanding the first segment acknowledges all that was
   t.equal(next.read(), octets(700), 'what nobody read is read here')
   next.write('go on')
   next.expects({ seq: ISS + 1, ack: IRS + 701, text: 'go on' })
+  t.end()
+})
+
+t.test(
+  'P24: behind an orderly end of the last owner nothing is sent again that may yet be acknowledged',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write(octets(3000))
+    t.equal(c.ignores().length, 3)
+    const next = handedOver(t, c, {}, true, true)
+    next.expects({ seq: ISS + 3001, ack: IRS + 1, flags: ACK, text: '' })
+    next.expectsNothing()
+    next.peerSends({ seq: IRS + 1, ack: ISS + 3001, flags: ACK })
+    next.write('!')
+    next.expects({ seq: ISS + 3001, text: '!' })
+    t.end()
+  },
+)
+
+t.test('P24: what was lost on the way at an orderly end is sent again by the timer', (t) => {
+  const c = established(t, { mss: 1000 })
+  c.write(octets(1000))
+  t.equal(c.ignores().length, 1)
+  const next = handedOver(t, c, {}, true, true)
+  t.equal(next.ignores().filter((s) => s.length > 0).length, 0)
+  next.advance(1200)
+  const again = next.ignores().filter((s) => s.length > 0)
+  t.equal(again[0]?.seq, ISS + 1)
+  t.equal(again[0]?.text, octets(1000))
   t.end()
 })
 

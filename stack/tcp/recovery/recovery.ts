@@ -120,6 +120,12 @@ export class Recovery {
     this.ranges.markLost(tcb.sndUnaOffset, tcb.sndNxtOffset, false)
   }
 
+  /** Nothing of the flight is known to be lost, though others sent it: the first act behind an orderly end of the last owner. */
+  awaitAll(tcb: Tcb, now: Millis): void {
+    this.lastSentAt = now
+    this.ranges.cover(tcb.sndUnaOffset, tcb.sndNxtOffset, now)
+  }
+
   /** Text that was absent in [from, ...) has been regenerated: it may be sent again. */
   refilled(from: number): void {
     if (this.mode !== SenderMode.OPEN) this.ranges.markLost(from, this.#recoveryPoint, false)
