@@ -364,7 +364,9 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const ownership = this.#byEndpoint.find(local, localPort)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
     if (ownership === undefined) return mac === nic.mac
-    if (ownership.state !== 'owner' || mac !== nic.mac) return false
+    if (!ownership.owned) return false
+    if (mac !== nic.mac) ownership.strays = true
+    if (mac !== nic.mac) return false
     return ownership.carriage.serves(localPort, remote, remotePort)
   }
 

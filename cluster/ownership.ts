@@ -36,6 +36,8 @@ export class Ownership {
   owner: NodeId = NOBODY
   /** While this node owns: whose Ethernet address the clients may still send to. */
   predecessor: NodeId = NOBODY
+  /** While this node owns: since its last renewal something was heard that was sent to another's Ethernet address. */
+  strays = false
   /** Others are to hear from us of this binding, at the next timeout. */
   answer = false
   readonly #context: OwnershipContext
@@ -162,7 +164,7 @@ export class Ownership {
       if (d.owner !== self) this.#handleHearsay(d, now)
       else if (d.node === this.owner && d.epoch === this.epoch) this.#part(now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
-      this.#outbid()
+      this.#enterTerm()
     } else if (this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
@@ -234,13 +236,8 @@ export class Ownership {
     this.state = 'standby'
     this.carriage.handleOwner(owner, d.epoch)
     this.answer ||= before !== 'standby'
-    this.#report({
-      event: 'standby',
-      binding: this.binding.id,
-      owner,
-      epoch: d.epoch,
-      yielded: before === 'owner',
-    })
+    const { binding, epoch } = d
+    this.#report({ event: 'standby', binding, owner, epoch, yielded: before === 'owner' })
     if (before === 'owner') this.#context.handleOutclaimed(this, now)
     this.#context.act({ kind: 'unfence' })
   }
@@ -344,10 +341,9 @@ export class Ownership {
    */
   #claim(now: Millis): void {
     this.#suspicion.claim(this.owner === NOBODY ? this.#vacancy.yieldedBy : this.owner, now)
-    this.#term.enter()
     this.state = 'claiming'
     this.owner = this.#context.options.id
-    this.#context.declare(DeclarationKind.CLAIM, false, this)
+    this.#enterTerm()
   }
 
   /** Takes over what was claimed: state, address, ARP; the connections speak at the next poll. */
@@ -383,8 +379,8 @@ export class Ownership {
     this.carriage.handleClaimed(now)
   }
 
-  // A later term was used while we could not hear of it: ours goes beyond it, or its user would not take us for the owner.
-  #outbid(): void {
+  // Beyond all terms that were heard of: the user of a later one would not take us for the owner.
+  #enterTerm(): void {
     this.#term.enter()
     this.#context.declare(DeclarationKind.CLAIM, false, this)
   }
@@ -436,6 +432,8 @@ export class Ownership {
       return
     }
     this.#renewAt = now + this.#context.options.timing.renewMs
+    if (this.strays) this.#announceAgain(now)
+    this.strays = false
     this.#context.declare(DeclarationKind.RENEW, false, this)
   }
 

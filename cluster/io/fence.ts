@@ -16,6 +16,8 @@ export interface LocalFenceOptions {
   readonly command?: readonly string[]
   /** Where sysfs is mounted. It must be that of the network namespace of the bridge. */
   readonly sysfs?: string
+  /** How long a port may take to be in its new state, in milliseconds. Default 50. */
+  readonly confirmMs?: number
 }
 
 /** States of a bridge port that matter here. */
@@ -30,6 +32,7 @@ const CLOSE_MS = 500
 const COMMAND = ['bridge', '-force', '-batch', '-'] as const
 
 export class LocalFence {
+  readonly #confirmMs: number
   /** Why the last call returned false; empty when none has. */
   reason = ''
   readonly #command: readonly string[]
@@ -43,6 +46,7 @@ export class LocalFence {
   constructor(options: LocalFenceOptions = {}) {
     this.#command = options.command ?? COMMAND
     this.#sysfs = options.sysfs ?? '/sys'
+    this.#confirmMs = options.confirmMs ?? CONFIRM_MS
     this.#start()
   }
 
@@ -105,7 +109,7 @@ export class LocalFence {
     if (!existsSync(file)) return this.#fail(`${ifname} is no bridge port here (no ${file})`)
     const line = `link set dev ${ifname} state ${state}\n`
     let writtenAt = Number.NEGATIVE_INFINITY
-    const done = await confirm(CONFIRM_MS, () => {
+    const done = await confirm(this.#confirmMs, () => {
       if (readState(file) === state) return true
       const now = performance.now()
       if (now - writtenAt >= REPEAT_MS && this.#write(line)) writtenAt = now
@@ -114,7 +118,7 @@ export class LocalFence {
     if (done) return true
     if (this.#missing !== '') return this.#fail(this.#missing)
     return this.#fail(
-      `${ifname} did not reach state ${state} within ${CONFIRM_MS} ms: not permitted?`,
+      `${ifname} did not reach state ${state} within ${this.#confirmMs} ms: not permitted?`,
     )
   }
 

@@ -52,6 +52,8 @@ export class Adoption {
   /** The connection has been promoted. */
   start(tcb: Tcb, now: Millis): void {
     this.#until = now + ADOPTION_GRACE_MS
+    // The last owner went on behind its SYN, so the peer acknowledged that, whether it was heard here or not.
+    if (isSynchronized(tcb.state) && tcb.sndUna === tcb.iss) tcb.sndUna = add(tcb.iss, 1)
     this.#inputFrom = tcb.rcvNxtOffset
   }
 

@@ -87,6 +87,25 @@ t.test(
   },
 )
 
+t.test(
+  'D1: of whom the end of the handshake was not heard is sent what went out behind it',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write(octets(1000))
+    t.equal(c.ignores().length, 1)
+    // A shadow that missed the third segment has this from the owner's going on alone.
+    const { tcb } = c.connection as Connection
+    tcb.sndUna = tcb.iss
+    const next = handedOver(t, c)
+    const sent = next.ignores().filter((s) => s.length > 0)
+    t.strictSame(
+      sent.map((s) => [s.seq - ISS - 1, s.length]),
+      [[0, 1000]],
+    )
+    t.end()
+  },
+)
+
 t.test('P24: what was lost on the way at an orderly end is sent again by the timer', (t) => {
   const c = established(t, { mss: 1000 })
   c.write(octets(1000))

@@ -36,6 +36,12 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
   [1277, 'an owner that was cut off and outclaimed lost what it knew of without a count'],
 ]
 
+/** The same with peers that miss frames. */
+export const LOSSY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [7071, 'a client whose neighbour entry named the dead owner was never drawn to the next one'],
+  [13184, 'who had not heard the end of a handshake repeated nothing of what followed'],
+]
+
 /** The same of {@link simulate} with proxies. */
 export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
   [438, 'an owner that was cut off and outclaimed went on from what it had known before'],

@@ -2,6 +2,7 @@
  * Peers that miss frames (D1): the same seeds with and without repair.
  */
 import t from 'tap'
+import { LOSSY_REGRESSION_SEEDS } from './regression-seeds.js'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
 
@@ -34,3 +35,10 @@ t.test(
     t.end()
   },
 )
+
+for (const [seed, shown] of LOSSY_REGRESSION_SEEDS) {
+  t.test(`D1: lossy seed ${seed}: ${shown}`, (t) => {
+    t.same(simulate(seed, false, { lossy: true }).violations, [])
+    t.end()
+  })
+}

@@ -25,7 +25,7 @@ function fakeBridge(): { sysfs: string; command: string[]; state: () => string }
 
 t.test('D3: shuts a bridge port, confirms it, and opens it again', async (t) => {
   const { sysfs, command, state } = fakeBridge()
-  const fence = new LocalFence({ sysfs, command })
+  const fence = new LocalFence({ sysfs, command, confirmMs: 10_000 })
   await delay(50)
   const startedAt = performance.now()
   t.equal(await fence.fencePort('tap0'), true)
@@ -42,7 +42,7 @@ t.test('D3: shuts a bridge port, confirms it, and opens it again', async (t) => 
 
 t.test('a batch process that died is started again', async (t) => {
   const { sysfs, command, state } = fakeBridge()
-  const fence = new LocalFence({ sysfs, command })
+  const fence = new LocalFence({ sysfs, command, confirmMs: 10_000 })
   t.teardown(() => fence.close())
   const first = fence.batchPid
   process.kill(first, 'SIGKILL')
@@ -111,7 +111,7 @@ t.test(
     const module = JSON.stringify(new URL('../../../cluster/io/fence.js', import.meta.url).href)
     const program = `
       const { LocalFence } = await import(${module})
-      const fence = new LocalFence()
+      const fence = new LocalFence({ confirmMs: 10_000 })
       await new Promise((resolve) => setTimeout(resolve, 100))
       const startedAt = performance.now()
       const shut = await fence.fencePort('p0')

@@ -153,6 +153,26 @@ t.test('D3: two that claimed in one term, and followed each other, do not wait f
 })
 
 t.test(
+  'P13: an owner whose clients still send to another Ethernet address announces its own again',
+  (t) => {
+    const { a, b, now } = pair()
+    const { address } = a.own.binding
+    const announced: number[] = []
+    Object.assign(a.nic, { announce: (which: number) => announced.push(which) })
+    attend(a.node, now + 300)
+    t.equal(a.node.serves(address, 80, PEER, PEER_PORT, a.nic.mac), true)
+    attend(a.node, now + 600)
+    t.same(announced, [], 'not for nothing')
+    t.equal(a.node.serves(address, 80, PEER, PEER_PORT, b.nic.mac), false, 'and is not refused')
+    attend(a.node, now + 900)
+    t.same(announced, [address])
+    attend(a.node, now + 1200)
+    t.same(announced, [address], 'once')
+    t.end()
+  },
+)
+
+t.test(
   'P27 D5: who wakes behind a shut port, and finds another owner, goes on from nothing that it knew',
   (t) => {
     const { a, b, now } = pair()
