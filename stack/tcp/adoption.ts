@@ -13,7 +13,7 @@ import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
 import { isAcceptable } from './acceptability.js'
-import { departedUnseen } from './segment-departs.js'
+import { departedUnseen, synAckedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
 import type { Tcb } from './tcb.js'
 
@@ -52,8 +52,7 @@ export class Adoption {
   /** The connection has been promoted. */
   start(tcb: Tcb, now: Millis): void {
     this.#until = now + ADOPTION_GRACE_MS
-    // The last owner went on behind its SYN, so the peer acknowledged that, whether it was heard here or not.
-    if (isSynchronized(tcb.state) && tcb.sndUna === tcb.iss) tcb.sndUna = add(tcb.iss, 1)
+    synAckedUnseen(tcb)
     this.#inputFrom = tcb.rcvNxtOffset
   }
 

@@ -38,6 +38,11 @@ export function departedUnseen(tcb: Tcb, ack: Seq): void {
   tcb.sndNxtOffset += unseen
 }
 
+/** Folds the acknowledgement of our SYN, which the peer must have given: the endpoint went on behind it. Whether anybody here saw it or not. */
+export function synAckedUnseen(tcb: Tcb): void {
+  if (isSynchronized(tcb.state) && tcb.sndUna === tcb.iss) tcb.sndUna = add(tcb.iss, 1)
+}
+
 /**
  * Folds our FIN if it is known to have departed although nobody here saw it: the application ends its side at stream offset `end`, and
  * one octet more was sent. True: that closes the connection.
