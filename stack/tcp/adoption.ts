@@ -7,12 +7,16 @@
  *   connection goes on as if they had been seen depart. Text above RCV.NXT that comes again and again, and nothing at
  *   RCV.NXT, proves that the last owner acknowledged what is missing here: a peer sends again from its SND.UNA. That
  *   connection cannot be saved, and its peer must not wait for ever (S2).
+ *
+ *   A peer that has had all of its text acknowledged says nothing any more. It is asked: behind a take-over a segment leaves that is
+ *   out of the window, as a keep-alive probe is, and the answer tells how far the peer has come.
  */
 import { add, diff, gt, lt, type Seq, ZERO } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { ACK, RST, type Segment, SYN } from '../wire/tcp.js'
 import { isAcceptable } from './acceptability.js'
+import type { Receiver } from './receiver.js'
 import { departedUnseen, synAckedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
 import type { Tcb } from './tcb.js'
@@ -39,6 +43,11 @@ const REPEAT_MS = 150
  */
 export const LOSS_WAIT_MS: Millis = 15_000
 
+/** How long nothing is heard of the peer before it is asked; up to a second more, so that not all of many are asked at once. */
+export const ASK_MS: Millis = 1000
+/** How often it is asked, each time behind twice as long. */
+const ASKED_MOST = 3
+
 export class Adoption {
   #until: Millis = -1
   // Stream offset of RCV.NXT at the promotion; -1 once the peer's text has been seen to go on from there.
@@ -46,14 +55,24 @@ export class Adoption {
   #lowest: Seq = ZERO
   #repeats = 0
   #repeatedAt: Millis = 0
-  /** When it is certain that the peer will not send what is missing here; NEVER while nothing is missed. */
-  deadline: Millis = NEVER
+  // When it is certain that the peer will not send what is missing here; NEVER while nothing is missed.
+  #lostAt: Millis = NEVER
+  // When the peer is asked how far it has come; NEVER once something was heard of it.
+  #askAt: Millis = NEVER
+  #asked = 0
+  #asking = false
 
   /** The connection has been promoted. */
   start(tcb: Tcb, now: Millis): void {
     this.#until = now + ADOPTION_GRACE_MS
     synAckedUnseen(tcb)
     this.#inputFrom = tcb.rcvNxtOffset
+    const watched = isSynchronized(tcb.state) && tcb.state !== TcpState.TIME_WAIT
+    if (watched) this.#askAt = now + ASK_MS + (tcb.iss & 0x3ff)
+  }
+
+  get deadline(): Millis {
+    return Math.min(this.#lostAt, this.#askAt)
   }
 
   /** Before a segment is folded: what it proves of the last owner's sending. */
@@ -67,15 +86,16 @@ export class Adoption {
 
   /** Behind the fold of a segment, whether it was dropped or not: true when it is proof enough that input is lost here for ever. */
   provesLoss(tcb: Tcb, seg: Segment, dropped: boolean, now: Millis): boolean {
+    this.#askAt = NEVER
     if (this.#inputFrom < 0 || (dropped && !this.#isAhead(tcb, seg, now))) return false
     if (tcb.rcvNxtOffset !== this.#inputFrom) {
       this.#inputFrom = -1
-      this.deadline = NEVER
+      this.#lostAt = NEVER
       return false
     }
     // Before a closed window the peer may be waiting for us.
     const missing = gt(seg.seq, tcb.rcvNxt) && tcb.rcvWnd > 0
-    if (missing && this.deadline === NEVER) this.deadline = now + LOSS_WAIT_MS
+    if (missing && this.#lostAt === NEVER) this.#lostAt = now + LOSS_WAIT_MS
     if (seg.len === 0 || !gt(seg.seq, tcb.rcvNxt)) return false
     if (this.#repeats === 0 || lt(seg.seq, this.#lowest)) {
       this.#lowest = seg.seq
@@ -97,9 +117,26 @@ export class Adoption {
     return !lt(seg.ack, tcb.sndUna) && gt(seg.seq, add(tcb.rcvNxt, tcb.rcvWnd))
   }
 
-  /** At the deadline: true when nothing has come since the promotion although the peer has sent something. */
-  handleTimeout(tcb: Tcb): boolean {
-    this.deadline = NEVER
+  /**
+   * At the deadline: true when nothing has come since the promotion although the peer has sent something. What is outstanding, or kept
+   * from leaving by a closed window, asks as well.
+   */
+  handleTimeout(tcb: Tcb, receiver: Receiver, now: Millis): boolean {
+    if (now >= this.#askAt) {
+      this.#asked++
+      this.#askAt = this.#asked < ASKED_MOST ? now + ASK_MS * 2 ** this.#asked : NEVER
+      this.#asking = tcb.flightSize === 0
+      if (this.#asking) receiver.ackNow = true
+    }
+    if (now < this.#lostAt) return false
+    this.#lostAt = NEVER
     return this.#inputFrom >= 0 && tcb.rcvNxtOffset === this.#inputFrom
+  }
+
+  /** SEG.SEQ of the next segment without text where it is to ask, which is then taken as sent; else undefined. */
+  takeSeq(tcb: Tcb): Seq | undefined {
+    const asks = this.#asking && tcb.flightSize === 0
+    this.#asking = false
+    return asks ? add(tcb.sndNxt, -1) : undefined
   }
 }

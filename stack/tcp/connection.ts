@@ -250,7 +250,7 @@ export class Connection extends ConnectionSlots {
 
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
     const { tcb, receiver } = this
-    seg.seq = this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
+    seg.seq = this.#adoption?.takeSeq(tcb) ?? this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
     if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
       stampTime(seg, tcb, now)
       receiver.addSackBlocks(tcb, this.buffers.received, seg)
@@ -334,7 +334,7 @@ export class Connection extends ConnectionSlots {
       this.#end('')
       return
     }
-    if (now >= (this.#adoption?.deadline ?? NEVER) && this.#adoption?.handleTimeout(tcb) === true) {
+    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) {
       this.error = 'ERR_INPUT_LOST'
       this.abort()
       return

@@ -106,6 +106,35 @@ t.test(
   },
 )
 
+t.test('S2: a peer that says nothing behind a take-over is asked how far it has come', (t) => {
+  const next = handedOver(t, established(t))
+  next.ignores()
+  next.advance(2100)
+  next.expects({ seq: ISS, ack: IRS + 1, flags: ACK, text: '' })
+  next.advance(2100)
+  next.expects({ seq: ISS, ack: IRS + 1, flags: ACK, text: '' })
+  next.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK })
+  next.advance(60_000)
+  next.expectsNothing()
+  next.write('on')
+  next.expects({ seq: ISS + 1, text: 'on' })
+  t.end()
+})
+
+t.test('S2 D5: a peer whose last text was acknowledged unheard is told that it is lost', (t) => {
+  const next = handedOver(t, established(t))
+  next.ignores()
+  next.advance(2100)
+  next.expects({ seq: ISS, ack: IRS + 1, flags: ACK, text: '' })
+  // It has sent three octets and a FIN, has had both acknowledged, and waits.
+  next.peerSends({ seq: IRS + 5, ack: ISS + 1, flags: ACK })
+  next.advance(16_000)
+  const reset = next.ignores().at(-1)
+  t.equal((reset?.flags ?? 0) & RST, RST)
+  t.equal(next.connection?.error ?? next.c.error, 'ERR_INPUT_LOST')
+  t.end()
+})
+
 t.test('P24: what was lost on the way at an orderly end is sent again by the timer', (t) => {
   const c = established(t, { mss: 1000 })
   c.write(octets(1000))
@@ -158,6 +187,7 @@ t.test('T6: the same ACK is an error when there was no take-over, or it was long
   const next = handedOver(t, established(t))
   next.ignores()
   next.advance(31_000)
+  t.equal(next.ignores().length, 3, 'the peer was asked in vain')
   next.peerSends({ seq: IRS + 1, ack: ISS + 101, flags: ACK, text: 'evil' })
   next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
   t.equal(next.read(), '')
