@@ -236,7 +236,8 @@ export class Snooper {
     let oldestAt = Number.POSITIVE_INFINITY
     let lacks = !this.joining.complete
     for (const shadow of this.table.shadows()) {
-      if (shadow.closed) continue
+      // What another node serves beside the owner stays with it.
+      if (shadow.closed || this.isAway(shadow.key)) continue
       if (shadow.verdict === 'untracked') lacks = true
       else if (isSynchronized(shadow.tcb.state)) oldestAt = Math.min(oldestAt, shadow.openedAt)
     }
@@ -247,7 +248,9 @@ export class Snooper {
   /** Connections that this node could not take over. */
   lacking(): number {
     let count = 0
-    for (const shadow of this.table.shadows()) if (shadow.verdict !== 'ready') count++
+    for (const { verdict, key } of this.table.shadows()) {
+      if (verdict !== 'ready' && !this.isAway(key)) count++
+    }
     return count
   }
 
