@@ -225,6 +225,21 @@ t.test(
   },
 )
 
+t.test('T4: TLP: a FIN that left by itself is the last segment (RFC 8985 §7.3)', (t) => {
+  const c = measured(t)
+  c.write(octets(1000, 10_000))
+  c.advance(RTT / 2)
+  c.c.shutdown()
+  c.drain()
+  t.equal(c.ignores().length, 2)
+  c.advance(2 * RTT + 1)
+  const [probe] = c.ignores()
+  t.equal(probe?.text, '')
+  t.equal((probe?.seq ?? 0) - ISS - 1, 11_000)
+  t.ok(((probe?.flags ?? 0) & FIN) !== 0)
+  t.end()
+})
+
 t.test('T4: TLP: a closed window is probed by its own timer only (RFC 9293 §3.8.6.1)', (t) => {
   const gaps = [false, true].map((sack) => {
     const c = established(t, { sack, wnd: 0 })

@@ -408,7 +408,11 @@ export class Recovery {
   /** Plans the last octets in flight that are not reported. */
   planTail(tcb: Tcb, buffers: Buffers, maxLength: number, plan: SendPlan): boolean {
     const end = this.scoreboard.lastHoleEnd(tcb.sndNxtOffset)
-    const from = Math.max(end - maxLength, this.scoreboard.reportedBelow(end), tcb.sndUnaOffset)
+    const { ranges } = this
+    // What left by itself is sent again by itself: a FIN, or less than a full segment.
+    const alone = ranges.count > 0 && end === tcb.sndNxtOffset ? ranges.left(ranges.count - 1) : 0
+    const below = Math.max(this.scoreboard.reportedBelow(end), tcb.sndUnaOffset)
+    const from = Math.max(end - maxLength, below, alone)
     if (from >= end) return false
     return this.#planAgain(tcb, buffers, from, end, plan) === 0
   }
