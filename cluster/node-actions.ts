@@ -131,6 +131,15 @@ export type NodeReport =
       readonly to: NodeId
       readonly epoch: number
     }
+  /** `node` could not be silenced before its address is taken (D3): its lease must run out. */
+  | { readonly event: 'fence-failed'; readonly node: NodeId; readonly reason: string }
+  /** Of the set no more than `heard` nodes are heard, this one counted, where `quorum` are to be (D3): it falls silent. */
+  | {
+      readonly event: 'quorum-lost'
+      readonly binding: number
+      readonly heard: number
+      readonly quorum: number
+    }
   | { readonly event: 'fenced'; readonly binding: number; readonly epoch: number }
   /** The node has been told of the connections that began before it was there, and can take over any (P27). */
   | {

@@ -60,6 +60,8 @@ export interface PermanencySet {
   readonly recovery?: 'stay' | 'return'
   /** Absent: no acknowledgement waits for a peer. */
   readonly strict?: StrictTerms
+  /** How many `members`, itself counted, a node must hear to own (D3); more than half of them. Absent: none. */
+  readonly quorum?: number
 }
 
 export function doubtfulDataOf({ doubtful }: PermanencySet): DoubtfulData {

@@ -8,6 +8,7 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
+import { Candidacy } from './candidacy.js'
 import { Carriage } from './carriage.js'
 import { claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
@@ -18,13 +19,12 @@ import type { NodeReport } from './node-actions.js'
 import { NOBODY, type PermanencySet } from './node-options.js'
 import { OwnerRecovery } from './owner-recovery.js'
 import type { OwnershipContext, OwnershipState } from './ownership-context.js'
+import type { Quorum } from './quorum.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
-import { Suspicion } from './suspicion.js'
 import { announce, clientsHeard, takeAll, watchAll } from './takeover.js'
 import { Term } from './term.js'
-import { Vacancy } from './vacancy.js'
 
 const YIELDS: readonly DeclarationKind[] = [DeclarationKind.YIELD, DeclarationKind.RETURN]
 
@@ -47,8 +47,7 @@ export class Ownership {
   #renewAt: Millis = NEVER
   // When a policy that weighs standings is to hear of this node's again.
   #standAt: Millis = NEVER
-  readonly #vacancy = new Vacancy()
-  readonly #suspicion: Suspicion
+  readonly #candidacy: Candidacy
   readonly #transfer: HandOver
   readonly snapshots: SnapshotExchange
   /** Connections that are served by another node than the owner. */
@@ -61,18 +60,22 @@ export class Ownership {
     this.set = set
     this.#context = context
     this.#term = new Term(set.binding.id, world.mirrorStore, world.checkpoints)
-    this.#suspicion = new Suspicion(context.detector, options.timing)
     this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
       world.stack.pairedIss(key, tcb),
     )
     this.succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
+    this.#candidacy = new Candidacy(this, context, this.#transfer)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
     this.carriage = new Carriage(this, context, this.succession, () => context.setSpeaker(this))
     this.recovery = new OwnerRecovery(this, context, this.carriage, this.succession, () =>
       this.#transfer.accept(),
     )
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
+  }
+
+  get quorum(): Quorum {
+    return this.#candidacy.quorum
   }
 
   get binding(): Binding {
@@ -92,14 +95,14 @@ export class Ownership {
   /** How this node stands, to be declared; while a successor is sought as it did before, for all must judge alike. */
   takeStanding(): Standing {
     const { options, world } = this.#context
-    if (this.#suspicion.holds) return this.succession.standingOf(options.id)
+    if (this.#candidacy.suspicion.holds) return this.succession.standingOf(options.id)
     const load = world.stack.tcp.demux.size
     return this.succession.stand(options.incarnation, this.owner, this.snooper, load)
   }
 
   /** From whom this node claims; it is buried when all that it had has been taken over. */
   get claimsFrom(): NodeId {
-    return this.#suspicion.from
+    return this.#candidacy.suspicion.from
   }
 
   get owned(): boolean {
@@ -117,14 +120,14 @@ export class Ownership {
 
   /** Nothing is known for certain: what the others say is to be heard first, for `least` at least. */
   listen(now: Millis, least: Millis = 0): void {
-    this.#vacancy.listenUntil = now + Math.max(this.#context.options.timing.bootMs, least)
+    this.#candidacy.vacancy.listenUntil = now + Math.max(this.#context.options.timing.bootMs, least)
   }
 
   /** The node's lease ran out while it was stopped: others may have taken over. */
   handleLeaseLost(now: Millis): void {
-    if (this.#suspicion.claimed) this.fall(now)
+    if (this.#candidacy.suspicion.claimed) this.fall(now)
     if (this.state === 'claiming') this.state = 'standby'
-    this.#suspicion.end()
+    this.#candidacy.suspicion.end()
     // A transfer that is heard of only now may be long over, and another node the owner.
     this.#transfer.refuseUntil(now + this.#context.options.timing.bootMs)
     this.recovery.forget()
@@ -132,12 +135,20 @@ export class Ownership {
     this.carriage.handleLeaseLost(now)
   }
 
+  // Whoever speaks, as the owner or for some connections, and hears too few falls silent: others may be many, and claim.
+  #checkQuorum(now: Millis): void {
+    if ((!this.owned && !this.carriage.speaks) || this.quorum.holds(now)) return
+    const [binding, heard] = [this.binding.id, this.quorum.heard(now)]
+    this.#report({ event: 'quorum-lost', binding, heard, quorum: this.quorum.need })
+    this.handleLeaseLost(now)
+  }
+
   /** Falls silent, and claims again when it has listened and nobody else owns the binding. */
   fall(now: Millis): void {
     this.#stepDown(now)
     this.state = 'fenced'
     this.owner = NOBODY
-    this.#vacancy.begin(now)
+    this.#candidacy.vacancy.begin(now)
     this.listen(now)
     this.#report({ event: 'fenced', binding: this.binding.id, epoch: this.epoch })
   }
@@ -170,9 +181,9 @@ export class Ownership {
       this.#transfer.accept()
     } else if (YIELDS.includes(d.kind) && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
-      this.#suspicion.fencing = false
+      this.#candidacy.suspicion.fencing = false
       this.owner = NOBODY
-      this.#vacancy.yielded(d, timing, now)
+      this.#candidacy.vacancy.yielded(d, timing, now)
       if (d.owner === self) this.#takeTransfer(d, now)
     }
   }
@@ -180,7 +191,7 @@ export class Ownership {
   // Each claimed in this term and followed the other: it stands by for this node, which stood by for it.
   #part(now: Millis): void {
     this.owner = NOBODY
-    this.#vacancy.begin(now)
+    this.#candidacy.vacancy.begin(now)
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
@@ -190,7 +201,7 @@ export class Ownership {
 
   // All that the last owner said lies before its word on the link, and has been overheard: what is missing now stays missing.
   #takeTransfer(d: OwnershipDeclaration, now: Millis): void {
-    const listening = this.#vacancy.isListening(now)
+    const listening = this.#candidacy.vacancy.isListening(now)
     if (!listening && this.state === 'standby' && this.#transfer.take(d, this.recovery, now)) return
     this.#context.handOver(this, d.node, 0)
   }
@@ -217,16 +228,16 @@ export class Ownership {
     this.succession.ownerSpoke(now)
     if (order === 0) {
       // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
-      if (this.state === 'claiming' && !this.#suspicion.fencing) this.state = 'standby'
-      if (this.state !== 'claiming') this.#suspicion.end()
+      if (this.state === 'claiming' && !this.#candidacy.suspicion.fencing) this.state = 'standby'
+      if (this.state !== 'claiming') this.#candidacy.suspicion.end()
       return
     }
     const before = this.state
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
-    this.#suspicion.drop()
+    this.#candidacy.suspicion.drop()
     this.#transfer.end()
-    this.#vacancy.end()
+    this.#candidacy.vacancy.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     const unheard = before === 'fenced' && d.kind !== DeclarationKind.CLAIM
     if (before === 'owner' || unheard) this.snooper.distrust()
@@ -245,8 +256,9 @@ export class Ownership {
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.carriage.handleFenced(node, confirmed, now)
-    if (this.state !== 'claiming' || node !== this.owner || !this.#suspicion.fencing) return
-    this.#suspicion.fenced(node, confirmed, now)
+    if (this.state !== 'claiming' || node !== this.owner || !this.#candidacy.suspicion.fencing)
+      return
+    this.#candidacy.suspicion.fenced(node, confirmed, now)
   }
 
   handleTimeout(now: Millis): void {
@@ -258,21 +270,22 @@ export class Ownership {
     this.snooper.handleTimeout(now)
     this.#mirror.write(this.snooper, now)
     this.carriage.handleTimeout(now)
+    this.#checkQuorum(now)
     if (this.state === 'owner') {
       if (now >= this.#renewAt) this.#renew(now)
       return
     }
     if (this.state === 'claiming') {
-      if (this.#suspicion.claimed) this.#takeOver(now)
+      if (this.#candidacy.suspicion.claimed) this.#takeOver(now)
       else this.#pursue(now)
       return
     }
     if (this.snapshots.handleTimeout(now)) {
       // What it listened for it has been told; and the others are to know that it is in line.
-      this.#vacancy.listenUntil = 0
+      this.#candidacy.vacancy.listenUntil = 0
       this.answer = true
     }
-    if (!this.#vacancy.isListening(now)) this.#considerClaim(now)
+    if (!this.#candidacy.vacancy.isListening(now)) this.#considerClaim(now)
   }
 
   nextDeadline(): Millis {
@@ -284,55 +297,23 @@ export class Ownership {
       this.carriage.nextDeadline(),
       this.#standAt,
     )
-    if (this.state === 'owner') return Math.min(upkeep, this.#renewAt)
-    if (this.state === 'claiming') return Math.min(upkeep, this.#suspicion.claimAt)
-    const { listenUntil, since } = this.#vacancy
-    if (listenUntil > 0) return Math.min(upkeep, listenUntil)
-    if (this.owner === NOBODY) return Math.min(upkeep, this.#patienceEnds(since))
-    if (this.#suspicion.holds) return Math.min(upkeep, this.#patienceEnds(this.#suspicion.since))
-    return Math.min(upkeep, this.#context.detector.nextDeadline())
-  }
-
-  // When it is this node's turn to act, after those before it in the policy's line had theirs.
-  #patienceEnds(since: Millis): Millis {
-    if (this.#transfer.accepted) return 0
-    const { patienceMs } = this.#context.options.timing
-    const coverage = this.#suspicion.holds ? this.#suspicion.coverage : undefined
-    return since + this.succession.rank(this.owner, this.#vacancy.yieldedBy, coverage) * patienceMs
+    if (this.state === 'owner') return Math.min(upkeep, this.#renewAt, this.quorum.endsAt())
+    if (this.state === 'claiming') return Math.min(upkeep, this.#candidacy.suspicion.claimAt)
+    return Math.min(upkeep, this.#candidacy.nextDeadline())
   }
 
   #considerClaim(now: Millis): void {
-    const listened = this.#vacancy.listenUntil > 0
-    this.#vacancy.listenUntil = 0
-    if (this.owner === NOBODY) {
-      if (this.#vacancy.since === NEVER) this.#vacancy.begin(now)
-      // A port that was shut let nothing in: then it is to listen again.
-      if (listened) this.#context.openPort(this)
-      if (listened || now < this.#patienceEnds(this.#vacancy.since)) return
-      const given = this.#transfer.accepted || this.#vacancy.yieldedBy !== NOBODY
-      this.#suspicion.cause = given ? 'yield' : 'boot'
-      this.#claim(now)
-      return
-    }
-    const cause = this.#context.detector.suspects(this.owner, now)
-    if (cause === null) this.#suspicion.end()
-    if (cause === null) return
-    if (!this.#suspicion.holds) {
-      this.#suspicion.begin(this.snooper.coverage(), now)
-      this.#report({ event: 'suspect', node: this.owner, cause, binding: this.binding.id })
-    }
-    if (now < this.#patienceEnds(this.#suspicion.since)) return
-    this.#suspicion.fence(cause)
+    const decision = this.#candidacy.decide(now)
+    if (decision === 'claim') this.#claim(now)
+    if (decision !== 'fence') return
     this.state = 'claiming'
     this.#context.silence(this.owner, now)
   }
 
   #pursue(now: Millis): void {
-    const verdict = this.#suspicion.verdict(this.owner, now)
-    if (verdict === 'claim') this.#claim(now)
-    if (verdict !== 'lives') return
-    this.#suspicion.drop()
-    this.state = 'standby'
+    const decision = this.#candidacy.pursue(now)
+    if (decision === 'claim') this.#claim(now)
+    if (decision === 'stand-by') this.state = 'standby'
   }
 
   /**
@@ -340,7 +321,10 @@ export class Ownership {
    * there are many connections: they are to have heard of it by then.
    */
   #claim(now: Millis): void {
-    this.#suspicion.claim(this.owner === NOBODY ? this.#vacancy.yieldedBy : this.owner, now)
+    this.#candidacy.suspicion.claim(
+      this.owner === NOBODY ? this.#candidacy.vacancy.yieldedBy : this.owner,
+      now,
+    )
     this.state = 'claiming'
     this.owner = this.#context.options.id
     this.#enterTerm()
@@ -352,29 +336,35 @@ export class Ownership {
     const { stack, nic } = world
     const { binding } = this
     const { id, timing } = options
-    const { from } = this.#suspicion
+    const { from } = this.#candidacy.suspicion
     const heardAt = detector.lastHeardAt(from)
-    const instants = this.#suspicion.instants(heardAt, now)
+    const instants = this.#candidacy.suspicion.instants(heardAt, now)
     const clients = clientsHeard(nic, this.snooper)
     stack.setQuiet(binding.address, true)
-    const { yieldedBy } = this.#vacancy
+    const { yieldedBy } = this.#candidacy.vacancy
     const orderly = from !== NOBODY && from === yieldedBy
     const count = takeAll(this, world, from, orderly, now)
     this.snapshots.end()
     if (from !== NOBODY && !orderly) this.#context.bury(from, now)
     this.recovery.handleClaimed(from, yieldedBy)
-    this.#vacancy.end()
+    this.#candidacy.vacancy.end()
     this.#transfer.end()
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
     this.predecessor = from
     this.#context.handleSpeaker(this)
     stack.setQuiet(binding.address, false)
-    this.#suspicion.drop()
+    this.#candidacy.suspicion.drop()
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
     announce(nic, binding, clients, now)
-    const claim = { binding: binding.id, id, from, epoch: this.epoch, cause: this.#suspicion.cause }
+    const claim = {
+      binding: binding.id,
+      id,
+      from,
+      epoch: this.epoch,
+      cause: this.#candidacy.suspicion.cause,
+    }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
     this.carriage.handleClaimed(now)
   }
@@ -388,7 +378,7 @@ export class Ownership {
   // The address falls silent, and what we held we watch again.
   #stepDown(now: Millis): void {
     this.state = 'standby'
-    this.#suspicion.drop()
+    this.#candidacy.suspicion.drop()
     this.predecessor = NOBODY
     this.#context.handleSpeaker(this)
     watchAll(this, this.#context.world.stack, now)
@@ -402,7 +392,7 @@ export class Ownership {
     this.owner = NOBODY
     this.#context.declare(DeclarationKind.YIELD, false, this)
     // Others go first: whoever yields does not want it back at once.
-    this.#vacancy.begin(now + 4 * this.#context.options.timing.patienceMs)
+    this.#candidacy.vacancy.begin(now + 4 * this.#context.options.timing.patienceMs)
   }
 
   /**
@@ -420,7 +410,9 @@ export class Ownership {
     const kind = returns ? DeclarationKind.RETURN : DeclarationKind.YIELD
     this.#context.handOver(this, to, connections, kind)
     const { timing } = this.#context.options
-    this.#vacancy.begin(now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs)
+    this.#candidacy.vacancy.begin(
+      now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs,
+    )
     const event = returns ? 'owner-recovery' : 'handover'
     this.#report({ event, binding: this.binding.id, to, epoch, connections })
   }

@@ -8,13 +8,14 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { PLAIN, type RunResult, simulate, type Variant } from '../test/sim/scenario.js'
 import { addCounts, addTotals, newTotals, type Totals } from '../test/sim/totals.js'
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--json]
-       npm run sim -- --seed S [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--trace] [--json]
+const USAGE = `usage: npm run sim -- [--seeds N] [--from S] [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--quorum] [--json]
+       npm run sim -- --seed S [--proxy] [--lossy] [--harsh] [--no-repair] [--strict] [--return] [--quorum] [--trace] [--json]
 
 With --proxy the nodes are proxies, and a machine behind them serves. With --lossy each peer's port loses frames, checkpoints
 are rare, and the owner is killed; --harsh is the same with more loss, and the owner dies at any point of a turn. With --no-repair no
 peer asks for what it missed; with --strict nothing is acknowledged that no peer has. With --return
-the owner dies and comes back, and the binding returns to it (P23).`
+the owner dies and comes back, and the binding returns to it (P23). With --quorum
+nodes are cut off altogether, and more than half must be heard to own.`
 /** Seeds that a worker runs before it reports. */
 const BATCH = 20
 const MAX_SHOWN = 20
@@ -125,9 +126,9 @@ function showOne(result: RunResult, trace: boolean): void {
   console.log(`seed ${result.seed}, ${result.steps} steps, fingerprint ${result.fingerprint}`)
 }
 
-function flagsOf({ proxied, lossy, harsh, repairs, strict, returns }: Variant): string {
+function flagsOf({ proxied, lossy, harsh, repairs, strict, returns, quorate }: Variant): string {
   const loss = `${lossy ? ' --lossy' : ''}${harsh ? ' --harsh' : ''}`
-  return `${proxied ? ' --proxy' : ''}${loss}${repairs ? '' : ' --no-repair'}${strict ? ' --strict' : ''}${returns ? ' --return' : ''}`
+  return `${proxied ? ' --proxy' : ''}${loss}${repairs ? '' : ' --no-repair'}${strict ? ' --strict' : ''}${returns ? ' --return' : ''}${quorate ? ' --quorum' : ''}`
 }
 
 async function main(): Promise<number> {
@@ -141,6 +142,7 @@ async function main(): Promise<number> {
       harsh: { type: 'boolean', default: false },
       strict: { type: 'boolean', default: false },
       return: { type: 'boolean', default: false },
+      quorum: { type: 'boolean', default: false },
       'no-repair': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -151,9 +153,18 @@ async function main(): Promise<number> {
     console.log(USAGE)
     return 0
   }
-  const { proxy, lossy, harsh, strict, return: returns } = values
+  const { proxy, lossy, harsh, strict, return: returns, quorum: quorate } = values
   const repairs = !values['no-repair']
-  const variant: Variant = { ...PLAIN, proxied: proxy, lossy, harsh, repairs, strict, returns }
+  const variant: Variant = {
+    ...PLAIN,
+    proxied: proxy,
+    lossy,
+    harsh,
+    repairs,
+    strict,
+    returns,
+    quorate,
+  }
   if (values.seed !== undefined) {
     const result = simulate(readNumber('seed', values.seed, 0), values.trace, variant)
     if (values.json) console.log(JSON.stringify({ ...result, trace: undefined }))

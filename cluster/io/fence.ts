@@ -205,6 +205,8 @@ async function confirm(limitMs: number, holds: () => boolean): Promise<boolean> 
 
 /** Fences a node on another host by a command of the operator's. */
 export class FenceCommand {
+  /** Why the last fence was not confirmed; empty when none failed. */
+  reason = ''
   readonly #argv: readonly string[]
   readonly #timeoutMs: number
 
@@ -225,7 +227,11 @@ export class FenceCommand {
     const [file, ...args] = this.#argv.map((part) => part.replaceAll('{node}', String(node)))
     return new Promise((resolve) => {
       const options = { timeout: this.#timeoutMs, killSignal: 'SIGKILL' } as const
-      execFile(file as string, args, options, (error) => resolve(error === null))
+      execFile(file as string, args, options, (error) => {
+        const how = error?.killed === true ? `took more than ${this.#timeoutMs} ms` : error?.message
+        this.reason = error === null ? '' : `the fence command for node ${node}: ${how}`
+        resolve(error === null)
+      })
     })
   }
 }

@@ -128,6 +128,11 @@ const BINDING = section(
         'When the node that the policy prefers is back: the binding stays with its owner, or returns, but for the connections that are active.',
     },
     strict: STRICT,
+    quorum: {
+      oneOf: [{ const: 'majority' }, { type: 'integer', minimum: 2 }],
+      description:
+        'How many nodes of the set, itself counted, a node must hear to own the binding: of a cluster that is cut apart one side serves at most. Needs "set" with three nodes or more. Default: none.',
+    },
   },
   ['address'],
 )
@@ -212,6 +217,14 @@ export const NODE_CONFIG_SCHEMA = {
         enum: ['port', 'kill', 'none'],
         default: 'port',
         description: 'How a peer on this host is silenced before its address is taken.',
+      },
+      fenceCommand: {
+        type: 'array',
+        items: { type: 'string', minLength: 1 },
+        minItems: 1,
+        description:
+          'The program, with its arguments, that silences a peer on another host; {node} becomes its id. It must end with 0 within five seconds, and then, and only then, the peer must be silent. Without one, or when it fails, the lease of that peer must run out.',
+        examples: [['/usr/local/sbin/fence-node', '{node}']],
       },
       hub: {
         enum: ['checked', 'unchecked'],

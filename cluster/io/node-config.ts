@@ -19,6 +19,7 @@ import {
 } from '../failover-policy.js'
 import { DEFAULT_TIMING, type NodeTiming, type PermanencySet, type StrictTerms } from '../node.js'
 import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
+import { choice, type Fail, type Fields, flag, integer, show, text } from './config-fields.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
 
@@ -69,6 +70,8 @@ export interface NodeConfig {
   readonly sharedDir: string
   readonly app: AppConfig | null
   readonly fence: FenceMode
+  /** The command that silences a node on another host, `{node}` in it is its id; null: its lease must run out. */
+  readonly fenceCommand: readonly string[] | null
   readonly hub: HubMode
   /** File to which everything that the link carries is written, in pcapng; null: none. */
   readonly record: string | null
@@ -76,9 +79,6 @@ export interface NodeConfig {
   readonly operator: OperatorAddress | null
   readonly timing: NodeTiming
 }
-
-type Fields = Readonly<Record<string, unknown>>
-type Fail = (field: string, what: string) => never
 
 /** Every field there is: a slip in a name must not pass for a default. */
 export const FIELDS = {
@@ -96,12 +96,13 @@ export const FIELDS = {
     'sharedDir',
     'app',
     'fence',
+    'fenceCommand',
     'hub',
     'record',
     'operator',
     'timing',
   ],
-  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'recovery', 'strict'],
+  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'recovery', 'strict', 'quorum'],
   control: ['host'],
   app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
@@ -172,11 +173,25 @@ function check(value: unknown, place: (field: string) => string, folder: string)
     sharedDir: path('sharedDir', 'shared'),
     app: checkApp(fields.app, folder, fail),
     fence: choice(fields, 'fence', ['port', 'kill', 'none'], fail),
+    fenceCommand:
+      fields.fenceCommand === undefined ? null : checkCommand(fields.fenceCommand, fail),
     hub: choice(fields, 'hub', ['checked', 'unchecked'], fail),
     record: fields.record === undefined ? null : path('record', 'node1.pcapng'),
     operator: checkOperator(fields.operator, folder, fail),
     timing: checkTiming(fields.timing ?? {}, fail),
   }
+}
+
+// A program with its arguments, of which one says whom it is to silence.
+function checkCommand(value: unknown, fail: Fail): readonly string[] {
+  const valid = (part: unknown): boolean => typeof part === 'string' && part !== ''
+  const field = 'fenceCommand'
+  if (!Array.isArray(value) || value.length === 0 || !value.every(valid)) {
+    const example = '["/usr/local/sbin/fence-node", "{node}"]'
+    return fail(field, `must be a program and its arguments, as ${example}, not ${show(value)}`)
+  }
+  if (value.some((part: string) => part.includes('{node}'))) return value as string[]
+  return fail(field, `${show(value)} does not say which node: write {node} where its id belongs`)
 }
 
 // What another module reads: its error names the field already, or is about `field`.
@@ -249,6 +264,7 @@ function checkSet(value: unknown, id: number, where: string, fail: Fail): Perman
     doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
     ...(members !== undefined && { members }),
     ...(fields.strict !== undefined && { strict: checkStrict(fields.strict, members, failHere) }),
+    ...(fields.quorum !== undefined && { quorum: checkQuorum(fields.quorum, members, failHere) }),
   }
 }
 
@@ -281,6 +297,21 @@ function checkStrict(
   const what = 'the number of peers that confirm, at most all of the set but the owner,'
   const peers = integer(fields, 'peers', 1, most, what, failShort, `${field}.`)
   return { peers, alone: choice(fields, 'alone', ['hold', 'go-on'], fail, `${field}.`) }
+}
+
+// How many nodes of the set must be heard: "majority", or a number that only one side of a cut can have.
+function checkQuorum(value: unknown, members: readonly NodeId[] | undefined, fail: Fail): number {
+  const field = 'binding.quorum'
+  if (members === undefined || members.length < 3) {
+    const why = 'of fewer than three none can tell a cut from a death'
+    return fail(field, `needs the nodes by name: give "set": [1, 2, 3]; ${why}`)
+  }
+  const least = Math.floor(members.length / 2) + 1
+  if (value === 'majority') return least
+  const valid = Number.isInteger(value) && (value as number) >= least
+  if (valid && (value as number) <= members.length) return value as number
+  const range = `"majority" or ${least} to ${members.length}`
+  return fail(field, `must be ${range} with a set of ${members.length}, not ${show(value)}`)
 }
 
 function nodeIds(value: unknown, field: string, fail: Fail): NodeId[] {
@@ -325,10 +356,6 @@ function byName(name: string, field: string, fail: Fail): FailoverPolicy {
   )
 }
 
-function show(value: unknown): string {
-  return value === undefined ? 'nothing' : JSON.stringify(value)
-}
-
 /** The object `value` with no other fields than those of its section. */
 function section(value: unknown, name: keyof typeof FIELDS, fail: Fail): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -339,48 +366,6 @@ function section(value: unknown, name: keyof typeof FIELDS, fail: Fail): Fields 
   if (unknown === undefined) return value as Fields
   const where = name === '' ? unknown : `${name}.${unknown}`
   return fail(where, `there is no such field; there are ${known.join(', ')}`)
-}
-
-function text(fields: Fields, field: string, example: string, fail: Fail, prefix = ''): string {
-  const found = fields[field]
-  if (typeof found === 'string' && found !== '') return found
-  return fail(`${prefix}${field}`, `must be a text, as "${example}", not ${show(found)}`)
-}
-
-function integer(
-  fields: Fields,
-  field: string,
-  least: number,
-  most: number,
-  what: string,
-  fail: Fail,
-  prefix = '',
-): number {
-  const found = fields[field]
-  if (Number.isInteger(found) && (found as number) >= least && (found as number) <= most) {
-    return found as number
-  }
-  return fail(`${prefix}${field}`, `must be ${what} from ${least} to ${most}, not ${show(found)}`)
-}
-
-function flag(fields: Fields, field: string, absent: boolean, fail: Fail): boolean {
-  const found = fields[field] ?? absent
-  return typeof found === 'boolean'
-    ? found
-    : fail(field, `must be true or false, not ${show(found)}`)
-}
-
-/** One of `allowed`, the first of which is the default. */
-function choice<T extends string>(
-  fields: Fields,
-  field: string,
-  allowed: readonly [T, ...T[]],
-  fail: Fail,
-  prefix = '',
-): T {
-  const found = fields[field] ?? allowed[0]
-  if (allowed.includes(found as T)) return found as T
-  return fail(`${prefix}${field}`, `must be one of ${allowed.join(', ')}, not ${show(found)}`)
 }
 
 function checkTiming(value: unknown, fail: Fail): NodeTiming {

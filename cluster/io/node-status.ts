@@ -55,6 +55,8 @@ export interface BindingStatus {
   readonly protectedPercent: number | null
   /** Null where no acknowledgement waits for a peer (D2). */
   readonly strict: StrictStatus | null
+  /** Nodes of the set that are heard, this one counted, and how many must be (D3). Null where none is asked for. */
+  readonly quorum: { readonly heard: number; readonly need: number } | null
   readonly told: readonly ConnectionStatus[]
 }
 
@@ -175,7 +177,7 @@ function connectionsByBinding({ node, stack }: StatusSource): Map<Ownership, Own
 const NO_REPAIRS: RepairStats = { seen: 0, repaired: 0, vain: 0, refused: 0 }
 
 function bindingStatus(ownership: Ownership, owned: Owned | undefined, now: Millis): BindingStatus {
-  const { binding, snooper } = ownership
+  const { binding, snooper, quorum } = ownership
   const shadows = { ready: 0, gap: 0, untracked: 0 }
   const told: ConnectionStatus[] = owned?.told ?? []
   for (const shadow of snooper.table.shadows()) {
@@ -195,6 +197,7 @@ function bindingStatus(ownership: Ownership, owned: Owned | undefined, now: Mill
     repairs: { ...(snooper.repair?.stats ?? NO_REPAIRS) },
     protectedPercent: snooper.repair?.protection.percent(now) ?? null,
     strict: strictStatus(snooper.strict),
+    quorum: quorum.need > 1 ? { heard: quorum.heard(now), need: quorum.need } : null,
     told,
   }
 }

@@ -11,10 +11,11 @@ import { monotonicMs } from '../../stack/io/native.js'
 import { systemClock } from '../../stack/io/system-clock.js'
 import { SystemRng } from '../../stack/io/system-rng.js'
 import { SPIN_US, Tap } from '../../stack/io/tap.js'
+import type { NodeId } from '../binding.js'
 import type { FenceTarget } from '../declaration.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { CaptureFile } from './capture-file.js'
-import { LocalFence } from './fence.js'
+import { FenceCommand, LocalFence } from './fence.js'
 import { requireHub } from './hub-check.js'
 import { ownFenceTarget } from './identity.js'
 import { deriveKey, readKeyFile } from './key-file.js'
@@ -105,7 +106,7 @@ async function openParts(
   })
   opened.push(() => checkpointStore.close())
   const fenceTarget = ownFenceTarget(tap.name)
-  const fence = new HostFence(config.fence, fenceTarget, checkpointStore)
+  const fence = new HostFence(config, fenceTarget, checkpointStore)
   opened.push(() => fence.close())
   return {
     stack,
@@ -166,27 +167,45 @@ function openHeartbeat(
   })
 }
 
-/** Silences neighbours on this host; of any other node the lease must run out. */
+/** Silences neighbours on this host, and others by the operator's command; without one their lease must run out. */
 class HostFence implements Fence {
+  reason = ''
   readonly #mode: FenceMode
+  readonly #command: FenceCommand | null
   readonly #own: FenceTarget
   readonly #store: LmdbCheckpointStore
   readonly #local = new LocalFence()
 
-  constructor(mode: FenceMode, own: FenceTarget, store: LmdbCheckpointStore) {
-    this.#mode = mode
+  constructor(
+    { fence, fenceCommand }: Pick<NodeConfig, 'fence' | 'fenceCommand'>,
+    own: FenceTarget,
+    store: LmdbCheckpointStore,
+  ) {
+    this.#mode = fence
+    this.#command = fenceCommand === null ? null : new FenceCommand(fenceCommand)
     this.#own = own
     this.#store = store
   }
 
-  async silence(target: FenceTarget): Promise<boolean> {
-    if (target.host !== this.#own.host) return false
+  async silence(target: FenceTarget, node: NodeId): Promise<boolean> {
+    this.reason = ''
+    if (target.host !== this.#own.host) return this.#silenceElsewhere(node)
     const kill = () => this.#local.killProcess(target.pid, target.startTime)
     const killed = this.#mode === 'kill' && (await kill())
     const shut = this.#mode !== 'none' && (await this.#local.fencePort(target.port))
     // A node that was stopped in the middle of a transaction would keep everybody from the store for ever.
     if (!killed && !(await within(STORE_PATIENCE_MS, this.#store.probe()))) await kill()
-    return shut || killed
+    const silent = shut || killed
+    if (!silent && this.#mode !== 'none') this.reason = this.#local.reason
+    return silent
+  }
+
+  async #silenceElsewhere(node: NodeId): Promise<boolean> {
+    const command = this.#command
+    if (command === null) return false
+    const silent = await command.fence(node)
+    if (!silent) this.reason = command.reason
+    return silent
   }
 
   open(): boolean {

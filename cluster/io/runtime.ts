@@ -64,8 +64,10 @@ export interface ControlChannel {
 
 /** Silences others. */
 export interface Fence {
+  /** Why `silence` was false the last time; empty when there is nothing to say. */
+  readonly reason?: string
   /** True: it is certain that the node cannot be heard any more. */
-  silence(target: FenceTarget): Promise<boolean>
+  silence(target: FenceTarget, node: NodeId): Promise<boolean>
   /** Opens our own port again. True: it was shut. */
   open(): boolean
   close(): void
@@ -345,9 +347,14 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   }
 
   async #silence(node: NodeId, target: FenceTarget): Promise<void> {
-    const confirmed = await this.#parts.fence.silence(target)
+    const { fence } = this.#parts
+    const confirmed = await fence.silence(target, node)
+    const { reason = '' } = fence
     await this.#drain()
     if (this.#closing) return
+    if (!confirmed && reason !== '') {
+      this.node.act({ kind: 'report', report: { event: 'fence-failed', node, reason } })
+    }
     this.#stir((now) => this.node.handleFenced(node, confirmed, now))
   }
 

@@ -62,6 +62,8 @@ export class Checkers implements HostObserver {
   readonly counts: Counts = {
     connections: 0, done: 0, passed: 0, returned: 0, takeovers: 0, midStream: 0, gaps: 0, repaired: 0, vain: 0, rescued: 0, shadowChecks: 0, recordChecks: 0, cut: 0, givenUp: {},
   } // biome-ignore format: a list is read as a list
+  /** A quorum is asked for: then no cut excuses a second speaker. */
+  readonly quorate: boolean
   readonly #world: World
   readonly #bridge: Bridge
   readonly #hosts: readonly NodeHost[]
@@ -79,7 +81,8 @@ export class Checkers implements HostObserver {
   #splitResetAt = Number.NEGATIVE_INFINITY
   #client: Client | null = null
 
-  constructor(world: World, bridge: Bridge, hosts: readonly NodeHost[]) {
+  constructor(world: World, bridge: Bridge, hosts: readonly NodeHost[], quorate = false) {
+    this.quorate = quorate
     this.#world = world
     this.#bridge = bridge
     this.#hosts = hosts
@@ -253,7 +256,7 @@ export class Checkers implements HostObserver {
 
   // Cut now, or so lately that word of it is still under way.
   #wasCut(): boolean {
-    return this.#cuts.some((cut) => this.#world.now <= cut.to + 500)
+    return !this.quorate && this.#cuts.some((cut) => this.#world.now <= cut.to + 500)
   }
 
   #afterStep(): void {

@@ -111,7 +111,8 @@ export class Faults {
     const host = target === 'owner' ? this.#owner : this.#hosts[target]
     if (host === undefined || !host.running) return
     // A node that is cut off from everybody and loses its lease would claim alone: that takes a quorum to forbid.
-    if (host.port.side !== 0 && (fault.kind === 'pause' || fault.kind === 'stall')) return
+    const claimsAlone = host.port.side !== 0 && !this.#checkers.quorate
+    if (claimsAlone && (fault.kind === 'pause' || fault.kind === 'stall')) return
     if (fault.kind === 'crash') this.#crash(host, fault.stage, fault.frames, fault.restartMs)
     else if (fault.kind === 'pause') {
       if (fault.stage === 'now') host.pause(fault.ms)
@@ -183,7 +184,7 @@ export class Faults {
   }
 }
 
-function randomFault(random: Prng, target: Target): Fault {
+export function randomFault(random: Prng, target: Target): Fault {
   const draw = random.unit()
   if (draw < 0.5) {
     const restartMs = random.chance(0.6) ? random.between(50, 2000) : 0

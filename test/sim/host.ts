@@ -65,6 +65,8 @@ export interface Site {
   readonly strict: boolean
   /** The binding returns to the smallest id when that is back (P23). */
   readonly returns: boolean
+  /** How many nodes the set has, of which more than half must be heard to own (D3); 0: no set is named. */
+  readonly members: number
 }
 
 export class NodeHost {
@@ -202,6 +204,10 @@ export class NodeHost {
             policy: smallestId,
             recovery: site.returns ? 'return' : 'stay',
             ...(site.strict && { strict: STRICT }),
+            ...(site.members > 0 && {
+              members: Array.from({ length: site.members }, (_, i) => i + 1),
+              quorum: Math.floor(site.members / 2) + 1,
+            }),
           },
         ],
         controlAddress: 0x7f000001,

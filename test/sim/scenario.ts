@@ -13,7 +13,7 @@ import { Checkers, type Counts } from './checkers.js'
 import { type AccessLink, Client } from './client.js'
 import { Control } from './control.js'
 import { Disk } from './disk.js'
-import { type FaultPlan, Faults, type PlannedFault, STAGES } from './faults.js'
+import { type FaultPlan, Faults, type PlannedFault, randomFault, STAGES } from './faults.js'
 import { type HostObserver, NodeHost, type Site } from './host.js'
 import type { Prng } from './prng.js'
 import { randomStream, type StreamSpec } from './workload.js'
@@ -40,6 +40,8 @@ export interface Setting {
   readonly strict?: boolean
   /** The binding returns to the smallest id when that is back (P23); false when left out. */
   readonly returns?: boolean
+  /** More than half of the nodes must be heard to own (D3); false when left out. */
+  readonly quorate?: boolean
 }
 
 /** What a run is besides its seed. */
@@ -55,6 +57,8 @@ export interface Variant {
   readonly strict: boolean
   /** The binding returns to the smallest id when that is back (P23), which happens once at least. */
   readonly returns: boolean
+  /** More than half of the nodes must be heard to own (D3), and nodes are cut off for good and all. */
+  readonly quorate: boolean
 }
 
 export const PLAIN: Variant = {
@@ -64,6 +68,7 @@ export const PLAIN: Variant = {
   repairs: true,
   strict: false,
   returns: false,
+  quorate: false,
 }
 
 export interface RunResult {
@@ -179,6 +184,28 @@ function returningSetting(random: Prng): Setting {
   return { ...setting, faults: { ...setting.faults, faults, healAt, restarts: true } }
 }
 
+// Nodes are cut off with their control channels, stopped and held up meanwhile too, and no fence reaches across.
+function quorateSetting(random: Prng): Setting {
+  const setting = randomSetting(random)
+  const nodes = random.pick([3, 3, 4, 5])
+  const faults: PlannedFault[] = []
+  let at = random.between(380, 1200)
+  for (let i = 0; i < 3; i++) {
+    const target = random.chance(0.7) ? 'owner' : random.below(nodes)
+    const ms = random.pick([60, 85, 95, 120, 300, 1200]) * random.between(0.9, 1.1)
+    faults.push({ at, target, fault: { kind: 'cut', ms, control: true } })
+    const during = at + random.between(0, 200)
+    if (random.chance(0.3)) faults.push({ at: during, target, fault: randomFault(random, target) })
+    at += random.between(100, 2500)
+  }
+  const fenced = random.pick([1, 0.5, 0])
+  return {
+    ...setting,
+    nodes,
+    faults: { faults, healAt: at + 3500, fenced, restarts: true },
+  }
+}
+
 /** A cluster with its client, ready to run. */
 export class Run {
   readonly world: World
@@ -193,7 +220,7 @@ export class Run {
   constructor(world: World, setting: Setting) {
     this.world = world
     this.bridge = new Bridge(world)
-    this.checkers = new Checkers(world, this.bridge, this.hosts)
+    this.checkers = new Checkers(world, this.bridge, this.hosts, setting.quorate === true)
     const site: Site = {
       world,
       bridge: this.bridge,
@@ -208,6 +235,7 @@ export class Run {
       repairs: setting.repairs !== false,
       strict: setting.strict === true,
       returns: setting.returns === true,
+      members: setting.quorate === true ? setting.nodes : 0,
     }
     for (let id = 1; id <= setting.nodes; id++) this.hosts.push(new NodeHost(site, id))
     const control = new Control(world, this.hosts)
@@ -289,8 +317,15 @@ export function simulate(
   variant: Partial<Variant> = {},
 ): RunResult {
   const world = new World(seed, keepTrace)
-  const { proxied, lossy, harsh, repairs, strict, returns } = { ...PLAIN, ...variant }
-  const calm = returns ? returningSetting : randomSetting
+  const { proxied, lossy, harsh, repairs, strict, returns, quorate } = { ...PLAIN, ...variant }
+  const calm = quorate ? quorateSetting : returns ? returningSetting : randomSetting
   const choose = harsh ? harshSetting : lossy ? lossySetting : calm
-  return new Run(world, { ...choose(world.random), proxied, repairs, strict, returns }).finish()
+  return new Run(world, {
+    ...choose(world.random),
+    proxied,
+    repairs,
+    strict,
+    returns,
+    quorate,
+  }).finish()
 }

@@ -95,7 +95,9 @@ t.test('D3: a command fences a node elsewhere: 0 and nothing else confirms', asy
   t.equal(await run('test "$1" = node-7'), true)
   t.equal(await run('exit 3'), false)
   t.equal(await run('exec sleep 60', 50), false, 'too late')
-  t.equal(await new FenceCommand(['/nonexistent']).fence(7), false)
+  const missing = new FenceCommand(['/nonexistent', '{node}'])
+  t.equal(await missing.fence(7), false)
+  t.match(missing.reason, /the fence command for node 7: .*ENOENT/)
   t.throws(() => new FenceCommand([]), { code: 'ERR_FENCE_COMMAND' })
 })
 

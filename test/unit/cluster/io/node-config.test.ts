@@ -78,6 +78,10 @@ t.test(
     t.same(of({ strict: { peers: 1, alone: 'go-on' } })?.strict, { peers: 1, alone: 'go-on' })
     t.equal(of({})?.recovery, 'stay', 'P23: an owner that is back is a standby')
     t.equal(of({ recovery: 'return', policy: { ordered: [2, 1] } })?.recovery, 'return')
+    t.equal(of({})?.quorum, undefined, 'D3: one node serves alone unless told otherwise')
+    t.equal(of({ set: [1, 2, 3], quorum: 'majority' })?.quorum, 2)
+    t.equal(of({ set: [1, 2, 3, 4], quorum: 'majority' })?.quorum, 3)
+    t.equal(of({ set: [1, 2, 3], quorum: 3 })?.quorum, 3)
     const two = [
       { address: '10.0.0.1/24', ports: 80, set: [1, 2] },
       { address: '10.0.0.1/24', ports: 81, set: [2, 3] },
@@ -114,6 +118,13 @@ t.test(
         { strict: { peers: 1, alone: 1 } },
         /binding.strict.alone: must be one of hold, go-on, not 1/,
       ],
+      [{ quorum: 2 }, /binding.quorum: needs the nodes by name: give "set": \[1, 2, 3\]/],
+      [{ set: [1, 2], quorum: 'majority' }, /binding.quorum: .*of fewer than three none can tell/],
+      [
+        { set: [1, 2, 3, 4], quorum: 2 },
+        /binding.quorum: must be "majority" or 3 to 4 with a set of 4, not 2/,
+      ],
+      [{ set: [1, 2, 3], quorum: 'half' }, /binding.quorum: must be "majority" or 2 to 3/],
       [{ set: [1, 2], strict: 2 }, /binding.strict: must be .* from 1 to 1, not 2/],
     ]
     for (const [binding, message] of wrong)
@@ -206,6 +217,8 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.doubtful': [true, /must be one of deliver, drop/],
   'binding.recovery': [true, /must be one of stay, return/],
   'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
+  'binding.quorum': [2, /needs the nodes by name: give "set"/],
+  fenceCommand: [['reboot'], /write {node} where its id belongs/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
   control: ['127.0.0.1', /must be an object/],
   'control.host': ['localhost', /write four numbers|as 10/],

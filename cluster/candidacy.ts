@@ -1,0 +1,101 @@
+/**
+ * Candidacy: when a node that stands by is to act, and what it does then: claim where nobody owns, silence an owner that is suspected, or
+ * wait: for its turn in the policy's line, for a fence or the end of a lease, for a quorum.
+ */
+import { type Millis, NEVER } from '../stack/index.js'
+import { DeclarationKind } from './declaration.js'
+import type { HandOver } from './hand-over.js'
+import { NOBODY } from './node-options.js'
+import type { Ownership } from './ownership.js'
+import type { OwnershipContext } from './ownership-context.js'
+import { Quorum } from './quorum.js'
+import { Suspicion } from './suspicion.js'
+import { Vacancy } from './vacancy.js'
+
+export class Candidacy {
+  readonly suspicion: Suspicion
+  readonly vacancy = new Vacancy()
+  readonly quorum: Quorum
+  readonly #term: Ownership
+  readonly #context: OwnershipContext
+  readonly #transfer: HandOver
+
+  constructor(term: Ownership, context: OwnershipContext, transfer: HandOver) {
+    const { detector, options } = context
+    this.#term = term
+    this.#context = context
+    this.#transfer = transfer
+    this.suspicion = new Suspicion(detector, options.timing)
+    this.quorum = new Quorum(options.id, term.set, detector, options.timing.leaseMs)
+  }
+
+  /** When `decide` may come to another result, unless something is heard before. */
+  nextDeadline(): Millis {
+    const { listenUntil, since } = this.vacancy
+    if (listenUntil > 0) return listenUntil
+    const doubt = this.#term.owner === NOBODY ? since : this.suspicion.since
+    if (doubt === 0) return this.#context.detector.nextDeadline()
+    return Math.max(this.#patienceEnds(doubt), this.quorum.retryAt)
+  }
+
+  // When it is this node's turn to act, after those before it in the policy's line had theirs.
+  #patienceEnds(since: Millis): Millis {
+    if (this.#transfer.accepted) return 0
+    const { owner, succession } = this.#term
+    const { patienceMs } = this.#context.options.timing
+    const coverage = this.suspicion.holds ? this.suspicion.coverage : undefined
+    return since + succession.rank(owner, this.vacancy.yieldedBy, coverage) * patienceMs
+  }
+
+  /** What this node does now, which stands by, and does not listen any more. */
+  decide(now: Millis): 'claim' | 'fence' | 'wait' {
+    const listened = this.vacancy.listenUntil > 0
+    this.vacancy.listenUntil = 0
+    if (this.#term.owner !== NOBODY) return this.#doubt(now)
+    if (this.vacancy.since === NEVER) this.vacancy.begin(now)
+    // A port that was shut let nothing in: then it is to listen again.
+    if (listened) this.#context.openPort(this.#term)
+    if (listened || now < this.#patienceEnds(this.vacancy.since)) return 'wait'
+    if (!this.#mayAct(now)) return 'wait'
+    const given = this.#transfer.accepted || this.vacancy.yieldedBy !== NOBODY
+    this.suspicion.cause = given ? 'yield' : 'boot'
+    return 'claim'
+  }
+
+  #doubt(now: Millis): 'fence' | 'wait' {
+    const { owner, binding, snooper } = this.#term
+    const { suspicion } = this
+    const cause = this.#context.detector.suspects(owner, now)
+    if (cause === null) {
+      suspicion.end()
+      return 'wait'
+    }
+    if (!suspicion.holds) {
+      suspicion.begin(snooper.coverage(), now)
+      const report = { event: 'suspect', node: owner, cause, binding: binding.id } as const
+      this.#context.act({ kind: 'report', report })
+    }
+    if (now < this.#patienceEnds(suspicion.since) || !this.#mayAct(now)) return 'wait'
+    suspicion.fence(cause)
+    return 'fence'
+  }
+
+  // Whoever lacked a quorum has been on the wrong side of a cut: what was claimed on the other is to be heard first.
+  #mayAct(now: Millis): boolean {
+    const lacked = this.quorum.retryAt > 0
+    if (!this.quorum.holds(now, this.#term.owner)) return false
+    if (!lacked) return true
+    this.#term.listen(now)
+    this.#context.declare(DeclarationKind.PRESENT, true, this.#term)
+    return false
+  }
+
+  /** The same while the suspected owner is being silenced. */
+  pursue(now: Millis): 'claim' | 'stand-by' | 'wait' {
+    const verdict = this.suspicion.verdict(this.#term.owner, now)
+    if (verdict === 'wait') return 'wait'
+    if (verdict === 'claim' && this.#mayAct(now)) return 'claim'
+    this.suspicion.drop()
+    return 'stand-by'
+  }
+}
