@@ -209,9 +209,12 @@ function checkSequence(tcb: Tcb, seg: Segment): EffectSet {
     return arrivesSynAgain(tcb, seg)
   }
   if (tcb.state === TcpState.TIME_WAIT) return arrivesLateInTimeWait(tcb, seg)
-  // "Special allowance" for valid ACKs at a zero window: the acknowledgement counts, the text does not.
-  if (tcb.rcvWnd === 0 && seg.seq === tcb.rcvNxt && seg.has(ACK) && !seg.has(SYN)) {
-    return checkAck(tcb, seg) | Effect.ACK_NOW | Effect.DROPPED
+  // "Special allowance" for valid ACKs at a zero window: the acknowledgement counts, the text does not. A peer that has probed
+  // with an octet of text may count it as sent, and is one ahead then.
+  const ahead = diff(seg.seq, tcb.rcvNxt)
+  const allowed = ahead === 0 || (ahead === 1 && seg.len === 0)
+  if (tcb.rcvWnd === 0 && allowed && seg.has(ACK) && !seg.has(SYN)) {
+    return checkAck(tcb, seg) | Effect.DROPPED | (ahead === 0 ? Effect.ACK_NOW : Effect.CHALLENGE)
   }
   // Text or FIN is answered always, so that a peer whose ACK was lost can go on; the rest is rationed, as RFC 5961 §7
   // asks, against loops of two ends that disagree.

@@ -170,6 +170,26 @@ t.test(
 )
 
 t.test(
+  'T2: at a zero window the ACK of a peer counts that is one octet ahead by its probe (§3.8.6.1)',
+  (t) => {
+    const c = established(t, { receiveLimit: 1000 })
+    c.write('ours')
+    c.ignores()
+    gives(c, 0, 1000)
+    c.ignores()
+    c.peerSends({ seq: IRS + 1001, ack: ISS + 1, flags: ACK, text: 'x' })
+    c.ignores()
+    c.peerSends({ seq: IRS + 1002, ack: ISS + 5, flags: ACK })
+    t.equal(c.c.tcb.sndUna, c.c.tcb.sndNxt, 'else both would wait for each other')
+    t.equal(c.c.tcb.rcvNxt, IRS + 1001)
+    c.ignores()
+    c.peerSends({ seq: IRS + 1003, ack: ISS + 5, flags: ACK, wnd: 7 })
+    t.not(c.c.tcb.sndWnd, 7, 'two octets ahead none can be')
+    t.end()
+  },
+)
+
+t.test(
   'T2: never beyond the window of the peer; a shrunk window stops new text (MUST-34, SHLD-15)',
   (t) => {
     const c = established(t, { mss: 1000, wnd: 2500 })
