@@ -33,8 +33,8 @@ export const DeclarationKind = {
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
 
-/** Who answers ARP for an address: whoever owns it. Bindings that share an address must not have two owners yet (P25). */
-export const ArpPolicy = { OWNER: 1 } as const
+/** Who answers ARP for an address: whoever owns this binding of it, or another one that says so (P25). */
+export const ArpPolicy = { OWNER: 1, ELSEWHERE: 2 } as const
 
 /** What happens to bytes of which the application's reading is unknown (P21). */
 export const DoubtfulData = { DELIVER: 1, DROP: 2 } as const

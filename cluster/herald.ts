@@ -60,7 +60,7 @@ export class Herald {
         lastPort: binding.lastPort,
         mac: this.#nic.mac,
         connectionPolicy: policy.number,
-        arpPolicy: ArpPolicy.OWNER,
+        arpPolicy: set.arp === 'elsewhere' ? ArpPolicy.ELSEWHERE : ArpPolicy.OWNER,
         doubtfulData: doubtfulDataOf(set),
         strict: strictCode(set),
         policy: policy.name,

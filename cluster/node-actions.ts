@@ -90,7 +90,7 @@ export type NodeReport =
       readonly event: 'terms-mismatch'
       readonly node: NodeId
       readonly binding: number
-      readonly what: 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery'
+      readonly what: 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery' | 'arp'
       readonly ours: string
       readonly theirs: string
     }

@@ -60,6 +60,11 @@ export interface PermanencySet {
   readonly recovery?: 'stay' | 'return'
   /** Absent: no acknowledgement waits for a peer. */
   readonly strict?: StrictTerms
+  /**
+   * The address has bindings beside this one, which other nodes may own (P25): its ARP, or neighbour discovery, is answered by whoever owns
+   * this binding, or the one of which this is `here`. Absent: it has no other.
+   */
+  readonly arp?: 'here' | 'elsewhere'
   /** How many `members`, itself counted, a node must hear to own (D3); more than half of them. Absent: none. */
   readonly quorum?: number
 }

@@ -230,6 +230,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
       for (const ownership of this.ownerships) ownership.met(d.node, d.incarnation, now)
+      this.world.nic.otherMacs = this.#otherMacs()
     }
     this.detector.watch(d.node, now)
     this.detector.heard(d.node, now)
@@ -334,9 +335,10 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const { nic } = this.world
     const { address, prefix } = of.binding
     const here = this.ownerships.filter((each) => each.binding.address === address)
-    const owns = here.some((each) => each.state === 'owner')
-    const carries = here.some((each) => each.carriage.speaks)
-    const state = owns ? 'assigned' : carries ? 'shared' : 'observed'
+    // P25: of several owners of one address one answers for it.
+    const answers = here.some((each) => each.owned && each.answersArp)
+    const speaks = here.some((each) => each.owned || each.carriage.speaks)
+    const state = answers ? 'assigned' : speaks ? 'shared' : 'observed'
     if (nic.addressOf(address)?.state !== state) nic.setAddress(address, prefix, state)
     nic.otherMacs = this.#otherMacs()
   }
@@ -349,6 +351,9 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       if (carriage.speaks) nodes.add(owner)
       for (const node of nodes) for (const mac of this.peers.macsOf(node)) macs.add(mac)
     }
+    // Whoever shares the address may be the one whom clients were told of.
+    const shares = this.ownerships.some(({ owned, set }) => owned && set.arp !== undefined)
+    if (shares) for (const peer of this.peers.all()) macs.add(peer.mac)
     return macs
   }
 
@@ -363,10 +368,10 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const { nic } = this.world
     const ownership = this.#byEndpoint.find(local, localPort)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
-    if (ownership === undefined) return mac === nic.mac
+    if (ownership === undefined) return mac === nic.mac && nic.answersFor(local)
     if (!ownership.owned) return false
-    if (mac !== nic.mac) ownership.strays = true
-    if (mac !== nic.mac) return false
+    if (mac !== nic.mac && ownership.answersArp) ownership.strays = true
+    if (mac !== nic.mac && (ownership.set.arp === undefined || !nic.takes(mac))) return false
     return ownership.carriage.serves(localPort, remote, remotePort)
   }
 

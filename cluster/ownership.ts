@@ -105,6 +105,11 @@ export class Ownership {
     return this.#candidacy.suspicion.from
   }
 
+  /** Whoever owns this binding answers ARP, or neighbour discovery, for its address (P25). */
+  get answersArp(): boolean {
+    return this.set.arp !== 'elsewhere'
+  }
+
   get owned(): boolean {
     return this.state === 'owner'
   }
@@ -161,7 +166,7 @@ export class Ownership {
   }
 
   #announceAgain(now: Millis): void {
-    if (this.owned) this.#context.world.nic.announce(this.binding.address, now)
+    if (this.owned && this.answersArp) this.#context.world.nic.announce(this.binding.address, now)
   }
 
   /** Takes an authentic declaration of another node about this binding. */
@@ -357,7 +362,7 @@ export class Ownership {
     this.#candidacy.suspicion.drop()
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
-    announce(nic, binding, clients, now)
+    if (this.answersArp) announce(nic, binding, clients, now)
     const claim = {
       binding: binding.id,
       id,

@@ -2,14 +2,14 @@
  * What the nodes of a permanency set must agree on, each by its own configuration: where another one's declaration differs from ours.
  */
 import { isSameBinding } from './binding.js'
-import { DoubtfulData, type OwnershipDeclaration } from './declaration.js'
+import { ArpPolicy, DoubtfulData, type OwnershipDeclaration } from './declaration.js'
 import { termsOf } from './failover-policy.js'
 import type { NodeReport } from './node-actions.js'
 import { doubtfulDataOf, type PermanencySet, strictCode, strictName } from './node-options.js'
 
 /** One difference, with both sides in words. */
 export interface Difference {
-  readonly what: 'binding' | 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery'
+  readonly what: 'binding' | 'set' | 'policy' | 'doubtful' | 'strict' | 'recovery' | 'arp'
   readonly ours: string
   readonly theirs: string
 }
@@ -34,6 +34,9 @@ export function differencesOf(set: PermanencySet, d: OwnershipDeclaration): Diff
   if (strict !== d.strict) {
     found.push({ what: 'strict', ours: strictName(strict), theirs: strictName(d.strict) })
   }
+  const arp = set.arp === 'elsewhere' ? ArpPolicy.ELSEWHERE : ArpPolicy.OWNER
+  if (arp !== d.arpPolicy)
+    found.push({ what: 'arp', ours: arpName(arp), theirs: arpName(d.arpPolicy) })
   const recovery = set.recovery === 'return'
   if (recovery !== d.recovery) {
     found.push({ what: 'recovery', ours: recoveryName(recovery), theirs: recoveryName(d.recovery) })
@@ -64,6 +67,10 @@ export class TermsCheck {
 
 function recoveryName(returns: boolean): string {
   return returns ? 'return' : 'stay'
+}
+
+function arpName(policy: number): string {
+  return policy === ArpPolicy.ELSEWHERE ? 'elsewhere' : 'here'
 }
 
 function nameOf(doubtful: number): string {

@@ -128,6 +128,12 @@ const BINDING = section(
         'When the node that the policy prefers is back: the binding stays with its owner, or returns, but for the connections that are active.',
     },
     strict: STRICT,
+    arp: {
+      type: 'boolean',
+      default: false,
+      description:
+        'Where several bindings share one address: whoever owns this one answers ARP for it. Default: the first of them.',
+    },
     quorum: {
       oneOf: [{ const: 'majority' }, { type: 'integer', minimum: 2 }],
       description:

@@ -15,13 +15,13 @@ import {
   policyNamed,
   policyNames,
   smallestId,
-  termsOf,
 } from '../failover-policy.js'
-import { DEFAULT_TIMING, type NodeTiming, type PermanencySet, type StrictTerms } from '../node.js'
-import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
+import { DEFAULT_TIMING, type NodeTiming, type PermanencySet } from '../node.js'
+import { MAX_BINDINGS } from '../peers.js'
 import { choice, type Fail, type Fields, flag, integer, show, text } from './config-fields.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
+import { checkQuorum, checkRecovery, checkStrict, withArp } from './set-config.js'
 
 /** How a peer on this host is silenced before its address is taken. */
 export type FenceMode = 'port' | 'kill' | 'none'
@@ -102,7 +102,18 @@ export const FIELDS = {
     'operator',
     'timing',
   ],
-  binding: ['id', 'address', 'ports', 'policy', 'set', 'doubtful', 'recovery', 'strict', 'quorum'],
+  binding: [
+    'id',
+    'address',
+    'ports',
+    'policy',
+    'set',
+    'doubtful',
+    'recovery',
+    'strict',
+    'arp',
+    'quorum',
+  ],
   control: ['host'],
   app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
   operator: ['host', 'port', 'socket'],
@@ -217,7 +228,8 @@ function checkSets(fields: Fields, id: NodeId, fail: Fail): PermanencySet[] {
     }
     read(() => table.add(binding, binding), at, fail)
   }
-  const own = sets.filter(({ members }) => members === undefined || members.includes(id))
+  const shared = sets.map((set, i) => withArp(set, sets, (list[i] as Place).at, fail))
+  const own = shared.filter(({ members }) => members === undefined || members.includes(id))
   if (own.length > 0) return own
   return fail(`${list[0]?.at}.set`, `node ${id} is in the set of no binding, and has nothing to do`)
 }
@@ -255,63 +267,19 @@ function checkSet(value: unknown, id: number, where: string, fail: Fail): Perman
   const policy = checkPolicy(fields.policy, failHere)
   const recovery = choice(fields, 'recovery', ['stay', 'return'], failHere, 'binding.')
   if (recovery === 'return') checkRecovery(policy, fields.strict, failHere)
+  const failArp: Fail = (field, what) => failHere(`binding.${field}`, what)
   const members =
     fields.set === undefined ? undefined : nodeIds(fields.set, 'binding.set', failHere)
   return {
     binding: read(() => parseBinding(own, address, String(ports)), where, failHere),
     policy,
     recovery,
+    ...(flag(fields, 'arp', false, failArp) && { arp: 'here' as const }),
     doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
     ...(members !== undefined && { members }),
     ...(fields.strict !== undefined && { strict: checkStrict(fields.strict, members, failHere) }),
     ...(fields.quorum !== undefined && { quorum: checkQuorum(fields.quorum, members, failHere) }),
   }
-}
-
-// A binding returns where the policy prefers one node whatever the others carry, and nothing waits for a peer.
-function checkRecovery(policy: FailoverPolicy, strict: unknown, fail: Fail): void {
-  const field = 'binding.recovery'
-  const { weighs, inner, name } = termsOf(policy)
-  if (weighs || inner !== null) {
-    fail(field, `"return" needs the policy smallest-id or { "ordered": [2, 1] }, not ${name}`)
-  }
-  if (strict !== undefined) fail(field, '"return" and strict mode exclude each other yet')
-}
-
-// How many peers must have what is acknowledged: 1, or { "peers": 1, "alone": "go-on" }.
-function checkStrict(
-  value: unknown,
-  members: readonly NodeId[] | undefined,
-  fail: Fail,
-): StrictTerms {
-  const field = 'binding.strict'
-  const short = typeof value === 'number'
-  const fields = (short ? { peers: value } : value) as Fields
-  const known = ['peers', 'alone']
-  const plain = typeof fields === 'object' && fields !== null && !Array.isArray(fields)
-  if (!plain || Object.keys(fields).some((each) => !known.includes(each))) {
-    return fail(field, `must be 1, or { "peers": 1, "alone": "go-on" }, not ${show(value)}`)
-  }
-  const failShort: Fail = (at, what) => fail(short ? field : at, what)
-  const most = members === undefined ? MAX_PEERS : members.length - 1
-  const what = 'the number of peers that confirm, at most all of the set but the owner,'
-  const peers = integer(fields, 'peers', 1, most, what, failShort, `${field}.`)
-  return { peers, alone: choice(fields, 'alone', ['hold', 'go-on'], fail, `${field}.`) }
-}
-
-// How many nodes of the set must be heard: "majority", or a number that only one side of a cut can have.
-function checkQuorum(value: unknown, members: readonly NodeId[] | undefined, fail: Fail): number {
-  const field = 'binding.quorum'
-  if (members === undefined || members.length < 3) {
-    const why = 'of fewer than three none can tell a cut from a death'
-    return fail(field, `needs the nodes by name: give "set": [1, 2, 3]; ${why}`)
-  }
-  const least = Math.floor(members.length / 2) + 1
-  if (value === 'majority') return least
-  const valid = Number.isInteger(value) && (value as number) >= least
-  if (valid && (value as number) <= members.length) return value as number
-  const range = `"majority" or ${least} to ${members.length}`
-  return fail(field, `must be ${range} with a set of ${members.length}, not ${show(value)}`)
 }
 
 function nodeIds(value: unknown, field: string, fail: Fail): NodeId[] {

@@ -82,6 +82,19 @@ t.test(
     t.equal(of({ set: [1, 2, 3], quorum: 'majority' })?.quorum, 2)
     t.equal(of({ set: [1, 2, 3, 4], quorum: 'majority' })?.quorum, 3)
     t.equal(of({ set: [1, 2, 3], quorum: 3 })?.quorum, 3)
+    const parts = (...last: object[]) =>
+      check({
+        ...RIGHT,
+        binding: undefined,
+        bindings: [80, 81].map((ports, i) => ({ address: '10.0.0.1/24', ports, ...last[i] })),
+      }).sets.map(({ arp }) => arp)
+    t.same(parts(), ['here', 'elsewhere'], 'P25: the first binding of an address answers for it')
+    t.same(parts({}, { arp: true }), ['elsewhere', 'here'])
+    t.equal(of({})?.arp, undefined)
+    t.throws(() => parts({ arp: true }, { arp: true }), {
+      code: 'ERR_CONFIG',
+      message: /bindings\[1\].arp: another binding of this address answers for it already/,
+    })
     const two = [
       { address: '10.0.0.1/24', ports: 80, set: [1, 2] },
       { address: '10.0.0.1/24', ports: 81, set: [2, 3] },
@@ -217,6 +230,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.doubtful': [true, /must be one of deliver, drop/],
   'binding.recovery': [true, /must be one of stay, return/],
   'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
+  'binding.arp': ['yes', /must be true or false/],
   'binding.quorum': [2, /needs the nodes by name: give "set"/],
   fenceCommand: [['reboot'], /write {node} where its id belongs/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
