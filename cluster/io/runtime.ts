@@ -36,6 +36,8 @@ import { DecisionLog, gatherStatus, type NodeStatus, type StatusSource } from '.
 const TURN_MS: Millis = 10
 const SWEEP_MS: Millis = 10_000
 /** A peer on a busy link hears frames without end; it must speak at last. */
+// A look at the port, a claim, the take-over.
+const ATTEND_STEPS = 3
 const MAX_DRAIN_ROUNDS = 20
 const NO_BINDING = 0
 
@@ -279,12 +281,13 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   }
 
   #attend(now: Millis): void {
-    this.node.handleTimeout(now)
-    this.#act()
-    // A claim has been declared: now for the take-over itself, of which none may wait for a timer.
-    if (this.node.nextDeadline() > now) return
-    this.node.handleTimeout(now)
-    this.#act()
+    // The end of listening leads to a claim, and that to the take-over itself, of which none may wait for a timer: who has heard of
+    // the claim asks at once.
+    for (let step = 0; step < ATTEND_STEPS; step++) {
+      this.node.handleTimeout(now)
+      this.#act()
+      if (this.node.nextDeadline() > now) return
+    }
   }
 
   /** A peer fell silent or got stuck: looks at once instead of at the next turn. */
