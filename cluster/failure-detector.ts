@@ -23,6 +23,8 @@ interface Signs {
   heardAt: Millis
   turnedAt: Millis
   channelLost: boolean
+  /** Its heartbeat port was found closed, and no beat came behind that. */
+  gone: boolean
   /** It counts as dead; whether it shows life all the same is noted, and nothing is due. */
   buried: boolean
 }
@@ -38,7 +40,13 @@ export class FailureDetector {
   /** Starts to watch a node, which counts as heard now. */
   watch(node: NodeId, now: Millis): void {
     if (this.#signs.has(node)) return
-    this.#signs.set(node, { heardAt: now, turnedAt: now, channelLost: false, buried: false })
+    this.#signs.set(node, {
+      heardAt: now,
+      turnedAt: now,
+      channelLost: false,
+      gone: false,
+      buried: false,
+    })
   }
 
   /** The node is taken for dead. Whoever is not sure of it goes on asking when it was heard last. */
@@ -59,12 +67,16 @@ export class FailureDetector {
     if (at > signs.turnedAt) signs.turnedAt = at
   }
 
-  /** A heartbeat was heard at `heardAt` from a node whose event loop last turned at `turnedAt`. */
-  heartbeat(node: NodeId, heardAt: Millis, turnedAt: Millis): void {
+  /**
+   * A heartbeat was heard at `heardAt` from a node whose event loop last turned at `turnedAt`. `gone`: its port has been found closed since,
+   * which shows that its process has ended, as the end of its channel does, and earlier.
+   */
+  heartbeat(node: NodeId, heardAt: Millis, turnedAt: Millis, gone = false): void {
     const signs = this.#signs.get(node)
     if (signs === undefined) return
     if (heardAt > signs.heardAt) signs.heardAt = heardAt
     if (turnedAt > signs.turnedAt) signs.turnedAt = turnedAt
+    signs.gone = gone
   }
 
   /** The control channel to the node ended, or is there again. */
@@ -72,7 +84,9 @@ export class FailureDetector {
     const signs = this.#signs.get(node)
     if (signs === undefined) return
     signs.channelLost = !up
-    if (up) this.heard(node, now)
+    if (!up) return
+    signs.gone = false
+    this.heard(node, now)
   }
 
   /** When the node was heard last. */
@@ -89,7 +103,7 @@ export class FailureDetector {
   suspects(node: NodeId, now: Millis): Cause | null {
     const signs = this.#signs.get(node)
     if (signs === undefined || signs.buried) return null
-    if (signs.channelLost) return 'eof'
+    if (signs.channelLost || signs.gone) return 'eof'
     if (now - signs.heardAt >= this.#options.silenceMs) return 'silence'
     if (now - signs.turnedAt >= this.#options.stuckMs) return 'stuck'
     return null
@@ -103,12 +117,12 @@ export class FailureDetector {
     }
   }
 
-  /** When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel. */
+  /** When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel or port. */
   nextDeadline(): Millis {
     let earliest = NEVER
-    for (const { heardAt, turnedAt, channelLost, buried } of this.#signs.values()) {
+    for (const { heardAt, turnedAt, channelLost, gone, buried } of this.#signs.values()) {
       if (buried) continue
-      if (channelLost) return 0
+      if (channelLost || gone) return 0
       earliest = Math.min(
         earliest,
         heardAt + this.#options.silenceMs,

@@ -33,6 +33,7 @@ export class MemoryMirrorStore implements MirrorStore {
   readonly #queue = new MirrorQueue()
   readonly #flows = new Map<string, MemoryFlow>()
   readonly #epochs = new Map<number, number>()
+  readonly #reserved = new Map<number, number>()
 
   putTcb(key: FlowKey, record: Uint8Array): void {
     this.#queue.putTcb(key, record)
@@ -74,6 +75,15 @@ export class MemoryMirrorStore implements MirrorStore {
 
   epoch(binding: number): number {
     return this.#epochs.get(binding) ?? 0
+  }
+
+  reserveEpochs(binding: number, epoch: number, upTo: number): void {
+    this.putEpochSync(binding, epoch)
+    if (upTo > this.reservedEpoch(binding)) this.#reserved.set(binding, upTo)
+  }
+
+  reservedEpoch(binding: number): number {
+    return this.#reserved.get(binding) ?? 0
   }
 
   flush(): void {

@@ -40,6 +40,12 @@ export interface MirrorStore {
   putEpochSync(binding: number, epoch: number): void
   /** The highest epoch ever stored for the binding; 0 when there is none. */
   epoch(binding: number): number
+  /**
+   * Notes `epoch` as putEpochSync does, and sets those up to `upTo` aside, which this node may use; durable later. Returns at once.
+   */
+  reserveEpochs(binding: number, epoch: number, upTo: number): void
+  /** The last epoch that is set aside for this node, durably; 0 when there is none. Also a later life of the node must not use them again. */
+  reservedEpoch(binding: number): number
   /** Writes what was queued, in one transaction. */
   flush(): void
   close(): void

@@ -258,9 +258,9 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     }
   }
 
-  /** A native heartbeat of `node` was heard at `heardAt`; its event loop last turned at `turnedAt`. */
-  handleHeartbeat(node: NodeId, heardAt: Millis, turnedAt: Millis): void {
-    this.detector.heartbeat(node, heardAt, turnedAt)
+  /** A native heartbeat of `node` was heard at `heardAt`; its event loop last turned at `turnedAt`, and its port may be closed since. */
+  handleHeartbeat(node: NodeId, heardAt: Millis, turnedAt: Millis, gone = false): void {
+    this.detector.heartbeat(node, heardAt, turnedAt, gone)
   }
 
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */

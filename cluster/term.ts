@@ -1,9 +1,12 @@
 /**
  * Term: the epoch of a binding that this node knows of, and the highest that it has heard of (D3). A term is never used twice: it is
- * durable before a word is said in it.
+ * durable before a word is said in it. As a claim has no time to wait for a disk, the next ones are set aside beforehand.
  */
 import type { CheckpointStore } from './checkpoint.js'
 import type { MirrorStore } from './mirror-store.js'
+
+/** So many terms are set aside at a time. */
+const AHEAD = 16
 
 export class Term {
   /** The term of the owner that is known, or of the last one; 0: there was none. */
@@ -21,8 +24,9 @@ export class Term {
 
   /** Goes on from what an earlier life knew: those who know of no later term must hear of this one, lest they use it again. */
   restore(): void {
-    this.#highest = this.#mirror.epoch(this.#binding)
-    this.epoch = this.#highest
+    this.epoch = this.#mirror.epoch(this.#binding)
+    this.#highest = Math.max(this.epoch, this.#mirror.reservedEpoch(this.#binding))
+    this.#reserve()
   }
 
   /** A declaration named `epoch`, whoever owns in it. */
@@ -33,14 +37,22 @@ export class Term {
   /** Another owns in `epoch`, and a restart of this node is to know of it. */
   follow(epoch: number): void {
     this.epoch = epoch
-    this.#mirror.putEpochSync(this.#binding, epoch)
+    this.heard(epoch)
+    this.#reserve()
   }
 
   /** This node is to own: in a term beyond all that were heard of. */
   enter(): void {
     this.epoch = Math.max(this.#highest, this.epoch) + 1
     this.#highest = this.epoch
-    this.#mirror.putEpochSync(this.#binding, this.epoch)
+    if (this.epoch > this.#mirror.reservedEpoch(this.#binding)) {
+      this.#mirror.putEpochSync(this.#binding, this.epoch)
+    }
     this.#checkpoints.claim(this.#binding, this.epoch)
+    this.#reserve()
+  }
+
+  #reserve(): void {
+    this.#mirror.reserveEpochs(this.#binding, this.epoch, this.#highest + AHEAD)
   }
 }

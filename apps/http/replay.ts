@@ -105,6 +105,12 @@ class ReplaySession {
   #commit(): void {
     if (this.#lost || this.#socket.destroyed) return
     const state: Kept = { dates: this.#open.map(({ date }) => date) }
-    this.#socket.commit(state, { input: this.#input, output: this.#output })
+    try {
+      this.#socket.commit(state, { input: this.#input, output: this.#output })
+    } catch (error) {
+      // An answer may be finished when its connection has ended or moved already: nobody goes on with that.
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_SOCKET_CLOSED') throw error
+      this.#lost = true
+    }
   }
 }

@@ -3,17 +3,18 @@
  * channel is an event and no proof.
  *
  * On one host two things are done: the process is killed, and its bridge port is set to `state 0`, where the kernel takes
- * its frames and drops them. The bridge(8) process that sets it is started beforehand and reads commands from a pipe, so
- * that acting costs about 0.1 ms; what it did is read back from sysfs. On other hosts a configured command acts.
+ * its frames and drops them, as `bridge link set dev PORT state 0` does. It is done when the kernel's answer is there; the state is
+ * read back from sysfs all the same. On other hosts a configured command acts.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { StackError } from '../../stack/index.js'
+import { native } from '../../stack/io/native.js'
 import { isRunning, startTimeOf } from './process-table.js'
 
 export interface LocalFenceOptions {
-  /** The command that reads bridge(8) batch lines from its standard input. */
-  readonly command?: readonly string[]
+  /** Sets the state of a bridge port, or throws. Default: by rtnetlink. */
+  readonly setState?: (ifname: string, state: number) => void
   /** Where sysfs is mounted. It must be that of the network namespace of the bridge. */
   readonly sysfs?: string
   /** How long a port may take to be in its new state, in milliseconds. Default 50. */
@@ -27,32 +28,19 @@ const PORT_FORWARDING = 3
 const CONFIRM_MS = 50
 const REPEAT_MS = 10
 const KILL_CONFIRM_MS = 500
-const RESPAWN_MS = 100
-const CLOSE_MS = 500
-const COMMAND = ['bridge', '-force', '-batch', '-'] as const
 
 export class LocalFence {
   readonly #confirmMs: number
   /** Why the last call returned false; empty when none has. */
   reason = ''
-  readonly #command: readonly string[]
+  readonly #setState: (ifname: string, state: number) => void
   readonly #sysfs: string
-  #child: ChildProcess | null = null
-  #respawn: NodeJS.Timeout | null = null
-  #missing = ''
-  #closed = false
 
-  /** Starts the batch process. A missing bridge(8) shows in the answers of fencePort, not here. */
   constructor(options: LocalFenceOptions = {}) {
-    this.#command = options.command ?? COMMAND
+    this.#setState =
+      options.setState ?? ((ifname, state) => native().bridgePortState(ifname, state))
     this.#sysfs = options.sysfs ?? '/sys'
     this.#confirmMs = options.confirmMs ?? CONFIRM_MS
-    this.#start()
-  }
-
-  /** The id of the batch process, or 0 while there is none. */
-  get batchPid(): number {
-    return this.#child?.pid ?? 0
   }
 
   /** Shuts the bridge port of `ifname`. True once the kernel confirms it; false, with `reason`, after 50 ms. */
@@ -88,37 +76,27 @@ export class LocalFence {
     return gone || this.#fail(`process ${pid} still runs ${KILL_CONFIRM_MS} ms after SIGKILL`)
   }
 
-  /** Ends the batch process. */
-  async close(): Promise<void> {
-    this.#closed = true
-    if (this.#respawn !== null) clearTimeout(this.#respawn)
-    const child = this.#child
-    this.#child = null
-    // Without an id it never ran: there is only the 'error' to come, and no 'exit'.
-    if (child?.pid === undefined) return
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-    child.stdin?.end()
-    const late = setTimeout(() => child.kill('SIGKILL'), CLOSE_MS)
-    await ended
-    clearTimeout(late)
-  }
-
   async #setPort(ifname: string, state: number): Promise<boolean> {
     checkName(ifname)
     const file = this.#stateOf(ifname)
     if (!existsSync(file)) return this.#fail(`${ifname} is no bridge port here (no ${file})`)
-    const line = `link set dev ${ifname} state ${state}\n`
-    let writtenAt = Number.NEGATIVE_INFINITY
+    let refusal = 'not permitted?'
+    let triedAt = Number.NEGATIVE_INFINITY
     const done = await confirm(this.#confirmMs, () => {
       if (readState(file) === state) return true
       const now = performance.now()
-      if (now - writtenAt >= REPEAT_MS && this.#write(line)) writtenAt = now
-      return false
+      if (now - triedAt < REPEAT_MS) return false
+      triedAt = now
+      try {
+        this.#setState(ifname, state)
+      } catch (error) {
+        refusal = (error as Error).message
+      }
+      return readState(file) === state
     })
-    if (done) return true
-    if (this.#missing !== '') return this.#fail(this.#missing)
-    return this.#fail(
-      `${ifname} did not reach state ${state} within ${this.#confirmMs} ms: not permitted?`,
+    return (
+      done ||
+      this.#fail(`${ifname} did not reach state ${state} within ${this.#confirmMs} ms: ${refusal}`)
     )
   }
 
@@ -130,39 +108,6 @@ export class LocalFence {
     this.reason = reason
     return false
   }
-
-  #write(line: string): boolean {
-    if (this.#child === null) this.#start()
-    return this.#child?.stdin?.write(line) !== undefined
-  }
-
-  #start(): void {
-    const [file, ...args] = this.#command
-    if (file === undefined || this.#closed) return
-    if (this.#respawn !== null) clearTimeout(this.#respawn)
-    this.#respawn = null
-    const child = spawn(file, args, { stdio: ['pipe', 'ignore', 'ignore'] })
-    this.#child = child
-    // A pipe that breaks is told by 'exit' as well.
-    child.stdin?.on('error', () => undefined)
-    child.once('spawn', () => {
-      this.#missing = ''
-    })
-    child.once('error', (cause) => {
-      this.#missing = `cannot run ${file}: ${cause.message}; install it with: apt-get install iproute2`
-      this.#lost(child)
-    })
-    child.once('exit', () => this.#lost(child))
-    child.unref()
-  }
-
-  #lost(child: ChildProcess): void {
-    if (this.#child !== child) return
-    this.#child = null
-    if (this.#closed) return
-    this.#respawn = setTimeout(() => this.#start(), RESPAWN_MS)
-    this.#respawn.unref()
-  }
 }
 
 /** The start time of process `pid` in clock ticks since boot, or null when it is gone. */
@@ -171,7 +116,7 @@ export function readStartTime(pid: number): number | null {
   return text === null ? null : Number(text)
 }
 
-// A name goes into a line of commands, so it must be one word.
+// A name goes into a path.
 function checkName(ifname: string): void {
   if (/^[\w.:][\w.:-]{0,14}$/.test(ifname) && ifname !== '.' && ifname !== '..') return
   throw new StackError(

@@ -2,7 +2,7 @@
  * The MirrorStore of a node, in LMDB, in a directory private to it.
  *
  *   mirror-*.lmdb   flows: flow key -> TcbRecord      text: flow key, side, 48-bit offset -> octets      (never synced)
- *   epochs.lmdb     binding -> epoch, synced before putEpochSync returns (P27)
+ *   epochs.lmdb     binding -> epoch, synced before putEpochSync returns (P27); binding, 1 -> epoch and the last one set aside
  *
  * The mirror outlives the process, not the host: it is written without fsync, and thrown away when the host has booted
  * since. It is written in one transaction per flush; which chunks it holds is known in memory, so that dropping text
@@ -73,6 +73,7 @@ export class LmdbMirrorStore implements MirrorStore {
   readonly #queue = new MirrorQueue()
   readonly #index = new Map<string, StoredIndex>()
   readonly #epochs = new Map<number, number>()
+  readonly #reserved = new Map<number, number>()
   #records = 0
   #textBytes = 0
   #flushes = 0
@@ -149,6 +150,29 @@ export class LmdbMirrorStore implements MirrorStore {
     value.writeDoubleBE(epoch)
     this.#guard(() => this.#epochRoot.putSync(bindingKey(binding), value))
     this.#epochs.set(binding, epoch)
+  }
+
+  reserveEpochs(binding: number, epoch: number, upTo: number): void {
+    const known = Math.max(epoch, this.epoch(binding))
+    const last = Math.max(upTo, this.reservedEpoch(binding))
+    this.#epochs.set(binding, known)
+    const value = Buffer.alloc(16)
+    value.writeDoubleBE(known)
+    value.writeDoubleBE(last, 8)
+    // The disk's fsync takes milliseconds, which lmdb spends on another thread. Under a key of its own: what putEpochSync writes
+    // meanwhile must not be overwritten.
+    this.#epochRoot.put(reservedKey(binding), value).then(
+      () => {
+        if (last > this.reservedEpoch(binding)) this.#reserved.set(binding, last)
+      },
+      () => {
+        // Nothing is set aside then: who needs an epoch writes it down at once, and is told there.
+      },
+    )
+  }
+
+  reservedEpoch(binding: number): number {
+    return this.#reserved.get(binding) ?? 0
   }
 
   epoch(binding: number): number {
@@ -248,8 +272,10 @@ export class LmdbMirrorStore implements MirrorStore {
 
   #readEpochs(): void {
     for (const { key, value } of this.#epochRoot.getRange()) {
-      const epoch = Buffer.from(value).readDoubleBE()
-      this.#epochs.set(Buffer.from(key as Uint8Array).readUInt16BE(), epoch)
+      const [record, name] = [Buffer.from(value), Buffer.from(key as Uint8Array)]
+      const binding = name.readUInt16BE()
+      this.#epochs.set(binding, Math.max(this.epoch(binding), record.readDoubleBE()))
+      if (name.length > 2) this.#reserved.set(binding, record.readDoubleBE(8))
     }
   }
 
@@ -297,6 +323,10 @@ function bindingKey(binding: number): Buffer {
   const key = Buffer.alloc(2)
   key.writeUInt16BE(binding)
   return key
+}
+
+function reservedKey(binding: number): Buffer {
+  return Buffer.concat([bindingKey(binding), Buffer.of(1)])
 }
 
 function newTextKey(flowKey: Uint8Array): Buffer {

@@ -2,8 +2,10 @@
  * Opens a node on devices and sockets: a TAP, the native heartbeat, a WebSocket control channel, LMDB stores, and a fence for
  * neighbours on the same host.
  */
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { type Nic, RecordingLink, Stack, StackError } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { Heartbeat } from '../../stack/io/heartbeat.js'
@@ -13,6 +15,7 @@ import { SystemRng } from '../../stack/io/system-rng.js'
 import { SPIN_US, Tap } from '../../stack/io/tap.js'
 import type { NodeId } from '../binding.js'
 import type { FenceTarget } from '../declaration.js'
+import { rehearse } from '../rehearsal.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { CaptureFile } from './capture-file.js'
 import { FenceCommand, LocalFence } from './fence.js'
@@ -24,6 +27,7 @@ import { LmdbMirrorStore } from './lmdb-mirror-store.js'
 import { nodeMetrics } from './metrics.js'
 import type { FenceMode, NodeConfig } from './node-config.js'
 import { type OperatorAddress, OperatorServer } from './operator-server.js'
+import { isEnding } from './process-table.js'
 import { type Fence, NodeRuntime, type RuntimeParts } from './runtime.js'
 import { WsControl } from './ws-control.js'
 
@@ -32,6 +36,7 @@ export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
   const opened: (() => unknown)[] = []
   let runtime: NodeRuntime | null = null
   try {
+    prepare()
     const parts = await openParts(config, opened, () => runtime)
     runtime = new NodeRuntime(config, parts)
     runtime.start()
@@ -41,6 +46,12 @@ export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
     for (const close of opened.reverse()) await close()
     throw error
   }
+}
+
+// What a take-over runs is compiled now, and stays so: V8 forgets what it has not run for a while.
+function prepare(): void {
+  setFlagsFromString('--no-flush-bytecode')
+  rehearse(new HmacAuthenticator(randomBytes(32)), new SystemRng())
 }
 
 async function openOperator(
@@ -107,7 +118,6 @@ async function openParts(
   opened.push(() => checkpointStore.close())
   const fenceTarget = ownFenceTarget(tap.name)
   const fence = new HostFence(config, fenceTarget, checkpointStore)
-  opened.push(() => fence.close())
   return {
     stack,
     driver,
@@ -164,6 +174,7 @@ function openHeartbeat(
     stuckMs,
     onSilent: look,
     onStuck: look,
+    onGone: look,
   })
 }
 
@@ -191,10 +202,13 @@ class HostFence implements Fence {
     this.reason = ''
     if (target.host !== this.#own.host) return this.#silenceElsewhere(node)
     const kill = () => this.#local.killProcess(target.pid, target.startTime)
-    const killed = this.#mode === 'kill' && (await kill())
+    // A node that was stopped in the middle of a transaction would keep everybody from the store for ever; of one that has ended the
+    // kernel has unlocked it. Its port need not wait for the answer, nor the answer for its port.
+    const ended = isEnding(target.pid, String(target.startTime))
+    const free = ended ? true : within(STORE_PATIENCE_MS, this.#store.probe())
     const shut = this.#mode !== 'none' && (await this.#local.fencePort(target.port))
-    // A node that was stopped in the middle of a transaction would keep everybody from the store for ever.
-    if (!killed && !(await within(STORE_PATIENCE_MS, this.#store.probe()))) await kill()
+    const killed = this.#mode === 'kill' && (await kill())
+    if (!(await free) && !killed) await kill()
     const silent = shut || killed
     if (!silent && this.#mode !== 'none') this.reason = this.#local.reason
     return silent
@@ -212,10 +226,6 @@ class HostFence implements Fence {
     const wasShut = this.#local.isShut(this.#own.port)
     void this.#local.openPort(this.#own.port)
     return wasShut
-  }
-
-  close(): void {
-    void this.#local.close()
   }
 }
 

@@ -5,6 +5,9 @@ import { readFileSync } from 'node:fs'
 
 /** Fields of /proc/PID/stat, counted from the state, which stands behind the command in brackets. */
 const START_TIME_FIELD = 19
+const FLAGS_FIELD = 6
+/** Of the flags: the kernel is taking the process down (include/linux/sched.h). */
+const PF_EXITING = 4
 
 /** The start time of process `pid` in clock ticks since boot, as text; null when it is gone. A zombie still has one. */
 export function startTimeOf(pid: number): string | null {
@@ -16,6 +19,13 @@ export function isRunning(pid: number, startTime: string): boolean {
   const stat = readStat(pid)
   if (stat === null || stat[START_TIME_FIELD] !== startTime) return false
   return stat[0] !== 'Z' && stat[0] !== 'X'
+}
+
+/** True when the process is gone, or its end has begun: it runs no instruction any more, and the locks it had are or will be free. */
+export function isEnding(pid: number, startTime: string): boolean {
+  const stat = readStat(pid)
+  if (stat === null || stat[START_TIME_FIELD] !== startTime) return true
+  return stat[0] === 'Z' || stat[0] === 'X' || (Number(stat[FLAGS_FIELD]) & PF_EXITING) !== 0
 }
 
 /** True when the process is there with that start time and is stopped, by a signal or by who traces it. */

@@ -48,7 +48,8 @@ export interface Beats {
   readonly expirations: number
   addPeer(id: NodeId, address: string, port: number): void
   removePeer(id: NodeId): void
-  peer(id: NodeId): { heard: boolean; lastHeardAt: Millis; turnAt: Millis } | null
+  /** `gone`: its port is closed, and so its process has ended. */
+  peer(id: NodeId): { heard: boolean; lastHeardAt: Millis; turnAt: Millis; gone?: boolean } | null
   /** The event loop turns. */
   turn(): void
   /** The lease begins anew, unless it ran out more often than `seen` says. */
@@ -72,7 +73,6 @@ export interface Fence {
   silence(target: FenceTarget, node: NodeId): Promise<boolean>
   /** Opens our own port again. True: it was shut. */
   open(): boolean
-  close(): void
 }
 
 /** What a node runs on. */
@@ -110,6 +110,9 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   readonly #parts: RuntimeParts
   readonly #checkpoints: CheckpointPort
   readonly #known = new Set<NodeId>()
+  /** What operators and applications are to be told. */
+  readonly #reports: NodeReport[] = []
+  #claiming = false
   #expirations = 0
   #turnAt: Millis = 0
   #sweepAt: Millis = 0
@@ -265,7 +268,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     for (const id of this.#known) {
       const beat = beats.peer(id)
       if (beat === null || !beat.heard) continue
-      this.node.handleHeartbeat(id, beat.lastHeardAt + offset, beat.turnAt + offset)
+      this.node.handleHeartbeat(id, beat.lastHeardAt + offset, beat.turnAt + offset, beat.gone)
     }
   }
 
@@ -283,14 +286,26 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #attend(now: Millis): void {
     // The end of listening leads to a claim, and that to the take-over itself, of which none may wait for a timer: who has heard of
     // the claim asks at once.
+    const owned = this.#owned
+    this.#claiming = true
     for (let step = 0; step < ATTEND_STEPS; step++) {
       this.node.handleTimeout(now)
       this.#act()
-      if (this.node.nextDeadline() > now) return
+      if (this.node.nextDeadline() > now) break
     }
+    if (this.#owned > owned) this.#parts.driver.speak()
+    this.#claiming = false
+    this.#tell()
   }
 
-  /** A peer fell silent or got stuck: looks at once instead of at the next turn. */
+  /** How many bindings this node owns. */
+  get #owned(): number {
+    let count = 0
+    for (const { state } of this.node.ownerships) if (state === 'owner') count++
+    return count
+  }
+
+  /** A peer fell silent, got stuck or ended: looks at once instead of at the next turn. */
   handleSilence(): void {
     if (!this.#closing) this.#stir(() => {})
   }
@@ -309,6 +324,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
 
   #act(): void {
     for (let a = this.node.pollAction(); a !== null; a = this.node.pollAction()) this.#carryOut(a)
+    this.#tell()
   }
 
   #carryOut(action: Action): void {
@@ -334,9 +350,18 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
       case 'report':
         this.#parts.setSpeaking?.(this.node.owns)
         this.#parts.recording?.remark(JSON.stringify(action.report))
-        this.log.note(action.report, this.#statusSource(), this.now())
-        this.emit('report', action.report)
+        this.#reports.push(action.report)
         break
+    }
+  }
+
+  // Behind what clients wait for, and before an application gets their connections: it opens what it needs when it hears that this node
+  // owns the binding.
+  #tell(): void {
+    if (this.#claiming) return
+    for (let r = this.#reports.shift(); r !== undefined; r = this.#reports.shift()) {
+      this.log.note(r, this.#statusSource(), this.now())
+      this.emit('report', r)
     }
   }
 
@@ -400,13 +425,13 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   }
 
   async #release(): Promise<void> {
-    const { driver, control, beats, fence, mirrorStore, checkpointStore } = this.#parts
+    const { driver, control, beats, mirrorStore, checkpointStore } = this.#parts
     driver.close()
+    this.#tell()
     this.emit('close')
     await this.#operator?.close()
     await control.close()
     beats.close()
-    fence.close()
     mirrorStore.close()
     checkpointStore.close()
   }

@@ -131,6 +131,14 @@ export class Driver<N> {
     process.nextTick(this.#turn)
   }
 
+  /**
+   * Sends at once what is due, before the layer above is told of anything: a connection that goes on here does not wait for its
+   * application. Does nothing inside a turn, which sends anyway.
+   */
+  speak(): void {
+    if (!this.#closed && this.#stage === Stage.IDLE) this.#send(this.#clock.now())
+  }
+
   /** One more reason to keep the process alive: an open socket or server. */
   ref(): void {
     if (this.#refs++ > 0 || this.#closed) return

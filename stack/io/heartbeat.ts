@@ -20,7 +20,7 @@ export interface HeartbeatOptions {
   readonly port?: number
   /** The cluster key: 16 octets, copied. */
   readonly key: Uint8Array
-  /** Between two beats. Default 5. */
+  /** Between two beats. Default 3. */
   readonly intervalMs?: number
   /** No beat for so long: this node has lost its lease. Must not exceed the peers' `silenceMs`. Default 40. */
   readonly leaseMs?: number
@@ -36,6 +36,8 @@ export interface HeartbeatOptions {
   readonly onSilent?: (peer: number, since: Millis) => void
   /** Called once each time a peer's loop gets stuck; it last turned at `since`. */
   readonly onStuck?: (peer: number, since: Millis) => void
+  /** Called once each time a peer's port is found closed: its process has ended. It was last heard at `since`. */
+  readonly onGone?: (peer: number, since: Millis) => void
 }
 
 /** What is known of a peer. */
@@ -52,6 +54,8 @@ export interface PeerBeat {
   readonly echoSentAt: Millis
   readonly silent: boolean
   readonly stuck: boolean
+  /** Its port refused our beats, and nothing has been heard since. */
+  readonly gone: boolean
   /** It says that its own lease has run out. */
   readonly expired: boolean
   readonly seq: number
@@ -96,6 +100,7 @@ export class Heartbeat {
     const parts = start(options, this.leaseMs, this.turnLeaseMs, (peer, kind, since) => {
       if (this.#closed) return
       if (kind === PeerFlag.SILENT) options.onSilent?.(peer, since)
+      else if (kind === PeerFlag.GONE) options.onGone?.(peer, since)
       else options.onStuck?.(peer, since)
     })
     this.port = parts.port
@@ -133,6 +138,7 @@ export class Heartbeat {
       echoSentAt: at(PeerSlot.ECHO_SENT_AT),
       silent: (flags & PeerFlag.SILENT) !== 0,
       stuck: (flags & PeerFlag.STUCK) !== 0,
+      gone: (flags & PeerFlag.GONE) !== 0,
       expired: (flags & PeerFlag.EXPIRED) !== 0,
       seq: at(PeerSlot.SEQ),
       received: at(PeerSlot.RECEIVED),
@@ -246,7 +252,7 @@ function start(
         port,
         key: options.key,
         priority: options.priority ?? 10,
-        intervalMs: options.intervalMs ?? 5,
+        intervalMs: options.intervalMs ?? 3,
         leaseMs,
         turnLeaseMs,
         silenceMs: options.silenceMs ?? 50,

@@ -138,7 +138,7 @@ export const PeerSlot = {
   SIZE: 16,
 } as const
 
-export const PeerFlag = { USED: 1, HEARD: 2, SILENT: 4, STUCK: 8, EXPIRED: 16 } as const
+export const PeerFlag = { USED: 1, HEARD: 2, SILENT: 4, STUCK: 8, EXPIRED: 16, GONE: 32 } as const
 
 export interface Native {
   tapOpen(config: TapConfig, onBatch: (count: number) => void): TapParts
@@ -158,6 +158,7 @@ export interface Native {
   heartbeatLeaseHeld(handle: HeartbeatHandle): boolean
   heartbeatClose(handle: HeartbeatHandle): void
   /** Advisory lock of an open file: 0 lets go, 1 asks for a share, 2 for the whole. True: it has it. Never waits; throws SystemError. */
+  bridgePortState(name: string, state: number): void
   fileLock(fd: number, kind: 0 | 1 | 2): boolean
 }
 

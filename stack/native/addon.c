@@ -98,6 +98,7 @@ void *share_buffer(napi_env env, napi_value object, const char *key, size_t size
 NAPI_MODULE_INIT() {
   tap_exports(env, exports);
   heartbeat_exports(env, exports);
+  link_exports(env, exports);
   file_lock_exports(env, exports);
   return exports;
 }

@@ -16,21 +16,60 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void on_notice(napi_env env, napi_value callback, void *context, void *data) {
-  heartbeat_t *hb = context;
-  notice_t notice = *(notice_t *)data;
-  free(data);
-  if (env == NULL || callback == NULL || hb->closed) return;
-  napi_value arguments[3], receiver;
-  napi_create_uint32(env, notice.id, &arguments[0]);
-  napi_create_int32(env, notice.kind, &arguments[1]);
-  napi_create_double(env, notice.since, &arguments[2]);
-  napi_get_undefined(env, &receiver);
-  napi_call_function(env, receiver, callback, 3, arguments, NULL);
+static void drop_ref(napi_env env, napi_ref *ref) {
+  if (*ref != NULL) napi_delete_reference(env, *ref);
+  *ref = NULL;
 }
 
-static void close_heartbeat(void *data) {
-  heartbeat_t *hb = data;
+static void drop_refs(heartbeat_t *hb) {
+  drop_ref(hb->env, &hb->table_ref);
+  drop_ref(hb->env, &hb->callback);
+  drop_ref(hb->env, &hb->receiver);
+}
+
+static void release(heartbeat_t *hb) {
+  if (--hb->references == 0) free(hb);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  heartbeat_t *hb = handle->data;
+  /* Not in close_heartbeat: JavaScript may close it inside the very callback that runs in this context. */
+  napi_async_destroy(hb->env, hb->context);
+  if (hb->hook != NULL) napi_remove_async_cleanup_hook(hb->hook);
+  release(hb);
+}
+
+static void call_back(heartbeat_t *hb, const notice_t *notice) {
+  napi_env env = hb->env;
+  napi_value arguments[3], receiver, callback;
+  napi_get_reference_value(env, hb->callback, &callback);
+  napi_get_reference_value(env, hb->receiver, &receiver);
+  napi_create_uint32(env, notice->id, &arguments[0]);
+  napi_create_int32(env, notice->kind, &arguments[1]);
+  napi_create_double(env, notice->since, &arguments[2]);
+  napi_make_callback(env, hb->context, receiver, callback, 3, arguments, NULL);
+}
+
+/* The thread has told something. It cannot call uv_async_send: the descriptor for that is not in its table. */
+static void on_notice(uv_poll_t *poll, int status, int events) {
+  heartbeat_t *hb = poll->data;
+  (void)status;
+  (void)events;
+  uint64_t told;
+  if (read(hb->notice, &told, sizeof told) < 0) return;
+  notice_t notices[MAX_NOTICES];
+  pthread_mutex_lock(&hb->lock);
+  int count = hb->notice_count;
+  memcpy(notices, hb->notices, (size_t)count * sizeof *notices);
+  hb->notice_count = 0;
+  pthread_mutex_unlock(&hb->lock);
+  napi_handle_scope scope;
+  napi_open_handle_scope(hb->env, &scope);
+  for (int i = 0; i < count && !hb->closed; i++) call_back(hb, &notices[i]);
+  napi_close_handle_scope(hb->env, scope);
+}
+
+static void close_heartbeat(heartbeat_t *hb) {
   if (hb->closed) return;
   __atomic_store_n(&hb->closed, true, __ATOMIC_RELEASE);
   __atomic_store_n(&hb->stop, true, __ATOMIC_RELEASE);
@@ -38,20 +77,28 @@ static void close_heartbeat(void *data) {
   if (write(hb->wake, &one, sizeof one) < 0) { /* The thread looks at `stop` at its next beat at the latest. */
   }
   pthread_join(hb->thread, NULL);
-  close(hb->fd);
+  uv_poll_stop(&hb->poll);
+  uv_close((uv_handle_t *)&hb->poll, on_closed);
+  if (!hb->own_files) close(hb->fd);
   close(hb->wake);
+  close(hb->notice);
   pthread_mutex_destroy(&hb->lock);
-  napi_release_threadsafe_function(hb->notify, napi_tsfn_abort);
-  napi_remove_env_cleanup_hook(hb->env, close_heartbeat, hb);
-  napi_delete_reference(hb->env, hb->table_ref);
+  drop_refs(hb);
   memset(hb->key, 0, sizeof hb->key);
+}
+
+static void on_env_cleanup(napi_async_cleanup_hook_handle hook, void *data) {
+  heartbeat_t *hb = data;
+  if (hb->closed) return; /* Closing already: on_closed removes the hook. */
+  hb->hook = hook;
+  close_heartbeat(hb);
 }
 
 static void finalize(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   close_heartbeat(data);
-  free(data);
+  release(data);
 }
 
 heartbeat_t *heartbeat_of(napi_env env, napi_value handle) {
@@ -73,7 +120,10 @@ static int bind_socket(heartbeat_t *hb, const struct sockaddr_in *address) {
   int priority = 6;
   hb->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   hb->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (hb->fd < 0 || hb->wake < 0) return -errno;
+  hb->notice = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (hb->fd < 0 || hb->wake < 0 || hb->notice < 0) return -errno;
+  int told = 1;
+  setsockopt(hb->fd, IPPROTO_IP, IP_RECVERR, &told, sizeof told);
   setsockopt(hb->fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
   if (bind(hb->fd, (const struct sockaddr *)address, sizeof *address) < 0) return -errno;
   if (getsockname(hb->fd, (struct sockaddr *)&bound, &size) < 0) return -errno;
@@ -93,10 +143,15 @@ static int start_thread(heartbeat_t *hb, int priority) {
   pthread_attr_setstacksize(&attributes, 256 * 1024);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
+  sem_init(&hb->started, 0, 0);
   int error = pthread_create(&hb->thread, &attributes, heartbeat_run, hb);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   pthread_attr_destroy(&attributes);
   if (error != 0) return error;
+  while (sem_wait(&hb->started) != 0) { /* A signal came. */
+  }
+  /* The thread has the only one: it is closed when the thread ends. */
+  if (hb->own_files) close(hb->fd);
   struct sched_param wish = {.sched_priority = priority};
   if (priority > 0 && pthread_setschedparam(hb->thread, SCHED_FIFO, &wish) == 0) hb->priority = priority;
   return 0;
@@ -135,22 +190,36 @@ static bool read_config(napi_env env, napi_value options, heartbeat_t *hb, struc
 static void abandon(heartbeat_t *hb) {
   if (hb->fd >= 0) close(hb->fd);
   if (hb->wake >= 0) close(hb->wake);
-  if (hb->table_ref != NULL) napi_delete_reference(hb->env, hb->table_ref);
-  if (hb->notify != NULL) napi_release_threadsafe_function(hb->notify, napi_tsfn_abort);
+  if (hb->notice >= 0) close(hb->notice);
+  drop_refs(hb);
   free(hb);
 }
 
-static bool share_table(napi_env env, napi_value result, napi_value callback, heartbeat_t *hb) {
+static bool share_table(napi_env env, napi_value result, heartbeat_t *hb) {
   size_t slots = HEADER_SLOTS + MAX_PEERS * PEER_SLOTS;
   hb->table = share_buffer(env, result, "table", slots * sizeof(double), &hb->table_ref);
   if (hb->table == NULL) return false;
   double now = monotonic_ms();
   hb->table[H_TURN_AT] = hb->table[H_LAST_BEAT_AT] = hb->next_beat_at = hb->watch_from = now;
   hb->table[H_LEASE_UNTIL] = INFINITY;
-  napi_value name;
+  return true;
+}
+
+/* Begins to hear the thread's notices, without keeping the event loop up. */
+static bool watch(napi_env env, napi_value callback, heartbeat_t *hb) {
+  uv_loop_t *loop;
+  napi_value resource, name;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok || uv_poll_init(loop, &hb->poll, hb->notice) < 0) return false;
+  napi_create_object(env, &resource);
   napi_create_string_utf8(env, "heartbeat", NAPI_AUTO_LENGTH, &name);
-  return napi_create_threadsafe_function(env, callback, NULL, name, 0, 1, NULL, NULL, hb, on_notice, &hb->notify) ==
-         napi_ok;
+  hb->poll.data = hb;
+  napi_async_init(env, resource, name, &hb->context);
+  napi_create_reference(env, callback, 1, &hb->callback);
+  napi_create_reference(env, resource, 1, &hb->receiver);
+  napi_add_async_cleanup_hook(env, on_env_cleanup, hb, &hb->hook);
+  uv_poll_start(&hb->poll, UV_READABLE, on_notice);
+  uv_unref((uv_handle_t *)&hb->poll);
+  return true;
 }
 
 /* heartbeatStart(options, callback): see HeartbeatConfig and HeartbeatParts in stack/io/native.ts. */
@@ -166,7 +235,7 @@ static napi_value heartbeat_start(napi_env env, napi_callback_info info) {
     return NULL;
   }
   hb->env = env;
-  hb->fd = hb->wake = -1;
+  hb->fd = hb->wake = hb->notice = -1;
   napi_create_object(env, &result);
   if (!read_config(env, arguments[0], hb, &address, &priority)) {
     abandon(hb);
@@ -175,7 +244,7 @@ static napi_value heartbeat_start(napi_env env, napi_callback_info info) {
   int port = bind_socket(hb, &address);
   int error = port < 0 ? -port : 0;
   if (error == 0 && getrandom(&hb->incarnation, sizeof hb->incarnation, 0) < 0) error = errno;
-  if (error == 0 && !share_table(env, result, arguments[1], hb)) {
+  if (error == 0 && !share_table(env, result, hb)) {
     abandon(hb);
     return NULL;
   }
@@ -185,8 +254,8 @@ static napi_value heartbeat_start(napi_env env, napi_callback_info info) {
     abandon(hb);
     return NULL;
   }
-  napi_unref_threadsafe_function(env, hb->notify);
-  napi_add_env_cleanup_hook(env, close_heartbeat, hb);
+  hb->references = 2;
+  if (!watch(env, arguments[1], hb)) napi_fatal_error("heartbeat", NAPI_AUTO_LENGTH, "no uv_poll", NAPI_AUTO_LENGTH);
   set_number(env, result, "port", port);
   set_number(env, result, "priority", hb->priority);
   napi_create_external(env, hb, finalize, NULL, &handle);

@@ -38,6 +38,8 @@ int link_ioctl(unsigned long request, const char *name, struct ifreq *ifr);
 int link_set_up(const char *name);
 /* The frames the kernel queues towards a TAP's reader. */
 int link_set_queue_length(const char *name, uint32_t frames);
+/* The state of a port of a bridge: BR_STATE_DISABLED, BR_STATE_FORWARDING. */
+int link_set_port_state(const char *name, uint8_t state);
 
 /* SipHash-2-4 with a key of 16 octets. */
 uint64_t siphash24(const uint8_t key[16], const uint8_t *data, size_t length);
@@ -72,6 +74,7 @@ bool heartbeat_lease_held(const heartbeat_t *heartbeat);
 
 void tap_exports(napi_env env, napi_value exports);
 void heartbeat_exports(napi_env env, napi_value exports);
+void link_exports(napi_env env, napi_value exports);
 void file_lock_exports(napi_env env, napi_value exports);
 
 #endif

@@ -1,6 +1,7 @@
 /** Heartbeats between threads on 127.0.0.1: belief, authentication, silence, a stuck loop, the lease. */
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -65,6 +66,67 @@ t.test('the thread beats while the event loop is blocked', async (t) => {
   const before = two.stats().received
   block(200)
   t.ok(two.stats().received > before + 20, `${two.stats().received - before} beats in 200 ms`)
+})
+
+t.test(
+  'a port that is closed tells that the process has ended, until it beats again',
+  async (t) => {
+    const gone: number[] = []
+    const { one, two } = pair(t, { silenceMs: 60_000, onGone: (peer) => gone.push(peer) })
+    const three = new Heartbeat({ id: 3, ...CALM })
+    t.teardown(() => three.close())
+    one.addPeer(3, LOCAL, three.port)
+    three.addPeer(1, LOCAL, one.port)
+    t.ok(await until(() => one.peer(2)?.heard === true && one.peer(3)?.heard === true))
+    const { port } = two
+    two.close()
+    t.ok(await until(() => gone.length > 0))
+    t.strictSame(gone, [2], 'it is told once, and of that peer alone')
+    t.match(one.peer(2), { gone: true, silent: false })
+    const heard = one.peer(3)?.received ?? 0
+    t.ok(
+      await until(() => (one.peer(3)?.received ?? 0) > heard + 20),
+      'refusals keep no beat from the others',
+    )
+    t.ok(await until(() => (three.peer(1)?.received ?? 0) > heard + 20))
+    t.strictSame(gone, [2])
+    const again = new Heartbeat({ id: 2, ...CALM, port })
+    t.teardown(() => again.close())
+    again.addPeer(1, LOCAL, one.port)
+    t.ok(await until(() => one.peer(2)?.gone === false))
+  },
+)
+
+t.test('a peer that was never heard is not gone', async (t) => {
+  const gone: number[] = []
+  const one = new Heartbeat({ id: 1, ...CALM, onGone: (peer) => gone.push(peer) })
+  t.teardown(() => one.close())
+  const free = new Heartbeat({ id: 2, ...CALM })
+  one.addPeer(2, LOCAL, free.port)
+  free.close()
+  t.ok(await until(() => one.stats().sent > 50))
+  t.match(one.peer(2), { heard: false, gone: false })
+  t.strictSame(gone, [])
+})
+
+t.test('the socket is closed with its thread: nothing else of the process has it', async (t) => {
+  const one = new Heartbeat({ id: 1, ...CALM })
+  t.teardown(() => one.close())
+  const tables = readdirSync('/proc/self/task').map((task) => {
+    const folder = `/proc/self/task/${task}/fd`
+    return readdirSync(folder).flatMap((fd) => {
+      try {
+        return [readlinkSync(`${folder}/${fd}`)]
+      } catch {
+        return []
+      }
+    })
+  })
+  const small = tables.filter((links) => links.length <= 3)
+  t.equal(small.length, 1, 'one thread has files of its own')
+  const socket = small[0]?.find((link) => link.startsWith('socket:'))
+  t.ok(socket)
+  t.equal(tables.filter((links) => socket !== undefined && links.includes(socket)).length, 1)
 })
 
 t.test('a wrong key is counted, never believed', async (t) => {

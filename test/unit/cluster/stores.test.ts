@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Checkpoint, CheckpointStore } from '../../../cluster/checkpoint.js'
 import type { FlowKey } from '../../../cluster/flow-key.js'
@@ -149,6 +150,18 @@ for (const [where, open] of Object.entries(mirrors)) {
       store.putEpochSync(4, 2 ** 40)
       store.putEpochSync(4, 3)
       t.equal(store.epoch(4), 2 ** 40)
+    })
+
+    t.test('P27: epochs are set aside in a while, and beside those that are stored', async (t) => {
+      t.equal(store.reservedEpoch(5), 0)
+      store.reserveEpochs(5, 7, 20)
+      t.equal(store.epoch(5), 7, 'it counts at once')
+      while (store.reservedEpoch(5) === 0) await delay(1)
+      t.equal(store.reservedEpoch(5), 20)
+      store.reserveEpochs(5, 8, 30)
+      store.putEpochSync(5, 40)
+      while (store.reservedEpoch(5) === 20) await delay(1)
+      t.strictSame([store.epoch(5), store.reservedEpoch(5)], [40, 30])
     })
   })
 }

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { FlowKey } from '../../../../cluster/flow-key.js'
@@ -47,6 +48,19 @@ async function untilKilled(
   await once(child, 'exit')
   return { child, flushed }
 }
+
+t.test('P27: what is set aside is so for the next life, too', async (t) => {
+  const path = directory()
+  const store = mirror(path)
+  store.putEpochSync(1, 3)
+  store.reserveEpochs(1, 4, 20)
+  while (store.reservedEpoch(1) === 0) await delay(1)
+  store.close()
+  await delay(10)
+  const next = mirror(path)
+  t.teardown(() => next.close())
+  t.strictSame([next.epoch(1), next.reservedEpoch(1), next.reservedEpoch(2)], [4, 20, 0])
+})
 
 t.test('P27: kill -9 of the writer loses nothing that was flushed', async (t) => {
   const path = directory()
