@@ -10,7 +10,7 @@ import type { CongestionAlgorithm, CongestionControl } from './congestion/conges
 import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
 import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
-import { Recovery, type SendPlan } from './recovery/recovery.js'
+import { Recovery, SenderMode, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
 import { isSynchronized } from './state.js'
@@ -380,6 +380,11 @@ export class Sender {
       this.retransmissions++
       this.#beyondProbe = false
       this.rtt.discard()
+      // What fast recovery sends again from SND.UNA on has the time of what is sent first: on a path of more than the floor of
+      // the time-out, the timer of the segment that was lost would expire before the answer can be here.
+      if (plan.offset === tcb.sndUnaOffset && this.recovery.mode === SenderMode.RECOVERY) {
+        this.rtoAt = now + this.rtt.rtoMs
+      }
     } else {
       this.rtt.start(end, now)
     }
