@@ -283,6 +283,8 @@ export class Sender {
     if (tcb.sndWnd === 0) return
     if (!recovery.mayProbe || this.rtoAt === NEVER) return
     const { srttMs } = this.rtt
+    // A round trip below what the clock can tell: two of them are no time, and the timer that has a floor is soon enough.
+    if (srttMs === 0) return
     let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
     if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
     recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
