@@ -126,8 +126,7 @@ export class IpInput {
     const quoted = this.#quoted
     if (!parseQuotedDatagram(quoted, frame.view, icmp)) return DropReason.ICMP_MALFORMED
     if (isFragmentationNeeded(icmp)) return this.#receivePathMtu(now)
-    const error = icmp.type === IcmpType.DESTINATION_UNREACHABLE ? unreachableError(icmp.code) : ''
-    return this.#transport.handleUnreachable(quoted, error)
+    return this.#transport.handleUnreachable(quoted, errorOf(icmp.type, icmp.code))
   }
 
   // RFC 1191 §4: the datagram that #icmp quotes was longer than a link on its way.
@@ -181,8 +180,13 @@ function isFragmentationNeeded(icmp: IcmpMessage): boolean {
   return type === IcmpType.DESTINATION_UNREACHABLE && code === UnreachableCode.FRAGMENTATION_NEEDED
 }
 
-// What ICMP unreachable says about a connection that is being opened, or to a UDP socket with one peer; empty: nothing.
-function unreachableError(code: number): string {
+// What an error says about a connection that is being opened, or to a UDP socket with one peer; empty: nothing. A datagram whose
+// hops ran out is as good as one to a host that is unreachable (RFC 9293 §3.9.2.2).
+function errorOf(type: number, code: number): string {
+  if (type === IcmpType.TIME_EXCEEDED) {
+    return code === TimeExceededCode.IN_TRANSIT ? 'EHOSTUNREACH' : ''
+  }
+  if (type !== IcmpType.DESTINATION_UNREACHABLE) return ''
   if (code === UnreachableCode.PORT || code === UnreachableCode.PROTOCOL) return 'ECONNREFUSED'
   return code === UnreachableCode.NETWORK ? 'ENETUNREACH' : 'EHOSTUNREACH'
 }

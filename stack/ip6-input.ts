@@ -209,6 +209,7 @@ function errorOf(type: number, code: number): string {
   if (type === Icmpv6Type.PARAMETER_PROBLEM) {
     return code === Problem.NEXT_HEADER ? 'ECONNREFUSED' : ''
   }
+  if (type === Icmpv6Type.TIME_EXCEEDED) return code === REASSEMBLY_CODE ? '' : 'EHOSTUNREACH'
   if (type !== Icmpv6Type.DESTINATION_UNREACHABLE) return ''
   if (code === Unreachable6Code.PORT) return 'ECONNREFUSED'
   return code === Unreachable6Code.NO_ROUTE ? 'ENETUNREACH' : 'EHOSTUNREACH'

@@ -28,6 +28,8 @@ export interface Answer {
   readonly [field: string]: unknown
 }
 
+type Answered = Result | Unsupported
+
 interface Network {
   readonly local: IpAddress
   readonly remote: IpAddress
@@ -53,7 +55,7 @@ export class Calls {
       case 'init':
         return this.#init(request)
       case 'inject':
-        this.#openLink().inject(readPacket(request.pkt))
+        this.#settledLink().inject(readPacket(request.pkt))
         return this.#report()
       case 'advance':
         this.#advance(readInteger(request.us, 'us', 0))
@@ -80,12 +82,29 @@ export class Calls {
 
   #openLink(): RawLink {
     if (this.#link !== null) return this.#link
+    this.#link = this.#newLink(this.#waitedUs)
+    return this.#link
+  }
+
+  #newLink(nowUs: number): RawLink {
     if (this.#network === null) throw new StackError('EINVAL', 'init comes first')
     const { maxSegment, receiveLimit } = this.#settings
     const mtu = Math.min(this.#network.mtu, (maxSegment ?? this.#network.mtu) + TCP_IP_HEADERS)
+    return new RawLink({ ...this.#network, mtu, receiveLimit }, nowUs)
+  }
+
+  // The link for something that leaves or arrives: from now on the stack is what it is.
+  #settledLink(): RawLink {
+    const link = this.#openLink()
     this.#settings.settled = true
-    this.#link = new RawLink({ ...this.#network, mtu, receiveLimit }, this.#waitedUs)
-    return this.#link
+    return link
+  }
+
+  // An option that holds for the whole stack was set behind listen, but nobody has heard of the stack so far: it is made anew.
+  #refit(): void {
+    if (this.#link === null || this.#settings.settled) return
+    this.#link = this.#newLink(this.#link.nowUs)
+    for (const socket of this.#sockets.values()) socket.listenOn(this.#link)
   }
 
   #advance(us: number): void {
@@ -110,7 +129,7 @@ export class Calls {
     return states
   }
 
-  #call(fn: string, args: readonly unknown[]): Result | Unsupported {
+  #call(fn: string, args: readonly unknown[]): Answered {
     if (fn === 'socket') return { ret: this.#place(new Descriptor()) }
     const fd = args[0]
     const socket = typeof fd === 'number' ? this.#sockets.get(fd) : undefined
@@ -125,7 +144,7 @@ export class Calls {
         return this.#accept(socket)
       case 'connect':
         return socket.connect(
-          this.#openLink(),
+          this.#settledLink(),
           parseIpAddress(String(args[1])),
           readInteger(args[2], 'port', 1, 0xffff),
         )
@@ -143,7 +162,7 @@ export class Calls {
       case 'setsockopt':
         // A name of the player's system instead of a number: an option that is not ours.
         if (typeof args[3] === 'string') return { unsupported: `setsockopt ${args[2]} ${args[3]}` }
-        return setSocketOption(socket, this.#settings, String(args[2]), readValue(args[3]))
+        return this.#setOption(socket, String(args[2]), readValue(args[3]))
       default:
         return { unsupported: `call ${fn}` }
     }
@@ -172,6 +191,12 @@ export class Calls {
     const connection = socket.listener.accept()
     if (connection === null) return failed('EAGAIN')
     return { ret: this.#place(Descriptor.accepted(connection, socket)) }
+  }
+
+  #setOption(socket: Descriptor, name: string, value: ReturnType<typeof readValue>): Answered {
+    const answer = setSocketOption(socket, this.#settings, name, value)
+    this.#refit()
+    return answer
   }
 
   #shutdown(socket: Descriptor, how: unknown): Result {

@@ -27,6 +27,12 @@ export interface Result {
 /** How the peer is watched: keep-alive and user timeout. */
 export type Watching = Parameters<Connection['watch']>[0]
 
+/** Fields of the IP header that an application chooses; what is left out is the stack's choice. */
+export interface IpFields {
+  readonly dscp?: number
+  readonly hopLimit?: number
+}
+
 const NOTHING = new Uint8Array(0)
 /** The address of a socket that listens on all of them. */
 const UNSPECIFIED = 0 as IpAddress
@@ -43,6 +49,8 @@ export class Descriptor {
   noDelay = false
   #corked = false
   #watching: Watching = {}
+  #backlog = 0
+  #ipFields: IpFields = {}
   // Of the link, as of the last call.
   #now = 0
   /** SO_LINGER with 0 seconds: close resets. */
@@ -85,14 +93,32 @@ export class Descriptor {
   listen(link: RawLink, backlog: number): Result {
     if (this.listener !== null) return DONE
     if (this.connection !== null) return failed('EINVAL')
+    // As on Linux, one connection more than the backlog may wait.
+    this.#backlog = Math.max(backlog, 0) + 1
     try {
-      // As on Linux, one connection more than the backlog may wait.
-      const room = Math.max(backlog, 0) + 1
-      this.listener = link.stack.listen(this.localAddress ?? UNSPECIFIED, this.localPort, room)
+      this.#listenOn(link)
       return DONE
     } catch (error) {
       return failed(codeOf(error))
     }
+  }
+
+  /** The stack was made anew: goes on listening on it. */
+  listenOn(link: RawLink): void {
+    if (this.listener !== null) this.#listenOn(link)
+  }
+
+  #listenOn(link: RawLink): void {
+    const address = this.localAddress ?? UNSPECIFIED
+    this.listener = link.stack.listen(address, this.localPort, this.#backlog)
+    Object.assign(this.listener, this.#ipFields)
+  }
+
+  /** IP_TOS and IP_TTL: from now on, of a listener's connections from their SYN on. */
+  setIpFields(fields: IpFields): void {
+    this.#ipFields = { ...this.#ipFields, ...fields }
+    if (this.listener !== null) Object.assign(this.listener, fields)
+    if (this.connection !== null) Object.assign(this.connection, fields)
   }
 
   connect(link: RawLink, address: IpAddress, port: number): Result {
@@ -102,6 +128,7 @@ export class Descriptor {
       const c = link.stack.connect(address, port, link.now, this.localAddress, this.localPort)
       c.sender.noDelay = this.noDelay
       c.sender.corked = this.#corked
+      Object.assign(c, this.#ipFields)
       this.connection = c
       this.#now = link.now
       this.watch(this.#watching)

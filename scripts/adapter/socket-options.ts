@@ -2,7 +2,14 @@
  * setsockopt: the options the stack has, and those whose only value it has. Everything else is named as not offered, so
  * that a script which needs it counts as unsupported and not as passed.
  */
-import { type Descriptor, DONE, failed, type Result, type Watching } from './descriptor.js'
+import {
+  type Descriptor,
+  DONE,
+  failed,
+  type IpFields,
+  type Result,
+  type Watching,
+} from './descriptor.js'
 
 /** The smallest SO_RCVBUF and SO_SNDBUF taken; smaller ones are rounded up, as Linux does. */
 const MIN_BUFFER = 256
@@ -15,13 +22,13 @@ export interface Unsupported {
   readonly unsupported: string
 }
 
-/** What can be chosen only until the stack is made, which is at the first packet, listen or connect. */
+/** What can be chosen only until the stack has been heard of, which is at the first packet or connect. */
 export interface StackSettings {
   /** Octets an application may leave unread. */
   receiveLimit: number
   /** TCP_MAXSEG, or null. */
   maxSegment: number | null
-  /** True when the stack has been made. */
+  /** True when a packet has come or a connection was opened. */
   settled: boolean
 }
 
@@ -61,9 +68,11 @@ export function setSocketOption(
     case 'TCP_USER_TIMEOUT':
       return value < 0 ? failed('EINVAL') : watch(socket, { userTimeoutMs: value })
     case 'IP_TOS':
-      return setIpField(socket, 'dscp', value >> 2, 63)
+      if (value < 0 || value > 255) return failed('EINVAL')
+      return setIpFields(socket, { dscp: value >> 2 })
     case 'IP_TTL':
-      return setIpField(socket, 'hopLimit', value, 255)
+      if (value < 1 || value > 255) return failed('EINVAL')
+      return setIpFields(socket, { hopLimit: value })
     case 'TCP_MAXSEG':
       return setMaxSegment(settings, value)
     default:
@@ -79,15 +88,8 @@ function setFixed(name: string, value: number): Result | Unsupported {
   return { unsupported: `setsockopt ${name} ${value}` }
 }
 
-function setIpField(
-  socket: Descriptor,
-  name: 'dscp' | 'hopLimit',
-  value: number,
-  most: number,
-): Result | Unsupported {
-  if (socket.connection === null) return { unsupported: `${name} before the connection` }
-  if (value < 0 || value > most) return failed('EINVAL')
-  socket.connection[name] = value
+function setIpFields(socket: Descriptor, fields: IpFields): Result {
+  socket.setIpFields(fields)
   return DONE
 }
 
@@ -127,7 +129,7 @@ function setReceiveBuffer(
     return DONE
   }
   if (settings.settled && settings.receiveLimit !== octets) {
-    return { unsupported: 'SO_RCVBUF between listen or the first packet and a connection' }
+    return { unsupported: 'SO_RCVBUF between the first packet and a connection' }
   }
   settings.receiveLimit = octets
   return DONE
@@ -135,7 +137,7 @@ function setReceiveBuffer(
 
 function setMaxSegment(settings: StackSettings, octets: number): Result | Unsupported {
   if (octets < MIN_MAXSEG || octets > MAX_MAXSEG) return failed('EINVAL')
-  if (settings.settled) return { unsupported: 'TCP_MAXSEG after listen or the first packet' }
+  if (settings.settled) return { unsupported: 'TCP_MAXSEG after the first packet' }
   settings.maxSegment = octets
   return DONE
 }

@@ -414,10 +414,10 @@ export class Connection extends ConnectionSlots {
   }
 
   /** Resets the connection, or forgets it where both sides have ended (RFC 9293 §3.10.5). The RST leaves at the next poll. */
-  abort(): void {
+  abort(flags: number = RST | ACK): void {
     if (this.tcb.state >= TcpState.CLOSING) deleteTcb(this.tcb)
     else if (this.closed && !this.#synDue) return
-    this.#reset(RST | ACK)
+    this.#reset(flags)
   }
 
   #reset(flags: number): void {

@@ -4,6 +4,7 @@
  */
 import type { Millis } from '../base/time.js'
 import type { Connection } from './connection.js'
+import { DEFAULT_HOP_LIMIT } from './connection-slots.js'
 import { COOKIE_PERIOD_MS } from './syn-cookies.js'
 
 /** Connections that may wait: half open, or complete and not accepted. */
@@ -26,6 +27,9 @@ export class TcpListener {
   /** A slot for the layer above; the stack never looks into it. */
   context: unknown = null
   closed = false
+  /** DSCP and TTL that its connections begin with, their SYN included (MUST-48, MUST-49). */
+  dscp = 0
+  hopLimit = DEFAULT_HOP_LIMIT
   readonly #waiting: Connection[] = []
   readonly #halfOpenLimit: number
   #overflowedAt: Millis = Number.NEGATIVE_INFINITY

@@ -8,7 +8,7 @@ import { StackError } from '../base/errors.js'
 import { add, type Seq } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
-import type { Segment } from '../wire/tcp.js'
+import { RST, type Segment } from '../wire/tcp.js'
 import type { CongestionAlgorithm } from './congestion/congestion-control.js'
 import { Connection, type ConnectionOptions } from './connection.js'
 import type { Demux } from './demux.js'
@@ -204,10 +204,16 @@ export class Openings {
       now,
     )
     const connection = this.#make(local, seg.dstPort, remote, seg.srcPort, options)
+    this.#begin(connection, listener)
+    connection.receive(seg, now)
+  }
+
+  #begin(connection: Connection, listener: TcpListener): void {
     openPassive(connection.tcb)
+    connection.dscp = listener.dscp
+    connection.hopLimit = listener.hopLimit
     connection.listener = listener
     listener.embryonic++
-    connection.receive(seg, now)
   }
 
   /** An ACK of no connection has come to `listener`. True when it brought back a cookie: the handshake happens now. */
@@ -233,9 +239,7 @@ export class Openings {
       iss,
       tsOffset,
     })
-    openPassive(connection.tcb)
-    connection.listener = listener
-    listener.embryonic++
+    this.#begin(connection, listener)
     this.cookies.opened++
     connection.receive(syn, now)
     connection.commitSyn(syn, now)
@@ -250,7 +254,8 @@ export class Openings {
     connection.listener = null
     if (listener.embryonic > 0) listener.embryonic--
     if ((effects & Effect.RESET) !== 0) return
-    if (listener.closed) connection.abort()
+    // The answer of a port without a listener (§3.10.7.1), as the connection has never been anybody's.
+    if (listener.closed) connection.abort(RST)
     else this.#offer(listener, connection)
   }
 

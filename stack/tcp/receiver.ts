@@ -16,6 +16,9 @@ import type { Buffers, Tcb } from './tcb.js'
 /** RFC 9293 §3.8.6.3 (MUST-58): less than 500 ms. */
 export const DELAYED_ACK_MS = 40
 
+/** Blocks that are remembered as reported: one more than a segment has room for, as the next segment may join two. */
+const REPORTED_BLOCKS = 5
+
 /** Full segments acknowledged one by one at the start, while the peer's congestion window is small. */
 const QUICK_ACKS = 16
 
@@ -35,8 +38,8 @@ export class Receiver {
   #urgent = false
   #unacked = 0
   #quickAcks = QUICK_ACKS
-  // Stream offset of the latest text out of order, whose block goes first in SACK (RFC 2018 §4).
-  #latestOutOfOrder = -1
+  // Stream offsets of text that came out of order, one for each block that was reported of late, the latest first; -1 where there is none.
+  #reported: Float64Array | null = null
   // Stream offsets of text that came again and is still to be reported (RFC 2883); equal when there is none.
   #againFrom = 0
   #againTo = 0
@@ -53,11 +56,18 @@ export class Receiver {
       // What is in order is acknowledged once it is confirmed: the last acknowledgement once more would tell of a loss.
       if (waits && (effects & (Effect.TEXT | Effect.PEER_FIN)) !== 0) this.#urgent = true
       else this.ackNow = true
-      if (seg.textLength > 0) {
-        this.#latestOutOfOrder = tcb.rcvNxtOffset + ((seg.seq - tcb.rcvNxt) | 0)
-      }
+      if (seg.textLength > 0) this.#noteOutOfOrder(tcb.rcvNxtOffset, (seg.seq - tcb.rcvNxt) | 0)
     }
     if ((effects & Effect.ACK_LATER) !== 0 && !waits) this.#owe(seg.textLength, tcb, now)
+  }
+
+  // Text has come that begins `ahead` of RCV.NXT, if it did: its block is the first to be reported.
+  #noteOutOfOrder(rcvNxtOffset: number, ahead: number): void {
+    if (ahead <= 0) return
+    // allocates: once per connection that text reaches out of order
+    this.#reported ??= new Float64Array(REPORTED_BLOCKS).fill(-1)
+    this.#reported.copyWithin(1, 0)
+    this.#reported[0] = rcvNxtOffset + ahead
   }
 
   /** `confirmed` has moved on: what it lets be acknowledged is owed as if it had arrived now. */
@@ -173,20 +183,51 @@ export class Receiver {
     return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
   }
 
-  /** Adds SACK blocks: what came again (RFC 2883 §4), then what lies behind the first hole, the latest first (RFC 2018 §4). */
+  /**
+   * Adds SACK blocks: what came again (RFC 2883 §4), then what lies behind the first hole. The block of the latest segment goes first, and
+   * behind it those that were reported before it, so that each is told by several acknowledgements in a row (RFC 2018 §4).
+   */
   addSackBlocks(tcb: Tcb, received: StreamBuffer, seg: Segment): void {
     const room = seg.hasTimestamps ? 3 : 4
-    const latest = this.#latestOutOfOrder
-    let first = -1
     if (this.#againFrom < this.#againTo) addBlock(tcb, seg, this.#againFrom, this.#againTo)
-    for (let i = 0; i < received.rangeCount; i++) {
-      if (latest >= received.rangeLeft(i) && latest < received.rangeRight(i)) first = i
+    const reported = this.#tidyReported(received)
+    for (let i = 0; i < reported && seg.sackCount < room; i++) {
+      addRange(tcb, received, seg, rangeAt(received, this.#reported?.[i] as number))
     }
-    if (first >= 0) addRange(tcb, received, seg, first)
     for (let i = received.rangeCount - 1; i >= 0 && seg.sackCount < room; i--) {
-      if (i !== first) addRange(tcb, received, seg, i)
+      if (!this.#wasReported(received, i, reported)) addRange(tcb, received, seg, i)
     }
   }
+
+  // Of blocks that have joined one is left, of those that were filled none. Returns how many are remembered.
+  #tidyReported(received: StreamBuffer): number {
+    const offsets = this.#reported
+    if (offsets === null) return 0
+    let kept = 0
+    for (let i = 0; i < REPORTED_BLOCKS; i++) {
+      const offset = offsets[i] as number
+      const range = offset < 0 ? -1 : rangeAt(received, offset)
+      if (range >= 0 && !this.#wasReported(received, range, kept)) offsets[kept++] = offset
+    }
+    offsets.fill(-1, kept)
+    return kept
+  }
+
+  // True when one of the first `count` blocks that are remembered is this range.
+  #wasReported(received: StreamBuffer, range: number, count: number): boolean {
+    for (let i = 0; i < count; i++) {
+      if (rangeAt(received, this.#reported?.[i] as number) === range) return true
+    }
+    return false
+  }
+}
+
+// The range that holds the octet at `offset`, or -1.
+function rangeAt(received: StreamBuffer, offset: number): number {
+  for (let i = 0; i < received.rangeCount; i++) {
+    if (offset >= received.rangeLeft(i) && offset < received.rangeRight(i)) return i
+  }
+  return -1
 }
 
 function addRange(tcb: Tcb, received: StreamBuffer, seg: Segment, index: number): void {

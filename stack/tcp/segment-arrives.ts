@@ -135,7 +135,6 @@ export function settleOffers(tcb: Tcb): void {
 function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis): EffectSet {
   const refused = checkTimestamps(tcb, seg, now) || checkSequence(tcb, seg)
   if (refused !== 0) return refused
-  takeTimestamp(tcb, seg, now)
   if (seg.has(RST)) return checkRst(tcb, seg)
   if (seg.has(SYN)) {
     // Fourth; RFC 5961 §4.2. A new connection may well begin within the window of the old one.
@@ -145,6 +144,7 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
   if (!seg.has(ACK)) return Effect.DROPPED // Fifth.
   let effects = checkAck(tcb, seg)
   if ((effects & (Effect.DROPPED | Effect.CLOSED)) !== 0) return effects
+  takeTimestamp(tcb, seg, now)
   if (tcb.ecnOk) takeCongestion(tcb, seg)
   // Sixth: urgent data is read in line, its pointer is not used (RFC 6093; MUST-31 by the socket face).
   effects |= takeText(tcb, buffers, seg)
@@ -248,7 +248,8 @@ function takeCongestion(tcb: Tcb, seg: Segment): void {
   if (seg.ecn === Ecn.CE) tcb.ecnEcho = 1
 }
 
-// RFC 7323 §4.3 (2).
+// RFC 7323 §4.3 (2), behind the ACK field: a segment that is dropped for what it acknowledges is no segment of the peer's, and
+// its clock, were it believed, would let PAWS refuse all that the peer sends from then on.
 function takeTimestamp(tcb: Tcb, seg: Segment, now: Millis): void {
   if (!tcb.tsOk || !seg.hasTimestamps || gt(seg.seq, tcb.lastAckSent)) return
   if (((seg.tsVal - tcb.tsRecent) | 0) < 0 && now - tcb.tsRecentAt <= PAWS_IDLE_MS) return

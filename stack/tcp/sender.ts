@@ -10,7 +10,7 @@ import type { CongestionAlgorithm, CongestionControl } from './congestion/conges
 import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
 import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
-import { Recovery, type SendPlan } from './recovery/recovery.js'
+import { Recovery, SenderMode, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
 import { isSynchronized } from './state.js'
@@ -283,6 +283,8 @@ export class Sender {
     if (tcb.sndWnd === 0) return
     if (!recovery.mayProbe || this.rtoAt === NEVER) return
     const { srttMs } = this.rtt
+    // A round trip below what the clock can tell: two of them are no time, and the timer that has a floor is soon enough.
+    if (srttMs === 0) return
     let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
     if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
     recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
@@ -380,6 +382,11 @@ export class Sender {
       this.retransmissions++
       this.#beyondProbe = false
       this.rtt.discard()
+      // What fast recovery sends again from SND.UNA on has the time of what is sent first: on a path of more than the floor of
+      // the time-out, the timer of the segment that was lost would expire before the answer can be here.
+      if (plan.offset === tcb.sndUnaOffset && this.recovery.mode === SenderMode.RECOVERY) {
+        this.rtoAt = now + this.rtt.rtoMs
+      }
     } else {
       this.rtt.start(end, now)
     }

@@ -260,6 +260,35 @@ t.test('T2: SO_SNDBUF bounds what is taken; TCP_NODELAY and TCP_MAXSEG shape it'
   )
 })
 
+t.test('T2: TCP_MAXSEG, SO_RCVBUF, IP_TTL and IP_TOS of a socket that listens', async (t) => {
+  const p = await Player.start(t)
+  await p.call('socket')
+  await p.call('bind', 3, LOCAL, PORT)
+  await p.advance(10)
+  await p.call('listen', 3, 1)
+  t.equal((await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_MAXSEG', 700)).ret, 0)
+  t.equal((await p.call('setsockopt', 3, 'SOL_SOCKET', 'SO_RCVBUF', 3000)).ret, 0)
+  t.equal((await p.call('setsockopt', 3, 'SOL_IP', 'IP_TTL', 9)).ret, 0)
+  t.match(await p.call('setsockopt', 3, 'SOL_IP', 'IP_TTL', 256), { ret: -1, errno: 'EINVAL' })
+  t.equal((await p.call('setsockopt', 3, 'SOL_IP', 'IP_TOS', 0xb8)).ret, 0)
+  const { now, out } = await p.inject(SYN, 0, 0)
+  t.equal(now, 10_000, 'the time that has passed stays passed')
+  t.match(decodeIp(Buffer.from(out[0]?.[1] ?? '', 'hex')), { ttl: 9, tos: 0xb8 }, 'the SYN, too')
+  t.match(p.sent.shift(), { flags: SYN | ACK, mss: 700, wnd: 3000 })
+  t.match(await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_MAXSEG', 600), { unsupported: /MAXSEG/ })
+  await p.inject(ACK, 1, 1)
+  t.equal((await p.call('accept', 3)).ret, 4)
+  const written = await p.call('write', 4, 1400)
+  const ip = written.out.map(([, hex]) => decodeIp(Buffer.from(hex, 'hex')))
+  t.ok(ip.length === 2 && ip.every(({ ttl, tos }) => ttl === 9 && tos === 0xb8), 'and what follows')
+
+  const q = await Player.start(t)
+  await q.call('socket')
+  t.equal((await q.call('setsockopt', 3, 'SOL_IP', 'IP_TTL', 4)).ret, 0)
+  const syn = await q.call('connect', 3, REMOTE, PEER_PORT)
+  t.match(decodeIp(Buffer.from(syn.out[0]?.[1] ?? '', 'hex')), { ttl: 4, tos: 0 })
+})
+
 t.test('T7: what is not offered is said to be so; nonsense ends nothing', async (t) => {
   const p = await established(t)
   t.match(await p.call('setsockopt', 4, 'SOL_SOCKET', 'SO_PRIORITY', 1), {

@@ -20,6 +20,31 @@ t.test('T4: the time-out is 200 ms or more above the round trip (RFC 6298 §2.4)
 })
 
 t.test(
+  'T4: what fast recovery sends again is given as much time as what is sent first (RFC 6298 (5.1))',
+  (t) => {
+    for (const sack of [false, true]) {
+      const c = established(t, { mss: 1000, sack })
+      const roundTrip = 400
+      for (let i = 0; i < 60; i++) c.c.sender.rtt.sample(roundTrip)
+      c.write(octets(4000))
+      c.ignores()
+      c.advance(roundTrip)
+      for (let i = 1; i <= 3; i++) {
+        const reported = [ISS + 1001, ISS + 1001 + 1000 * i] as const
+        const report = sack ? { sack: [reported] } : {}
+        c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, ...report })
+      }
+      c.expects({ seq: ISS + 1, length: 1000 }, 'the first of four was lost')
+      c.advance(roundTrip - 1)
+      t.equal(c.c.sender.timeouts, 0, 'its answer is still on the way')
+      c.peerSends({ seq: IRS + 1, ack: ISS + 4001, flags: ACK })
+      t.equal(c.c.sender.retransmissions, 1)
+    }
+    t.end()
+  },
+)
+
+t.test(
   'T5: the ACK that ends a time-out counts for slow start, too (RFC 5681 §3.1, MUST-19)',
   (t) => {
     const c = established(t, { mss: 1000 })

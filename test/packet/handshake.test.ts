@@ -12,6 +12,7 @@ import {
   ISS,
   octets,
   PEER_PORT,
+  PSH,
   RST,
   Script,
   SYN,
@@ -348,6 +349,24 @@ t.test('T2: closing the listener resets connections that nobody accepted', (t) =
   c.expects({ flags: RST | ACK, ack: IRS + 1 })
   t.end()
 })
+
+t.test(
+  'T2: a handshake that ends behind its listener is answered as by a closed port (RFC 9293 §3.10.7.1)',
+  (t) => {
+    const c = new Script(t)
+    const listener = c.listens()
+    c.peerSends({ seq: IRS, flags: SYN })
+    c.expects({ flags: SYN | ACK })
+    c.stack.closeListener(listener)
+    c.drain()
+    c.expectsNothing()
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK | PSH })
+    c.expects({ seq: ISS + 1, flags: RST }, '<SEQ=SEG.ACK><CTL=RST>')
+    c.expectsNothing()
+    t.equal(c.stack.tcp.demux.size, 0)
+    t.end()
+  },
+)
 
 t.test(
   'T2: an open that is given up before its SYN left says nothing; behind the SYN it is forgotten',

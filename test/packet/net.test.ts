@@ -376,7 +376,7 @@ t.test(
   },
 )
 
-function unreachable(c: Script, code: number, seq: number): void {
+function unreachable(c: Script, code: number, seq: number, type = 3): void {
   const tcp = {
     srcPort: LOCAL_PORT,
     dstPort: PEER_PORT,
@@ -387,7 +387,7 @@ function unreachable(c: Script, code: number, seq: number): void {
     text: Buffer.alloc(0),
   }
   const quote = encodeIp(LOCAL, PEER, PROTOCOL.TCP, encodeTcp(tcp, LOCAL, PEER))
-  sends(c, PROTOCOL.ICMP, encodeIcmp(3, code, 0, quote.subarray(0, 28)))
+  sends(c, PROTOCOL.ICMP, encodeIcmp(type, code, 0, quote.subarray(0, 28)))
 }
 
 t.test(
@@ -408,6 +408,27 @@ t.test(
       t.equal(c.stack.tcp.demux.size, 0)
       c.expectsNothing()
     }
+    t.end()
+  },
+)
+
+t.test(
+  'T6: "time exceeded" in transit is told like an unreachable host, of a reassembly it is not (RFC 9293 §3.9.2.2, MUST-56)',
+  (t) => {
+    const c = new Script(t)
+    c.connects()
+    c.ignores()
+    unreachable(c, 1, c.iss, 11)
+    unreachable(c, 0, c.iss + 1, 11)
+    t.equal(c.state, 'SYN_SENT')
+    unreachable(c, 0, c.iss, 11)
+    t.equal(c.c.error, 'EHOSTUNREACH')
+
+    const d = established(t)
+    d.write('abc')
+    unreachable(d, 0, d.iss + 1, 11)
+    t.equal(d.state, 'ESTABLISHED')
+    t.equal(d.c.softError, 'EHOSTUNREACH', 'the reason, should the peer never answer')
     t.end()
   },
 )

@@ -3,7 +3,19 @@
  * and each absent.
  */
 import t from 'tap'
-import { ACK, connected, established, IRS, ISS, octets, PSH, RST, Script, SYN } from './peer.js'
+import {
+  ACK,
+  connected,
+  established,
+  FIN,
+  IRS,
+  ISS,
+  octets,
+  PSH,
+  RST,
+  Script,
+  SYN,
+} from './peer.js'
 
 const ALL = { windowScale: 7, sack: true, timestamps: true } as const
 
@@ -146,6 +158,25 @@ t.test(
     t.equal(c.read(), 'abc')
     c.peerSends({ seq: IRS + 4, flags: RST, ts: [1, 0] })
     t.equal(c.c.error, 'ECONNRESET')
+    t.end()
+  },
+)
+
+t.test(
+  'T3: a segment whose ACK is refused says nothing of the time either (RFC 7323 §4.3, RFC 5961 §5.2)',
+  (t) => {
+    const c = established(t, ALL)
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'abc', ts: [8000, 0] })
+    c.ignores()
+    for (const flags of [ACK, FIN | ACK]) {
+      c.peerSends({ seq: IRS + 4, ack: ISS + 5000, flags, ts: [900_000, 0] })
+      t.equal(c.expects({ ack: IRS + 4, flags: ACK }).ts?.[1], 8000, 'ACK of what was never sent')
+    }
+    c.peerSends({ seq: IRS + 4, flags: SYN, ts: [900_000, 0] })
+    t.equal(c.expects({ ack: IRS + 4, flags: ACK }).ts?.[1], 8000, 'SYN')
+    c.peerSends({ seq: IRS + 4, ack: ISS + 1, flags: ACK, text: 'def', ts: [8001, 0] })
+    t.equal(c.read(), 'abcdef', 'what the peer sends is not refused')
+    t.equal(c.c.tcb.tsRecent, 8001)
     t.end()
   },
 )

@@ -254,3 +254,20 @@ t.test('T4: TLP: a closed window is probed by its own timer only (RFC 9293 §3.8
   t.strictSame(gaps[1], gaps[0], 'SACK or not')
   t.end()
 })
+
+t.test(
+  'T4: TLP: a round trip below what the clock tells is none to probe by; the timer comes as ever (RFC 8985 §7.2)',
+  (t) => {
+    const c = established(t, { sack: true, mss: 1000 })
+    t.equal(c.c.sender.rtt.srttMs, 0, 'the handshake took no time')
+    c.write(octets(3000))
+    c.ignores()
+    c.advance(199)
+    c.expectsNothing()
+    c.advance(2)
+    t.strictSame(offsets(c), [0], 'a time-out, which begins with the first segment')
+    acks(c, 1000)
+    t.ok(c.c.sender.rtt.srttMs >= 0)
+    t.end()
+  },
+)

@@ -41,6 +41,38 @@ t.test('T3: blocks: the latest first, four at most (RFC 2018 §4)', (t) => {
   t.end()
 })
 
+t.test(
+  'T3: blocks: behind the latest those reported before it, each four times (RFC 2018 §4)',
+  (t) => {
+    const c = established(t, OPTIONS)
+    const order: number[] = []
+    const blocksOf = (...starts: number[]) => starts.map((at) => block(at, at + 100))
+    for (const at of [2000, 400, 1600, 800, 1200, 200]) {
+      gives(c, at)
+      order.unshift(at)
+      t.strictSame(c.expects({ ack: IRS + 1 }).sack, blocksOf(...order.slice(0, 4)), `${at}`)
+    }
+    gives(c, 0)
+    t.strictSame(
+      c.expects({ ack: IRS + 101 }).sack,
+      blocksOf(200, 1200, 800, 1600),
+      'text in order changes nothing of it',
+    )
+    gives(c, 900)
+    t.strictSame(
+      c.expects({}).sack,
+      [block(800, 1000), ...blocksOf(200, 1200, 1600)],
+      'a block grows',
+    )
+    gives(c, 1000, 200)
+    t.strictSame(c.expects({}).sack, [block(800, 1300), ...blocksOf(200, 1600, 2000)], 'two join')
+    gives(c, 100, 100)
+    const sack = [block(800, 1300), ...blocksOf(1600, 2000, 400)]
+    t.strictSame(c.expects({ ack: IRS + 301 }).sack, sack, 'one is acknowledged')
+    t.end()
+  },
+)
+
 t.test('T3: with timestamps there is room for three blocks', (t) => {
   const c = established(t, { ...OPTIONS, timestamps: true })
   for (const at of [200, 400, 600, 800]) gives(c, at)

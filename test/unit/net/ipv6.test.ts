@@ -387,7 +387,7 @@ t.test('T7: Packet Too Big makes segments shorter, when it quotes what is under 
   c.write(Buffer.alloc(1428, 'a'), 0, 1428)
   // It departs; nobody delivers it.
   t.ok(w.a.pollTransmit(w.now))
-  const tooBig = (seq: number, mtu: number) => {
+  const says = (type: number, code: number, seq: number, mtu = 0) => {
     const quote = Buffer.alloc(48)
     quote.writeUInt32BE(0x60000000)
     quote.writeUInt16BE(1460, 4)
@@ -397,16 +397,23 @@ t.test('T7: Packet Too Big makes segments shorter, when it quotes what is under 
     quote.writeUInt16BE(c.localPort, 40)
     quote.writeUInt16BE(80, 42)
     quote.writeInt32BE(seq, 44)
-    const head = Buffer.from([2, 0, 0, 0, 0, 0, 0, 0])
+    const head = Buffer.from([type, code, 0, 0, 0, 0, 0, 0])
     head.writeUInt32BE(mtu, 4)
     return Buffer.concat([head, quote])
   }
+  const tooBig = (seq: number, mtu: number) => says(2, 0, seq, mtu)
   w.icmp(MAC_A, 'fd77::1', A, tooBig((c.tcb.sndNxt + 5000) | 0, 1280), 64)
   t.equal(c.sender.mss, 1428, 'RFC 5927: not under way')
   w.icmp(MAC_A, 'fd77::1', A, tooBig(c.tcb.sndUna, 1500), 64)
   t.equal(c.sender.mss, 1428, 'no news')
   w.icmp(MAC_A, 'fd77::1', A, tooBig(c.tcb.sndUna, 100), 64)
   t.equal(c.sender.mss, 1280 - 60 - 12, 'RFC 8201: never less than every link carries')
+  c.write(Buffer.alloc(10, 'b'), 0, 10)
+  t.ok(w.a.pollTransmit(w.now))
+  w.icmp(MAC_A, 'fd77::1', A, says(3, 1, c.tcb.sndUna), 64)
+  t.equal(c.softError, '', 'a reassembly that ran out of time says nothing of the way')
+  w.icmp(MAC_A, 'fd77::1', A, says(3, 0, c.tcb.sndUna), 64)
+  t.equal(c.softError, 'EHOSTUNREACH', 'hops that ran out do (RFC 9293 §3.9.2.2)')
 })
 
 t.test('T6: malformed packets of all kinds are dropped and counted', async (t) => {
