@@ -19,6 +19,8 @@ const SWEPT_AT_ONCE = 200
 const BATCH = 256 * 1024
 /** Octets that may wait for a client that hears channels and does not read. */
 const MAX_BEHIND = 1024 * 1024
+/** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
+const TERM_MS = 20
 
 /** What serves a connection, with its data in `store`. `now` is milliseconds since 1970. */
 export function createKvServer(
@@ -81,6 +83,7 @@ class Client {
   readonly #store: DataStore
   readonly #keyspace: Keyspace
   readonly #reader = new RequestReader()
+  #waits = false
 
   constructor(socket: Socket, store: DataStore, keyspace: Keyspace, channels: Channels) {
     this.#socket = socket
@@ -102,14 +105,32 @@ class Client {
   /** Carries out what has come, as long as the client takes the answers. */
   work(): void {
     const socket = this.#socket
+    if (this.#waits) return
     let room = !socket.writableNeedDrain
-    while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
-      const before = this.#reader.waiting
-      room = this.#store.transaction(() => this.#batch())
-      if (this.#reader.waiting === before) break
+    try {
+      while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
+        const before = this.#reader.waiting
+        room = this.#store.transaction(() => this.#batch())
+        if (this.#reader.waiting === before) break
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_NOT_OWNER') throw error
+      this.#wait()
+      return
     }
     if (room) socket.resume()
     else socket.pause()
+  }
+
+  // The connection is another's, and ends here; or it is carried here (P20), and the term of a new owner is about to be heard. Nothing
+  // of the batch has been carried out.
+  #wait(): void {
+    this.#waits = true
+    this.#socket.pause()
+    setTimeout(() => {
+      this.#waits = false
+      if (!this.#socket.destroyed) this.work()
+    }, TERM_MS).unref()
   }
 
   // True when the client takes more.
