@@ -7,16 +7,17 @@ import type { StateTable } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
 import { Channels } from './channels.js'
+import { MAX_ANSWER } from './command.js'
 import { Keyspace } from './keyspace.js'
 import { failure, ProtocolError, RequestReader } from './resp.js'
 import { Session } from './session.js'
 
-/** Octets of one answer at most: a checkpoint must have room for those that have not left. */
-const MAX_ANSWER = 1024 * 1024 + 256 * 1024
 /** Entries cleared away in one turn. */
 const SWEPT_AT_ONCE = 200
 /** Octets of answers that are written at once. */
 const BATCH = 256 * 1024
+/** How long requests that have come are carried out before the loop turns once, in milliseconds. */
+const TURN_MS = 20
 /** Octets that may wait for a client that hears channels and does not read. */
 const MAX_BEHIND = 1024 * 1024
 /** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
@@ -107,10 +108,15 @@ class Client {
     const socket = this.#socket
     if (this.#waits) return
     let room = !socket.writableNeedDrain
+    const until = performance.now() + TURN_MS
     try {
       while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
+        if (performance.now() >= until) {
+          this.#rest()
+          return
+        }
         const before = this.#reader.waiting
-        room = this.#store.transaction(() => this.#batch())
+        room = this.#store.transaction(() => this.#batch(until))
         if (this.#reader.waiting === before) break
       }
     } catch (error) {
@@ -122,19 +128,28 @@ class Client {
     else socket.pause()
   }
 
+  // There is more to do, and others have a turn meanwhile.
+  #rest(): void {
+    this.#waits = true
+    this.#socket.pause()
+    setImmediate(() => this.#again())
+  }
+
   // The connection is another's, and ends here; or it is carried here (P20), and the term of a new owner is about to be heard. Nothing
   // of the batch has been carried out.
   #wait(): void {
     this.#waits = true
     this.#socket.pause()
-    setTimeout(() => {
-      this.#waits = false
-      if (!this.#socket.destroyed) this.work()
-    }, TERM_MS).unref()
+    setTimeout(() => this.#again(), TERM_MS).unref()
+  }
+
+  #again(): void {
+    this.#waits = false
+    if (!this.#socket.destroyed) this.work()
   }
 
   // True when the client takes more.
-  #batch(): boolean {
+  #batch(until: number): boolean {
     const socket = this.#socket
     this.#keyspace.refresh()
     let answers = ''
@@ -146,6 +161,7 @@ class Client {
         const answer = this.session.answer(request)
         answers += answer.length <= MAX_ANSWER ? answer : failure('ERR the answer is too long')
         ends = this.session.leaving
+        if (performance.now() >= until) break
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error

@@ -36,3 +36,52 @@ t.test('A4 P20: a request between two terms waits and is carried out once', asyn
   t.equal(answered(moved), '', 'whose connection has ended, gets no answer')
   t.notOk(socket.paused)
 })
+
+t.test(
+  'A4: many requests at once are carried out in order, and others have their turn',
+  async (t) => {
+    const socket = new MemorySocket()
+    const beside = new MemorySocket()
+    const serve = createKvServer(new MemoryCheckpointStore())
+    for (const each of [socket, beside]) serve(each as unknown as Socket)
+    const count = 30_000
+    socket.send(Buffer.from('INCR a\r\n'.repeat(count)))
+    t.ok(socket.paused, 'it is not read on')
+    const before = socket.committed
+    t.ok(before < 8 * count, `${before} octets in the first turn`)
+    beside.send(Buffer.from('PING\r\n'))
+    t.equal(answered(beside), '+PONG\r\n')
+    while (socket.paused) await delay(1)
+    const answers = Array.from({ length: count }, (_, i) => `:${i + 1}\r\n`)
+    t.equal(answered(socket), answers.join(''))
+    t.equal(socket.committed, 8 * count)
+  },
+)
+
+t.test(
+  'A4: what is no request is answered, and ends the connection; half of one waits',
+  async (t) => {
+    const serve = createKvServer(new MemoryCheckpointStore())
+    const wrong: readonly (readonly [string, RegExp])[] = [
+      ['*1\r\n+PING\r\n', /^-ERR Protocol error: expected/],
+      ['*1\r\n$99999999\r\n', /^-ERR Protocol error: invalid bulk length/],
+      ['*99999999\r\n', /^-ERR Protocol error: invalid multibulk length/],
+      ['x'.repeat(100_000), /^-ERR Protocol error: too big inline request/],
+      [`PING\r\n*1\r\n$4${' '.repeat(70_000)}`, /^\+PONG\r\n-ERR Protocol error: too big/],
+      ['GET / HTTP/1.1\r\nHost: x\r\n\r\n', /^-ERR wrong number.*\r\n-ERR unknown command/],
+    ]
+    for (const [text, answer] of wrong) {
+      const socket = new MemorySocket()
+      serve(socket as unknown as Socket)
+      socket.send(Buffer.from(text))
+      t.match(answered(socket), answer)
+      t.equal(socket.ended, /Protocol/.test(answered(socket)))
+    }
+    const half = new MemorySocket()
+    serve(half as unknown as Socket)
+    half.send(Buffer.from('*2\r\n$4\r\nECHO\r\n$3\r\nab'))
+    t.same([answered(half), half.committed, half.ended], ['', 0, false])
+    half.send(Buffer.from('c\r\n'))
+    t.equal(answered(half), '$3\r\nabc\r\n')
+  },
+)
