@@ -156,6 +156,11 @@ export class Dialect {
     return value === undefined ? this.nil : bulk(value)
   }
 
+  /** A number with a fraction, as text. */
+  double(text: string): string {
+    return this.version === 3 ? `,${text}\r\n` : bulk(text)
+  }
+
   /** Keys and values in turn. */
   map(items: readonly string[]): string {
     return this.version === 3 ? `%${items.length / 2}\r\n${items.join('')}` : array(items)

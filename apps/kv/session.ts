@@ -9,9 +9,10 @@ import { Budget, type Command, type Commands, type Context } from './command.js'
 import { KEYS } from './keys.js'
 import { CommandError, type Keyspace } from './keyspace.js'
 import { array, bulk, Dialect, failure, integer, OK, simple } from './resp.js'
+import { SORTED_SETS } from './sorted-sets.js'
 import { STRINGS } from './strings.js'
 
-const COMMANDS: Commands = { ...KEYS, ...STRINGS, ...COLLECTIONS }
+const COMMANDS: Commands = { ...KEYS, ...STRINGS, ...COLLECTIONS, ...SORTED_SETS }
 const MAX_QUEUED = 10_000
 /** Octets of what is queued at most: it is in each checkpoint until EXEC. */
 const MAX_QUEUED_OCTETS = 1024 * 1024

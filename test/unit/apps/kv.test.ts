@@ -144,6 +144,53 @@ t.test('A4: lists, hashes and sets', (t) => {
   t.end()
 })
 
+t.test('A4: sorted sets', (t) => {
+  const world = new World()
+  const session = world.session()
+  asks(t, session, [
+    ['ZADD z 2 b 1 a -3.5 c', ':3'],
+    ['ZADD z 2 b 5 a', ':0'],
+    ['ZADD z CH 2 b 1 a', ':1'],
+    ['ZADD z NX 9 a 0 d', ':1'],
+    ['ZADD z XX 9 e', ':0'],
+    ['ZADD z NX XX 9 e', '-ERR XX and NX options at the same time are not compatible'],
+    ['ZADD z 1', "-ERR wrong number of arguments for 'zadd' command"],
+    ['ZADD z 1 a 2', '-ERR syntax error'],
+    ['ZADD z x a', '-ERR value is not a valid float'],
+    ['TYPE z', '+zset'],
+    ['ZCARD z', ':4'],
+    ['ZRANGE z 0 -1 WITHSCORES', '*8|$1|c|$4|-3.5|$1|d|$1|0|$1|a|$1|1|$1|b|$1|2'],
+    ['ZRANGE z 1 2', '*2|$1|d|$1|a'],
+    ['ZRANGE z 5 9', '*0'],
+    ['ZRANGEBYSCORE z (0 +inf', '*2|$1|a|$1|b'],
+    ['ZRANGEBYSCORE z -inf (1 WITHSCORES', '*4|$1|c|$4|-3.5|$1|d|$1|0'],
+    ['ZINCRBY z 2.5 c', '$2|-1'],
+    ['ZINCRBY z inf e', '$3|inf'],
+    ['ZINCRBY z -inf e', '-ERR resulting score is not a number (NaN)'],
+    ['ZSCORE z e', '$3|inf'],
+    ['ZSCORE z nobody', '$-1'],
+    ['ZREM z e nobody', ':1'],
+    ['ZPOPMIN z', '*2|$1|c|$2|-1'],
+    ['ZPOPMIN z 2', '*4|$1|d|$1|0|$1|a|$1|1'],
+    ['ZPOPMIN z 9', '*2|$1|b|$1|2'],
+    ['ZPOPMIN z', '*0'],
+    ['EXISTS z', ':0'],
+    ['SET s x', '+OK'],
+    ['ZADD s 1 a', '-WRONGTYPE Operation against a key holding the wrong kind of value'],
+  ])
+  for (let i = 0; i < 50; i++) session.answer(['ZADD', 'many', String(1e5 - i * i * i), `m${i}`])
+  const ordered = session.answer(['ZRANGE', 'many', '0', '-1'])
+  const wanted = Array.from({ length: 50 }, (_, i) => `m${49 - i}`)
+  t.same(ordered.match(/m\d+/g), wanted, 'negative scores and large ones')
+  session.answer(['HELLO', '3'])
+  asks(t, session, [
+    ['ZADD z 1.5 a', ':1'],
+    ['ZRANGE z 0 -1 WITHSCORES', '*1|*2|$1|a|,1.5'],
+    ['ZPOPMIN z', '*2|$1|a|,1.5'],
+  ])
+  t.end()
+})
+
 t.test('A4: transactions, also across a take-over', (t) => {
   const world = new World()
   const [first, other] = [world.session(), world.session()]
