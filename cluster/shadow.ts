@@ -109,7 +109,8 @@ export class Shadow {
     this.tcb = parts?.tcb ?? new Tcb()
     this.buffers = parts?.buffers ?? newBuffers(MAX_KEPT, MAX_KEPT)
     this.buffers.received.limit = MAX_KEPT
-    this.buffers.received.keep = 0
+    // What the application has read, and not committed, it is given again.
+    this.buffers.received.regain()
     this.buffers.sent.limit = MAX_KEPT
     this.#tracked = tracked
   }
