@@ -78,6 +78,10 @@ class Sweeper {
   }
 }
 
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
+}
+
 class Client {
   readonly session: Session
   readonly #socket: Socket
@@ -120,8 +124,9 @@ class Client {
         if (this.#reader.waiting === before) break
       }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ERR_NOT_OWNER') throw error
-      this.#wait()
+      if (codeOf(error) === 'ERR_NOT_OWNER') this.#wait()
+      else if (codeOf(error) === 'ERR_SOCKET_CLOSED') this.#leave()
+      else throw error
       return
     }
     if (room) socket.resume()
@@ -141,6 +146,12 @@ class Client {
     this.#waits = true
     this.#socket.pause()
     setTimeout(() => this.#again(), TERM_MS).unref()
+  }
+
+  // The connection is another's already, and its socket is about to be told so. Nothing of the batch is stored.
+  #leave(): void {
+    this.#waits = true
+    this.#socket.pause()
   }
 
   #again(): void {
@@ -181,7 +192,12 @@ class Client {
       socket.destroy()
       return
     }
-    socket.write(message, 'latin1')
-    socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+    try {
+      socket.write(message, 'latin1')
+      socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+    } catch (error) {
+      // It is nothing to who speaks that another's connection has moved.
+      if (codeOf(error) !== 'ERR_SOCKET_CLOSED') throw error
+    }
   }
 }

@@ -85,3 +85,23 @@ t.test(
     t.equal(answered(half), '$3\r\nabc\r\n')
   },
 )
+
+t.test(
+  'A4 D3: a connection that has moved before its socket is told ends no process',
+  async (t) => {
+    const store = new MemoryCheckpointStore()
+    const [speaker, moved] = [new MemorySocket(), new MemorySocket()]
+    const serve = createKvServer(store)
+    for (const each of [speaker, moved]) serve(each as unknown as Socket)
+    moved.send(Buffer.from('SUBSCRIBE news\r\n'))
+    moved.commit = () => {
+      throw Object.assign(new Error('Socket is closed'), { code: 'ERR_SOCKET_CLOSED' })
+    }
+    speaker.send(Buffer.from('SET a 1\r\nPUBLISH news x\r\nGET a\r\n'))
+    t.equal(answered(speaker), '+OK\r\n:1\r\n$1\r\n1\r\n', 'who speaks is answered')
+    moved.send(Buffer.from('UNSUBSCRIBE news\r\nDEL a\r\n'))
+    t.ok(moved.paused)
+    speaker.send(Buffer.from('GET a\r\n'))
+    t.match(answered(speaker), /1\r\n\$1\r\n1\r\n$/, 'nothing of what it asked is stored')
+  },
+)
