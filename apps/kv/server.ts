@@ -11,13 +11,12 @@ import { MAX_ANSWER } from './command.js'
 import { Keyspace } from './keyspace.js'
 import { failure, ProtocolError, RequestReader } from './resp.js'
 import { Session } from './session.js'
+import { Turns } from './turns.js'
 
 /** Entries cleared away in one turn. */
 const SWEPT_AT_ONCE = 200
 /** Octets of answers that are written at once. */
 const BATCH = 256 * 1024
-/** How long requests that have come are carried out before the loop turns once, in milliseconds. */
-const TURN_MS = 20
 /** Octets that may wait for a client that hears channels and does not read. */
 const MAX_BEHIND = 1024 * 1024
 /** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
@@ -32,8 +31,9 @@ export function createKvServer(
   const keyspace = new Keyspace(table, now)
   const channels = new Channels()
   const sweeper = new Sweeper(store, keyspace)
+  const turns = new Turns()
   return (socket) => {
-    const client = new Client(socket, store, keyspace, channels)
+    const client = new Client(socket, store, keyspace, channels, turns)
     socket.setNoDelay()
     socket.on('error', () => socket.destroy())
     socket.on('close', () => client.session.end())
@@ -87,13 +87,21 @@ class Client {
   readonly #socket: Socket
   readonly #store: DataStore
   readonly #keyspace: Keyspace
+  readonly #turns: Turns
   readonly #reader = new RequestReader()
   #waits = false
 
-  constructor(socket: Socket, store: DataStore, keyspace: Keyspace, channels: Channels) {
+  constructor(
+    socket: Socket,
+    store: DataStore,
+    keyspace: Keyspace,
+    channels: Channels,
+    turns: Turns,
+  ) {
     this.#socket = socket
     this.#store = store
     this.#keyspace = keyspace
+    this.#turns = turns
     this.session = new Session(keyspace, channels, (message) => this.#deliver(message))
     const resumed = socket.resumed as { readonly state: unknown } | null
     if (resumed === null) return
@@ -112,15 +120,16 @@ class Client {
     const socket = this.#socket
     if (this.#waits) return
     let room = !socket.writableNeedDrain
-    const until = performance.now() + TURN_MS
+    let served = false
     try {
       while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
-        if (performance.now() >= until) {
-          this.#rest()
+        if (this.#turns.over) {
+          this.#rest(served)
           return
         }
         const before = this.#reader.waiting
-        room = this.#store.transaction(() => this.#batch(until))
+        room = this.#store.transaction(() => this.#batch())
+        served = true
         if (this.#reader.waiting === before) break
       }
     } catch (error) {
@@ -134,10 +143,10 @@ class Client {
   }
 
   // There is more to do, and others have a turn meanwhile.
-  #rest(): void {
+  #rest(served: boolean): void {
     this.#waits = true
     this.#socket.pause()
-    setImmediate(() => this.#again())
+    this.#turns.defer(() => this.#again(), served)
   }
 
   // The connection is another's, and ends here; or it is carried here (P20), and the term of a new owner is about to be heard. Nothing
@@ -160,7 +169,7 @@ class Client {
   }
 
   // True when the client takes more.
-  #batch(until: number): boolean {
+  #batch(): boolean {
     const socket = this.#socket
     this.#keyspace.refresh()
     let answers = ''
@@ -172,7 +181,7 @@ class Client {
         const answer = this.session.answer(request)
         answers += answer.length <= MAX_ANSWER ? answer : failure('ERR the answer is too long')
         ends = this.session.leaving
-        if (performance.now() >= until) break
+        if (this.#turns.over) break
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
