@@ -37,6 +37,7 @@ export {
 } from './node.js'
 export { Ownership } from './ownership.js'
 export type { ProxyTarget } from './pairs.js'
+export { type ProxiedEnds, type ProxyHeader, proxyHeader } from './proxy-header.js'
 export type { GivenUp, Resumption } from './resume-point.js'
 export { type Direction, Shadow, type Verdict } from './shadow.js'
 export { ShadowTable } from './shadow-table.js'

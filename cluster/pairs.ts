@@ -6,13 +6,18 @@
  */
 import { holdAddress, type IpAddress, type Seq, TcpState } from '../stack/index.js'
 import type { FlowKey } from './flow-key.js'
+import { type ProxiedEnds, type ProxyHeader, proxyHeader } from './proxy-header.js'
 import type { Shadow } from './shadow.js'
 
 /** Where a proxy takes the connections of one port. */
 export interface ProxyTarget {
   readonly address: IpAddress
   readonly port: number
+  /** What is said to the server before the client's octets; nothing when left out. */
+  readonly header?: ProxyHeader
 }
+
+const NOTHING = new Uint8Array(0)
 
 /** The ISS of the connection that belongs to the client's connection `shadow`. */
 export type PairedIss = (shadow: Shadow) => Seq
@@ -68,7 +73,21 @@ export class Pairs {
     const client = this.#waiting.get(shadow.tcb.iss)
     if (client === undefined) return
     this.#waiting.delete(shadow.tcb.iss)
-    join(client, shadow)
+    this.join(client, shadow, client.key)
+  }
+
+  /** The two are a pair: what one receives the other sends, behind what the server is told of `ends`, the client's. */
+  join(client: Shadow, server: Shadow, ends: ProxiedEnds): void {
+    client.partner = server
+    server.partner = client
+    server.preface = this.prefaceFor(ends)
+  }
+
+  /** What a server is told before the octets of the client between these endpoints. */
+  // allocates: once per connection
+  prefaceFor(ends: ProxiedEnds): Uint8Array {
+    const header = this.#targets.get(ends.localPort)?.header
+    return header === undefined ? NOTHING : proxyHeader(header, ends)
   }
 
   /** The connection has left the table. */
@@ -80,13 +99,12 @@ export class Pairs {
   }
 }
 
-/** The two are a pair: what one receives the other sends. */
-export function join(a: Shadow, b: Shadow): void {
-  a.partner = b
-  b.partner = a
+/** Stream offset up to which a connection with a partner has produced its output. */
+export function producedTo({ tcb, buffers }: Shadow): number {
+  return Math.max(tcb.ackedOffset, buffers.sent.contiguousEnd)
 }
 
 /** Stream offset before which the input of a connection with this partner is needed no more: it has departed to the partner's peer. */
-export function passedOn({ tcb, buffers }: Shadow): number {
-  return Math.max(tcb.ackedOffset, buffers.sent.contiguousEnd)
+export function passedOn(partner: Shadow): number {
+  return Math.max(producedTo(partner) - partner.preface.length, 0)
 }

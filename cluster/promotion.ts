@@ -13,7 +13,7 @@ import {
 } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
 import type { DoubtfulData } from './declaration.js'
-import { type Pairs, passedOn } from './pairs.js'
+import { type Pairs, passedOn, producedTo } from './pairs.js'
 import { type GivenUp, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 
@@ -119,7 +119,7 @@ export class Promotion {
 
   #adoptPaired(shadow: Shadow, partner: Shadow, resumption: unknown): Connection {
     const input = Math.min(passedOn(partner), shadow.buffers.received.contiguousEnd)
-    return this.#adopt(shadow, input, passedOn(shadow), resumption)
+    return this.#adopt(shadow, input, producedTo(shadow), resumption)
   }
 
   #adopt(shadow: Shadow, input: number, output: number, resumption: unknown): Connection {
@@ -163,17 +163,25 @@ export function refusesPair(a: Shadow, b: Shadow): GivenUp | null {
 function carry(from: Shadow, to: Shadow, gone: boolean): GivenUp | null {
   const { received } = from.buffers
   const { sent } = to.buffers
+  const { preface } = to
   if (sent.contiguousEnd < to.tcb.ackedOffset) sent.trim(to.tcb.ackedOffset)
   for (;;) {
-    const at = sent.contiguousEnd
+    const end = sent.contiguousEnd
+    const due = gone || end < to.tcb.sndNxtOffset
+    if (end < preface.length) {
+      if (!due) break
+      if (!sent.put(end, preface, end, preface.length)) return 'output-lost'
+      continue
+    }
+    const at = end - preface.length
     arrivedUnseen(from.tcb, from.buffers, at)
     const length = received.runFrom(at)
-    if (length === 0 || (!gone && at >= to.tcb.sndNxtOffset)) break
+    if (length === 0 || !due) break
     const place = received.placeOf(at, length)
-    if (!sent.put(at, received.memory, place, place + length)) return 'output-lost'
+    if (!sent.put(end, received.memory, place, place + length)) return 'output-lost'
   }
   if (from.verdict !== 'ready') return from.verdict
-  return received.start > sent.contiguousEnd ? 'input-lost' : null
+  return received.start > passedOn(to) ? 'input-lost' : null
 }
 
 /**

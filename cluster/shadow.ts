@@ -57,6 +57,8 @@ interface Held {
   readonly until: Millis
 }
 
+const NO_PREFACE = new Uint8Array(0)
+
 export class Shadow {
   readonly key: FlowKey
   readonly tcb: Tcb
@@ -76,6 +78,8 @@ export class Shadow {
   opener = false
   /** The other connection of a proxy's pair, once it has been heard of (A7). It stays when that one is closed: its text is ours. */
   partner: Shadow | null = null
+  /** Octets before its partner's input, with which the output to a proxy's server begins (PROXY protocol). */
+  preface: Uint8Array = NO_PREFACE
   /** Of a connection that a proxy has taken: the ISS of its partner; null before the handshake has been heard. */
   pairNumber: Seq | null = null
   /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
@@ -105,7 +109,8 @@ export class Shadow {
     this.tcb = parts?.tcb ?? new Tcb()
     this.buffers = parts?.buffers ?? newBuffers(MAX_KEPT, MAX_KEPT)
     this.buffers.received.limit = MAX_KEPT
-    this.buffers.received.keep = 0
+    // What the application has read, and not committed, it is given again.
+    this.buffers.received.regain()
     this.buffers.sent.limit = MAX_KEPT
     this.#tracked = tracked
   }

@@ -19,7 +19,6 @@ import type { DoubtfulData } from './declaration.js'
 import { flowKeyOf } from './flow-key.js'
 import { doubtfulDataOf, type NodeWorld } from './node-options.js'
 import type { Ownership } from './ownership.js'
-import { join } from './pairs.js'
 import {
   hasStray,
   Promotion,
@@ -175,7 +174,7 @@ export function demoteAll(
     snooper.admit(shadow, now)
   }
   for (const [connection, shadow] of shadows) {
-    joinAgain(connection, shadow, shadows)
+    joinAgain(binding, connection, shadow, shadows, snooper)
     if (shadow.partner === null) snooper.pairs.note(shadow)
   }
   return connections.length
@@ -183,11 +182,15 @@ export function demoteAll(
 
 // What a proxy has joined stays so; of a partner that is closed there may be text that waits to be passed on.
 function joinAgain(
+  binding: Binding,
   connection: Connection,
   shadow: Shadow,
   shadows: ReadonlyMap<Connection, Shadow>,
+  { pairs }: Snooper,
 ): void {
   const partner = connection.partner as Connection | null
   if (partner === null || shadow.partner !== null || !partner.tcb.synSent) return
-  join(shadow, shadows.get(partner) ?? new Shadow(shadow.key, partner))
+  const other = shadows.get(partner) ?? new Shadow(flowKeyOf(binding, partner), partner)
+  if (connection.opener) pairs.join(other, shadow, other.key)
+  else pairs.join(shadow, other, shadow.key)
 }

@@ -1,7 +1,7 @@
 /**
  * Channels: who on this node hears what is published here. Nothing of it is kept: as with Redis, a message is for those who listen.
  */
-import { glob } from './command.js'
+import { Glob } from './command.js'
 
 /** A client that hears channels. */
 export interface Subscriber {
@@ -34,7 +34,7 @@ export class Channels {
         count++
       }
       for (const pattern of subscriber.patterns) {
-        if (!glob(pattern).test(channel)) continue
+        if (!new Glob(pattern).test(channel)) continue
         subscriber.deliver(subscriber.message(['pmessage', pattern, channel, text]))
         count++
       }

@@ -1,7 +1,16 @@
 /**
  * Commands about lists, hashes and sets. Each element is an entry of its own, so that a long list costs no more than a short one.
  */
-import { type Command, type Commands, range, SYNTAX, sum, wholeNumber } from './command.js'
+import {
+  type Budget,
+  type Command,
+  type Commands,
+  type Context,
+  range,
+  SYNTAX,
+  sum,
+  wholeNumber,
+} from './command.js'
 import { CommandError, type Entry, type Keyspace, Kind, place } from './keyspace.js'
 import { array, bulk, integer, OK } from './resp.js'
 
@@ -47,12 +56,16 @@ function resize(keyspace: Keyspace, key: string, before: Entry, from: number, to
   else keyspace.put(key, before.kind, { ...before, from, to })
 }
 
-function slice(keyspace: Keyspace, key: string, start: number, stop: number): string[] {
+function slice({ keyspace, budget }: Context, key: string, start: number, stop: number): string[] {
   const list = keyspace.get(key, Kind.LIST)
   if (list === undefined) return []
   const [from, to] = range(start, stop, list.to - list.from)
   const values: string[] = []
-  for (let i = from; i < to; i++) values.push(keyspace.element(list, place(list.from + i)) ?? '')
+  for (let i = from; i < to; i++) {
+    const value = keyspace.element(list, place(list.from + i)) ?? ''
+    take(budget, value)
+    values.push(value)
+  }
   return values
 }
 
@@ -79,8 +92,8 @@ const LISTS: Commands = {
   },
   LRANGE: {
     arity: 4,
-    run: ({ keyspace }, [key = '', start, stop]) =>
-      array(slice(keyspace, key, wholeNumber(start), wholeNumber(stop)).map(bulk)),
+    run: (context, [key = '', start, stop]) =>
+      array(slice(context, key, wholeNumber(start), wholeNumber(stop)).map(bulk)),
   },
   LINDEX: {
     arity: 3,
@@ -105,10 +118,11 @@ const LISTS: Commands = {
   },
   LTRIM: {
     arity: 4,
-    run({ keyspace }, [key = '', start, stop]) {
+    run({ keyspace, budget }, [key = '', start, stop]) {
       const list = keyspace.get(key, Kind.LIST)
       if (list === undefined) return OK
       const [from, to] = range(wholeNumber(start), wholeNumber(stop), list.to - list.from)
+      for (let i = list.from; i < list.to; i++) budget.visit()
       for (let i = list.from; i < list.to; i++) {
         if (i < list.from + from || i >= list.from + to) keyspace.removeElement(list, place(i))
       }
@@ -165,9 +179,21 @@ function elementOf(keyspace: Keyspace, key: string, kind: Kind, name: string): s
   return known === undefined ? undefined : keyspace.element(known, name)
 }
 
-function all(keyspace: Keyspace, key: string, kind: Kind): [string, string][] {
+function all({ keyspace, budget }: Context, key: string, kind: Kind): [string, string][] {
   const known = keyspace.get(key, kind)
-  return known === undefined ? [] : [...keyspace.elements(known)]
+  const found: [string, string][] = []
+  for (const element of known === undefined ? [] : keyspace.elements(known)) {
+    take(budget, element[0])
+    take(budget, element[1])
+    found.push(element)
+  }
+  return found
+}
+
+// With what goes around it.
+function take(budget: Budget, text: string): void {
+  budget.visit()
+  budget.answer(text.length + 5)
 }
 
 function pairsOf(words: readonly string[]): [string, string][] {
@@ -211,18 +237,17 @@ const HASHES: Commands = {
   },
   HGETALL: {
     arity: 2,
-    run: ({ keyspace, dialect }, [key = '']) =>
-      dialect.map(all(keyspace, key, Kind.HASH).flat().map(bulk)),
+    run: (context, [key = '']) =>
+      context.dialect.map(all(context, key, Kind.HASH).flat().map(bulk)),
   },
   HKEYS: {
     arity: 2,
-    run: ({ keyspace }, [key = '']) =>
-      array(all(keyspace, key, Kind.HASH).map(([name]) => bulk(name))),
+    run: (context, [key = '']) => array(all(context, key, Kind.HASH).map(([name]) => bulk(name))),
   },
   HVALS: {
     arity: 2,
-    run: ({ keyspace }, [key = '']) =>
-      array(all(keyspace, key, Kind.HASH).map(([, value]) => bulk(value))),
+    run: (context, [key = '']) =>
+      array(all(context, key, Kind.HASH).map(([, value]) => bulk(value))),
   },
   HINCRBY: {
     arity: 4,
@@ -254,8 +279,8 @@ const SETS: Commands = {
   },
   SMEMBERS: {
     arity: 2,
-    run: ({ keyspace, dialect }, [key = '']) =>
-      dialect.set(all(keyspace, key, Kind.SET).map(([name]) => bulk(name))),
+    run: (context, [key = '']) =>
+      context.dialect.set(all(context, key, Kind.SET).map(([name]) => bulk(name))),
   },
   SPOP: {
     arity: 2,

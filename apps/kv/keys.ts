@@ -1,12 +1,23 @@
 /**
  * Commands about keys whatever they hold, about the connection and about the server.
  */
-import { type Command, type Commands, glob, SYNTAX, wholeNumber } from './command.js'
+import {
+  type Budget,
+  type Command,
+  type Commands,
+  type Context,
+  Glob,
+  SYNTAX,
+  wholeNumber,
+} from './command.js'
 import { CommandError, type Keyspace, kindName } from './keyspace.js'
 import { array, bulk, integer, OK, simple } from './resp.js'
 
 /** What INFO says, and HELLO: the version of Redis whose commands are meant. */
 const REDIS_VERSION = '7.0.0'
+
+/** Keys that INFO counts at most. */
+const MAX_COUNTED = 10_000
 
 function expire(toInstant: (now: number, value: number) => number): Command {
   return {
@@ -45,9 +56,32 @@ function rename(keyspace: Keyspace, from: string, to: string): void {
   keyspace.rename(from, entry, to)
 }
 
-function matching(keyspace: Keyspace, pattern: string): string[] {
-  const wanted = glob(pattern)
-  return [...keyspace.keys()].filter((key) => wanted.test(key))
+function matching({ keyspace, budget }: Context, pattern: string): string[] {
+  const wanted = new Glob(pattern)
+  const found: string[] = []
+  for (const key of keyspace.keys()) {
+    budget.visit()
+    if (!wanted.test(key)) continue
+    budget.answer(key.length + 5)
+    found.push(key)
+  }
+  return found
+}
+
+// INFO is asked for by each client that connects: it tells no more than this.
+function counted(keyspace: Keyspace): number {
+  let keys = 0
+  for (const _key of keyspace.keys()) if (++keys === MAX_COUNTED) break
+  return keys
+}
+
+function count(keyspace: Keyspace, budget: Budget): number {
+  let keys = 0
+  for (const _key of keyspace.keys()) {
+    budget.visit()
+    keys++
+  }
+  return keys
 }
 
 const KEYSPACE: Commands = {
@@ -83,12 +117,12 @@ const KEYSPACE: Commands = {
   },
   KEYS: {
     arity: 2,
-    run: ({ keyspace }, [pattern = '']) => array(matching(keyspace, pattern).map(bulk)),
+    run: (context, [pattern = '']) => array(matching(context, pattern).map(bulk)),
   },
   // All at once, so that the cursor is always at its end: a cursor that lasts would have to survive on another node.
   SCAN: {
     arity: -2,
-    run({ keyspace }, [cursor, ...options]) {
+    run(context, [cursor, ...options]) {
       wholeNumber(cursor)
       let pattern = '*'
       for (let i = 0; i < options.length; i += 2) {
@@ -96,10 +130,10 @@ const KEYSPACE: Commands = {
         if (name === 'MATCH') pattern = options[i + 1] ?? ''
         else if (name !== 'COUNT') throw new CommandError(SYNTAX)
       }
-      return array([bulk('0'), array(matching(keyspace, pattern).map(bulk))])
+      return array([bulk('0'), array(matching(context, pattern).map(bulk))])
     },
   },
-  DBSIZE: { arity: 1, run: ({ keyspace }) => integer([...keyspace.keys()].length) },
+  DBSIZE: { arity: 1, run: ({ keyspace, budget }) => integer(count(keyspace, budget)) },
   FLUSHDB: { arity: -1, run: ({ keyspace }) => flush(keyspace) },
   FLUSHALL: { arity: -1, run: ({ keyspace }) => flush(keyspace) },
 }
@@ -134,14 +168,14 @@ const SERVER: Commands = {
     run: ({ keyspace }) =>
       bulk(
         `# Server\r\nredis_version:${REDIS_VERSION}\r\nredis_mode:standalone\r\nserver_name:understudy\r\n\r\n` +
-          `# Replication\r\nrole:master\r\n\r\n# Keyspace\r\ndb0:keys=${[...keyspace.keys()].length}\r\n`,
+          `# Replication\r\nrole:master\r\n\r\n# Keyspace\r\ndb0:keys=${counted(keyspace)}\r\n`,
       ),
   },
   CONFIG: {
     arity: -2,
     run({ dialect }, [verb = '', ...patterns]) {
       if (verb.toUpperCase() !== 'GET') throw new CommandError('ERR only CONFIG GET is supported')
-      const wanted = patterns.map((pattern) => glob(pattern.toLowerCase()))
+      const wanted = patterns.map((pattern) => new Glob(pattern.toLowerCase()))
       const found = Object.entries(CONFIG).filter(([name]) => wanted.some((one) => one.test(name)))
       return dialect.map(found.flat().map(bulk))
     },

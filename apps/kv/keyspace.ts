@@ -4,7 +4,7 @@
  *
  *   r                the reign: FLUSHALL begins another
  *   m REIGN KEY      type, expiry, version, and the string itself, or the collection's id with the list's ends, or a count
- *   e ID X           one element: X is a place in the list, a field of the hash, a member of the set
+ *   e ID X           one element: X is a place in the list, a field of the hash, a member of the set; of a sorted set there are two
  *   x ID, y REIGN    what was removed, whose elements or keys are still there: `sweep` clears them away
  *
  * No removal takes longer than another: a command that keeps the loop busy for long would have the peers take the node for dead, one
@@ -12,10 +12,10 @@
  */
 import type { StateTable } from '../../cluster/io/index.js'
 
-export const Kind = { STRING: 1, LIST: 2, HASH: 3, SET: 4 } as const
+export const Kind = { STRING: 1, LIST: 2, HASH: 3, SET: 4, ZSET: 5 } as const
 export type Kind = (typeof Kind)[keyof typeof Kind]
 
-const KIND_NAMES = ['none', 'string', 'list', 'hash', 'set'] as const
+const KIND_NAMES = ['none', 'string', 'list', 'hash', 'set', 'zset'] as const
 const HEAD = 17
 const NUMBERS = 24
 /** Octets of a key at most: each may take two in the store. */
@@ -147,11 +147,11 @@ export class Keyspace {
     return this.#table.remove(elementKey(of, name))
   }
 
-  /** The elements of a hash or a set: names with values. Do not write while iterating. */
-  *elements(of: Entry): Iterable<[name: string, value: string]> {
-    const prefix = elementKey(of, '')
-    for (const [name, value] of this.#table.entries(prefix)) {
-      yield [name.slice(prefix.length), Buffer.from(value).toString('latin1')]
+  /** The elements of which the names begin with `start`, in their order: names with values. Do not write while iterating. */
+  *elements(of: Entry, start = ''): Iterable<[name: string, value: string]> {
+    const { length } = elementKey(of, '')
+    for (const [name, value] of this.#table.entries(elementKey(of, start))) {
+      yield [name.slice(length), Buffer.from(value).toString('latin1')]
     }
   }
 

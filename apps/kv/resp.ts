@@ -5,32 +5,57 @@
 
 /** Octets of one argument, and so of a value, at most. */
 export const MAX_BULK = 1024 * 1024
+/** Octets of one request at most: as long as it is not whole, no checkpoint is behind it, and peers keep its input. */
+export const MAX_REQUEST = 8 * 1024 * 1024
 const MAX_ARGUMENTS = 64 * 1024
 const MAX_INLINE = 64 * 1024
+
+const NOTHING = Buffer.alloc(0)
 
 /** What a client sent is no request: it is told, and the connection ends. */
 export class ProtocolError extends Error {}
 
-/** Takes requests out of what a connection brings, whatever pieces it comes in. */
+/**
+ * Takes requests out of what a connection brings, whatever pieces it comes in. Each octet is looked at once, but for those of an argument or
+ * a line that is not whole.
+ */
 export class RequestReader {
-  #bytes: Buffer = Buffer.alloc(0)
+  #bytes: Buffer = NOTHING
+  // Memory of its own, of which `#bytes` is a part; null while that is a chunk as it came.
+  #own: Buffer | null = null
   #at = 0
+  // Of a request that is not whole: its arguments so far, how many are still to come, and the octets that those so far took.
+  #words: string[] = []
+  #missing = 0
+  #taken = 0
 
   /** Octets that have come and belong to no complete request yet. */
   get waiting(): number {
-    return this.#bytes.length - this.#at
+    return this.#taken + this.#bytes.length - this.#at
   }
 
   push(chunk: Buffer): void {
-    const rest = this.#bytes.subarray(this.#at)
-    this.#bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    const rest = this.#bytes.length - this.#at
+    if (rest === 0) {
+      this.#bytes = chunk
+      this.#own = null
+    } else {
+      const length = rest + chunk.length
+      let own = this.#own
+      if (own === null || own.length < length) own = Buffer.allocUnsafe(2 * length)
+      this.#bytes.copy(own, 0, this.#at)
+      chunk.copy(own, rest)
+      this.#own = own
+      this.#bytes = own.subarray(0, length)
+    }
     this.#at = 0
   }
 
   /** The next request, its name first, or null until there is more. An empty line is an empty request. */
   next(): string[] | null {
+    if (this.#missing > 0) return this.#more()
     if (this.#at >= this.#bytes.length) return null
-    return this.#bytes[this.#at] === 0x2a ? this.#nextArray() : this.#nextInline()
+    return this.#bytes[this.#at] === 0x2a ? this.#begin() : this.#nextInline()
   }
 
   #line(from: number): number {
@@ -48,27 +73,36 @@ export class RequestReader {
     return length
   }
 
-  #nextArray(): string[] | null {
-    let end = this.#line(this.#at)
+  #begin(): string[] | null {
+    const end = this.#line(this.#at)
     if (end < 0) return null
     const count = this.#length(this.#at + 1, end, MAX_ARGUMENTS, 'multibulk')
-    const request: string[] = []
-    let at = end + 2
-    for (let i = 0; i < count; i++) {
-      end = this.#line(at)
+    this.#taken = end + 2 - this.#at
+    this.#at = end + 2
+    this.#words = []
+    this.#missing = Math.max(count, 0)
+    return this.#more()
+  }
+
+  #more(): string[] | null {
+    for (; this.#missing > 0; this.#missing--) {
+      const end = this.#line(this.#at)
       if (end < 0) return null
-      if (this.#bytes[at] !== 0x24) {
-        throw new ProtocolError(`expected '$', got '${String.fromCharCode(this.#bytes[at] ?? 0)}'`)
+      if (this.#bytes[this.#at] !== 0x24) {
+        const found = String.fromCharCode(this.#bytes[this.#at] ?? 0)
+        throw new ProtocolError(`expected '$', got '${found}'`)
       }
-      const length = this.#length(at + 1, end, MAX_BULK, 'bulk')
+      const length = this.#length(this.#at + 1, end, MAX_BULK, 'bulk')
       if (length < 0) throw new ProtocolError('invalid bulk length')
-      at = end + 2
-      if (at + length + 2 > this.#bytes.length) return null
-      request.push(this.#bytes.toString('latin1', at, at + length))
-      at += length + 2
+      const next = end + 2 + length + 2
+      if (this.#taken + next - this.#at > MAX_REQUEST) throw new ProtocolError('too big request')
+      if (next > this.#bytes.length) return null
+      this.#words.push(this.#bytes.toString('latin1', end + 2, end + 2 + length))
+      this.#taken += next - this.#at
+      this.#at = next
     }
-    this.#at = at
-    return request
+    this.#taken = 0
+    return this.#words
   }
 
   #nextInline(): string[] | null {
@@ -120,6 +154,11 @@ export class Dialect {
 
   bulkOrNil(value: string | undefined): string {
     return value === undefined ? this.nil : bulk(value)
+  }
+
+  /** A number with a fraction, as text. */
+  double(text: string): string {
+    return this.version === 3 ? `,${text}\r\n` : bulk(text)
   }
 
   /** Keys and values in turn. */

@@ -7,18 +7,20 @@ import type { StateTable } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
 import { Channels } from './channels.js'
+import { MAX_ANSWER } from './command.js'
 import { Keyspace } from './keyspace.js'
 import { failure, ProtocolError, RequestReader } from './resp.js'
 import { Session } from './session.js'
+import { Turns } from './turns.js'
 
-/** Octets of one answer at most: a checkpoint must have room for those that have not left. */
-const MAX_ANSWER = 1024 * 1024 + 256 * 1024
 /** Entries cleared away in one turn. */
 const SWEPT_AT_ONCE = 200
 /** Octets of answers that are written at once. */
 const BATCH = 256 * 1024
 /** Octets that may wait for a client that hears channels and does not read. */
 const MAX_BEHIND = 1024 * 1024
+/** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
+const TERM_MS = 20
 
 /** What serves a connection, with its data in `store`. `now` is milliseconds since 1970. */
 export function createKvServer(
@@ -29,8 +31,9 @@ export function createKvServer(
   const keyspace = new Keyspace(table, now)
   const channels = new Channels()
   const sweeper = new Sweeper(store, keyspace)
+  const turns = new Turns()
   return (socket) => {
-    const client = new Client(socket, store, keyspace, channels)
+    const client = new Client(socket, store, keyspace, channels, turns)
     socket.setNoDelay()
     socket.on('error', () => socket.destroy())
     socket.on('close', () => client.session.end())
@@ -75,17 +78,30 @@ class Sweeper {
   }
 }
 
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
+}
+
 class Client {
   readonly session: Session
   readonly #socket: Socket
   readonly #store: DataStore
   readonly #keyspace: Keyspace
+  readonly #turns: Turns
   readonly #reader = new RequestReader()
+  #waits = false
 
-  constructor(socket: Socket, store: DataStore, keyspace: Keyspace, channels: Channels) {
+  constructor(
+    socket: Socket,
+    store: DataStore,
+    keyspace: Keyspace,
+    channels: Channels,
+    turns: Turns,
+  ) {
     this.#socket = socket
     this.#store = store
     this.#keyspace = keyspace
+    this.#turns = turns
     this.session = new Session(keyspace, channels, (message) => this.#deliver(message))
     const resumed = socket.resumed as { readonly state: unknown } | null
     if (resumed === null) return
@@ -102,14 +118,54 @@ class Client {
   /** Carries out what has come, as long as the client takes the answers. */
   work(): void {
     const socket = this.#socket
+    if (this.#waits) return
     let room = !socket.writableNeedDrain
-    while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
-      const before = this.#reader.waiting
-      room = this.#store.transaction(() => this.#batch())
-      if (this.#reader.waiting === before) break
+    let served = false
+    try {
+      while (room && this.#reader.waiting > 0 && !socket.destroyed && socket.writable) {
+        if (this.#turns.over) {
+          this.#rest(served)
+          return
+        }
+        const before = this.#reader.waiting
+        room = this.#store.transaction(() => this.#batch())
+        served = true
+        if (this.#reader.waiting === before) break
+      }
+    } catch (error) {
+      if (codeOf(error) === 'ERR_NOT_OWNER') this.#wait()
+      else if (codeOf(error) === 'ERR_SOCKET_CLOSED') this.#leave()
+      else throw error
+      return
     }
     if (room) socket.resume()
     else socket.pause()
+  }
+
+  // There is more to do, and others have a turn meanwhile.
+  #rest(served: boolean): void {
+    this.#waits = true
+    this.#socket.pause()
+    this.#turns.defer(() => this.#again(), served)
+  }
+
+  // The connection is another's, and ends here; or it is carried here (P20), and the term of a new owner is about to be heard. Nothing
+  // of the batch has been carried out.
+  #wait(): void {
+    this.#waits = true
+    this.#socket.pause()
+    setTimeout(() => this.#again(), TERM_MS).unref()
+  }
+
+  // The connection is another's already, and its socket is about to be told so. Nothing of the batch is stored.
+  #leave(): void {
+    this.#waits = true
+    this.#socket.pause()
+  }
+
+  #again(): void {
+    this.#waits = false
+    if (!this.#socket.destroyed) this.work()
   }
 
   // True when the client takes more.
@@ -125,6 +181,7 @@ class Client {
         const answer = this.session.answer(request)
         answers += answer.length <= MAX_ANSWER ? answer : failure('ERR the answer is too long')
         ends = this.session.leaving
+        if (this.#turns.over) break
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
@@ -144,7 +201,12 @@ class Client {
       socket.destroy()
       return
     }
-    socket.write(message, 'latin1')
-    socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+    try {
+      socket.write(message, 'latin1')
+      socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
+    } catch (error) {
+      // It is nothing to who speaks that another's connection has moved.
+      if (codeOf(error) !== 'ERR_SOCKET_CLOSED') throw error
+    }
   }
 }

@@ -5,14 +5,18 @@
 
 import type { Channels, Subscriber } from './channels.js'
 import { COLLECTIONS } from './collections.js'
-import type { Command, Commands, Context } from './command.js'
+import { Budget, type Command, type Commands, type Context } from './command.js'
 import { KEYS } from './keys.js'
 import { CommandError, type Keyspace } from './keyspace.js'
 import { array, bulk, Dialect, failure, integer, OK, simple } from './resp.js'
+import { SORTED_SETS } from './sorted-sets.js'
 import { STRINGS } from './strings.js'
 
-const COMMANDS: Commands = { ...KEYS, ...STRINGS, ...COLLECTIONS }
+const COMMANDS: Commands = { ...KEYS, ...STRINGS, ...COLLECTIONS, ...SORTED_SETS }
 const MAX_QUEUED = 10_000
+/** Octets of what is queued at most: it is in each checkpoint until EXEC. */
+const MAX_QUEUED_OCTETS = 1024 * 1024
+const MAX_WATCHED = 1000
 const MAX_CHANNELS = 1000
 /** What a client that hears channels may ask by RESP2. */
 const WHILE_SUBSCRIBED = ['SUBSCRIBE', 'UNSUBSCRIBE', 'PSUBSCRIBE', 'PUNSUBSCRIBE', 'PING', 'QUIT']
@@ -27,6 +31,11 @@ interface Stored {
   readonly patterns: readonly string[]
 }
 
+// With what each word takes beside its text.
+function octetsOf(request: readonly string[]): number {
+  return request.reduce((sum, word) => sum + word.length + 8, 0)
+}
+
 export class Session implements Subscriber {
   /** The client wants to leave: the connection ends behind the answer. */
   leaving = false
@@ -37,12 +46,13 @@ export class Session implements Subscriber {
   readonly #dialect = new Dialect()
   readonly #all: Channels
   #queued: string[][] | null = null
+  #queuedOctets = 0
   #broken = false
   readonly #watched = new Map<string, number>()
 
   /** `deliver` sends a message of a channel to the client. */
   constructor(keyspace: Keyspace, channels: Channels, deliver: (message: string) => void) {
-    this.#context = { keyspace, dialect: this.#dialect }
+    this.#context = { keyspace, dialect: this.#dialect, budget: new Budget() }
     this.#all = channels
     this.deliver = deliver
   }
@@ -69,6 +79,7 @@ export class Session implements Subscriber {
     if (stored === null || stored === undefined) return
     this.#dialect.version = stored.version
     this.#queued = stored.queued === null ? null : stored.queued.map((request) => [...request])
+    this.#queuedOctets = (this.#queued ?? []).reduce((sum, each) => sum + octetsOf(each), 0)
     this.#broken = stored.broken
     for (const [key, version] of stored.watched) this.#watched.set(key, version)
     for (const name of stored.channels) this.#subscribe(name, false)
@@ -82,6 +93,11 @@ export class Session implements Subscriber {
 
   /** The answer to `request`. */
   answer(request: readonly string[]): string {
+    this.#context.budget.renew()
+    return this.#answer(request)
+  }
+
+  #answer(request: readonly string[]): string {
     const [first, ...args] = request
     if (first === undefined) return ''
     const name = first.toUpperCase()
@@ -90,7 +106,9 @@ export class Session implements Subscriber {
       if (own !== undefined) return own
       const command = this.#find(name, first, args)
       if (this.#queued === null) return command.run(this.#context, args)
-      if (this.#queued.length >= MAX_QUEUED) throw new CommandError('ERR too many queued commands')
+      this.#queuedOctets += octetsOf(request)
+      if (this.#queued.length >= MAX_QUEUED || this.#queuedOctets > MAX_QUEUED_OCTETS)
+        throw new CommandError('ERR too many queued commands')
       this.#queued.push([...request])
       return simple('QUEUED')
     } catch (error) {
@@ -142,6 +160,8 @@ export class Session implements Subscriber {
         return OK
       case 'WATCH':
         if (this.#queued !== null) throw new CommandError('ERR WATCH inside MULTI is not allowed')
+        if (this.#watched.size + args.length > MAX_WATCHED)
+          throw new CommandError(`ERR a client watches ${MAX_WATCHED} keys at most`)
         for (const key of args) this.#watched.set(key, this.#versionOf(key))
         return OK
       case 'UNWATCH':
@@ -172,6 +192,7 @@ export class Session implements Subscriber {
 
   #reset(): void {
     this.#queued = null
+    this.#queuedOctets = 0
     this.#broken = false
     this.#watched.clear()
   }
@@ -184,7 +205,7 @@ export class Session implements Subscriber {
     this.#reset()
     if (broken) return failure('EXECABORT Transaction discarded because of previous errors.')
     if (changed) return this.#dialect.nilArray
-    return array(queued.map((request) => this.answer(request)))
+    return array(queued.map((request) => this.#answer(request)))
   }
 
   #subscribed(name: string, channel: string): string {

@@ -4,6 +4,8 @@
  *
  * It works on the connections themselves, without sockets and timers of its own: a driver tells it what happened.
  */
+
+import { type ProxiedEnds, type ProxyHeader, proxyHeader } from '../../cluster/index.js'
 import {
   type Connection,
   type IpAddress,
@@ -36,6 +38,8 @@ export interface ProxyOptions {
   readonly idleMs: Millis
   /** How long nothing is heard of a side before it is asked whether it is there; 0: it is never asked. */
   readonly keepAliveMs: Millis
+  /** What tells the server whose connection it is, before the client's first octet; null: nothing does. */
+  readonly header: ProxyHeader | null
 }
 
 export const DEFAULT_PROXY_OPTIONS = {
@@ -43,6 +47,7 @@ export const DEFAULT_PROXY_OPTIONS = {
   connectMs: 10_000,
   idleMs: 0,
   keepAliveMs: 60_000,
+  header: null,
 } as const
 
 /** What happened. */
@@ -51,6 +56,11 @@ export type ProxyReport =
   { readonly event: 'server-down'; readonly code: string } | { readonly event: 'server-up' }
 
 const SWEEP_MS: Millis = 250
+
+function endsOf({ localAddress, localPort, remoteAddress, remotePort }: Connection): ProxiedEnds {
+  const ends = { localPort, remotePort, localAddress: localAddress as IpAddress }
+  return { ...ends, remoteAddress: remoteAddress as IpAddress }
+}
 
 export class PermanentProxy {
   readonly options: ProxyOptions
@@ -86,7 +96,7 @@ export class PermanentProxy {
   #accept(client: Connection, now: Millis): void {
     if (client.partner !== null) {
       this.stats.resumed++
-      this.#start(new Relay(client, client.partner as Connection, now))
+      this.#lead(client, client.partner as Connection, now)
       return
     }
     if (this.#relays.size >= this.options.maxConnections) {
@@ -96,7 +106,7 @@ export class PermanentProxy {
     }
     this.stats.accepted++
     try {
-      this.#start(new Relay(client, this.#connect(client, now), now))
+      this.#lead(client, this.#connect(client, now), now)
     } catch (error) {
       if (!(error instanceof StackError)) throw error
       client.abort()
@@ -108,17 +118,16 @@ export class PermanentProxy {
   #connect(client: Connection, now: Millis): Connection {
     const { toAddress, toPort } = this.options
     const { stack } = this.#host
-    const { localPort, remotePort } = client
-    const localAddress = client.localAddress as IpAddress
-    const remoteAddress = client.remoteAddress as IpAddress
-    const ends = { localAddress, localPort, remoteAddress, remotePort }
-    return stack.connect(toAddress, toPort, now, localAddress, 0, stack.pairedIss(ends, client.tcb))
+    const ends = endsOf(client)
+    const iss = stack.pairedIss(ends, client.tcb)
+    return stack.connect(toAddress, toPort, now, ends.localAddress, 0, iss)
   }
 
-  #start(relay: Relay): void {
+  #lead(client: Connection, server: Connection, now: Millis): void {
+    const { keepAliveMs, header } = this.options
+    const said = header === null ? undefined : proxyHeader(header, endsOf(client))
+    const relay = new Relay(client, server, now, said)
     this.#relays.add(relay)
-    const { keepAliveMs } = this.options
-    const now = this.#host.now()
     for (const leg of [relay.client, relay.server]) {
       leg.context = { handleReady: (events: number) => this.#handle(relay, leg, events) }
       if (keepAliveMs > 0) leg.watch({ keepAlive: true, idleMs: keepAliveMs }, now)

@@ -7,6 +7,8 @@
  */
 import { type Connection, ConnectionEvent, type Millis, pour, TcpState } from '../../stack/index.js'
 
+const NOTHING = new Uint8Array(0)
+
 export class Relay {
   readonly client: Connection
   readonly server: Connection
@@ -17,8 +19,11 @@ export class Relay {
   over = false
   /** Why the server could not be reached, or broke off: a code, or empty. */
   error = ''
+  readonly #header: Uint8Array
 
-  constructor(client: Connection, server: Connection, now: Millis) {
+  /** `header` goes to the server before the client's first octet. */
+  constructor(client: Connection, server: Connection, now: Millis, header: Uint8Array = NOTHING) {
+    this.#header = header
     this.client = client
     this.server = server
     client.partner = server
@@ -49,10 +54,19 @@ export class Relay {
 
   /** Passes on what can be. */
   pump(now: Millis): void {
-    if (this.over || this.opening) return
+    if (this.over || this.opening || !this.#introduce()) return
     this.#pass(this.client, this.server, now)
     this.#pass(this.server, this.client, now)
     this.over = isPassed(this.client, this.server) && isPassed(this.server, this.client)
+  }
+
+  // Behind a take-over what is left of the header is said: it begins with the output, whose offset tells how far that has come.
+  #introduce(): boolean {
+    const { server } = this
+    const length = this.#header.length
+    if (server.released || server.closed || server.output.offset >= length) return true
+    server.write(this.#header, server.output.offset, length)
+    return server.output.offset >= length
   }
 
   #pass(from: Connection, to: Connection, now: Millis): void {

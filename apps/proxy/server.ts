@@ -22,10 +22,14 @@ export async function startProxy(
   runtime: NodeRuntime,
   report: (report: ProxyReport) => void,
 ): Promise<PermanentProxy> {
-  const { port, maxConnections, connectMs, idleMs } = app
+  const { port, maxConnections, connectMs, idleMs, proxyProtocol } = app
   const { toAddress, toPort } = await resolveTarget(app.to, runtime)
   for (const { address } of runtime.config.bindings) {
-    runtime.node.addProxy(address, port, { address: toAddress, port: toPort })
+    runtime.node.addProxy(address, port, {
+      address: toAddress,
+      port: toPort,
+      ...(proxyProtocol !== undefined && { header: proxyProtocol }),
+    })
   }
   const options = {
     ...DEFAULT_PROXY_OPTIONS,
@@ -36,6 +40,7 @@ export async function startProxy(
     ...(maxConnections !== undefined && { maxConnections }),
     ...(connectMs !== undefined && { connectMs }),
     ...(idleMs !== undefined && { idleMs }),
+    ...(proxyProtocol !== undefined && { header: proxyProtocol }),
   }
   const proxy = new PermanentProxy(runtime.host, options, report)
   const timer = setInterval(() => {

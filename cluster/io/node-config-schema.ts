@@ -156,6 +156,11 @@ const APP = section(
     maxConnections: { type: 'integer', minimum: 1, description: 'proxy: clients at once.' },
     connectMs: milliseconds('proxy: how long the server may take to answer.', 1),
     idleMs: milliseconds('proxy: how long nothing may go by; 0: for ever.', 0),
+    proxyProtocol: {
+      enum: ['v1', 'v2'],
+      description:
+        'proxy: the version of the PROXY header that tells the server who the client is. Default: none is sent.',
+    },
   },
   ['name', 'port'],
 )

@@ -18,6 +18,7 @@ import {
 } from '../failover-policy.js'
 import { DEFAULT_TIMING, type NodeTiming, type PermanencySet } from '../node.js'
 import { MAX_BINDINGS } from '../peers.js'
+import type { ProxyHeader } from '../proxy-header.js'
 import { choice, type Fail, type Fields, flag, integer, show, text } from './config-fields.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
@@ -43,6 +44,8 @@ export interface AppConfig {
   readonly connectMs?: number
   /** How long nothing may go by between a client of the proxy and its server; 0: for ever. */
   readonly idleMs?: number
+  /** Which header tells the proxy's server who the client is; none when left out. */
+  readonly proxyProtocol?: ProxyHeader
 }
 
 export interface NodeConfig {
@@ -115,7 +118,7 @@ export const FIELDS = {
     'quorum',
   ],
   control: ['host'],
-  app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs'],
+  app: ['name', 'port', 'root', 'to', 'maxConnections', 'connectMs', 'idleMs', 'proxyProtocol'],
   operator: ['host', 'port', 'socket'],
   timing: Object.keys(DEFAULT_TIMING),
 } as const
@@ -370,6 +373,9 @@ function checkApp(value: unknown, folder: string, fail: Fail): AppConfig | null 
     ...(fields.maxConnections !== undefined && { maxConnections: limit('maxConnections', 1) }),
     ...(fields.connectMs !== undefined && { connectMs: limit('connectMs', 1) }),
     ...(fields.idleMs !== undefined && { idleMs: limit('idleMs', 0) }),
+    ...(fields.proxyProtocol !== undefined && {
+      proxyProtocol: choice(fields, 'proxyProtocol', ['v1', 'v2'], fail, 'app.'),
+    }),
   }
 }
 

@@ -14,7 +14,7 @@ import { APP_DEMOS } from './apps/index.js'
 import { type DemoOptions, runDemo, tabulate } from './demo.js'
 import { openMemoryWorld } from './memory-world.js'
 import { Screen } from './screen.js'
-import { type AppDemo, runAppDemo, tabulateApp } from './stage.js'
+import { type AppDemo, KILLS, runAppDemo, tabulateApp } from './stage.js'
 import { openTapWorld, type TapWorldOptions } from './tap-world.js'
 import type { World, WorldOptions } from './world.js'
 
@@ -24,9 +24,11 @@ A curl downloads a file from one of three nodes while two owners of the address 
 the same way. Its connection survives each time.
 
   --app NAME         files: as above (default); or one of these, each act of which is played undisturbed and then again
-                     while three owners are killed, to compare what the client sees:
+                     while owners are killed, to compare what the client sees:
 ${[...APP_DEMOS.values()].map(({ name, summary }) => `                       ${name.padEnd(15)} ${summary}`).join('\n')}
   --rows N           rows of a long result of SQL (default 2000000)
+  --kills N          owners that are killed in each act of an application (default 3); nodes that were killed are started again
+  --times N          how often each act is played with kills, one time behind the other (default 1)
   --cause kill|stop  what befalls the owner: SIGKILL or SIGSTOP (default kill)
   --size N[K|M|G]    octets of the file (default 256M)
   --rate N[K|M|G]    octets a second that curl allows itself (default 40M)
@@ -48,6 +50,8 @@ Exit codes: 0 both transfers are exact on their first connections, 1 they are no
 const OPTIONS = {
   app: { type: 'string', default: 'files' },
   rows: { type: 'string', default: '2000000' },
+  kills: { type: 'string', default: String(KILLS) },
+  times: { type: 'string', default: '1' },
   cause: { type: 'string', default: 'kill' },
   size: { type: 'string', default: '256M' },
   rate: { type: 'string', default: '40M' },
@@ -97,10 +101,9 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
 }
 
 async function playApp(demo: AppDemo, values: Values): Promise<number> {
-  const rows = Number(values.rows)
-  if (!Number.isInteger(rows) || rows < 1000 || rows > 100_000_000) {
-    throw new UsageError(`--rows is a number from 1000 to 100000000, not ${values.rows}.`)
-  }
+  const rows = number('--rows', values.rows, 1000, 100_000_000)
+  const kills = number('--kills', values.kills, 1, 1000)
+  const times = number('--times', values.times, 1, 1000)
   await reapDeadLabs()
   const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-demo-'))
   const screen = new Screen(values.json ? process.stderr : process.stdout)
@@ -108,7 +111,8 @@ async function playApp(demo: AppDemo, values: Values): Promise<number> {
   const release = onInterrupt((signal) => interrupt.abort(signal))
   try {
     const say = (line: string): void => screen.say(line)
-    const report = await runAppDemo(demo, { rows, scratch, say, signal: interrupt.signal })
+    const { signal } = interrupt
+    const report = await runAppDemo(demo, { rows, kills, times, scratch, say, signal })
     screen.say(tabulateApp(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? 0 : 1
@@ -232,6 +236,12 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     if (signal.aborted) reject(new Error('interrupted'))
     work.then(resolve, reject)
   })
+}
+
+function number(name: string, text: string, from: number, to: number): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= from && value <= to) return value
+  throw new UsageError(`${name} is a number from ${from} to ${to}, not ${text}.`)
 }
 
 function octets(name: string, text: string): number {

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
+import { KnownOwner } from './known-owner.js'
 import { type AppName, appConfig, portOf, urlOf } from './lab-app.js'
 import { freshLabId, type LabRecord, runtimeFolder, writeLab } from './lab-file.js'
 import { buildNetwork, countWire, readWireCounts, type WireCounts } from './network.js'
@@ -85,8 +86,10 @@ export class Lab {
   readonly #nodes = new Map<number, NodeProcess>()
   readonly #listeners = new Set<() => void>()
   #reaper: ChildProcess | undefined
-  #owner: { readonly id: number; readonly epoch: number } | undefined
-  #epoch = -1
+  readonly #owner = new KnownOwner((id) => {
+    const state = this.#nodes.get(id)?.state
+    return state !== 'ended' && state !== 'stopped'
+  })
   #closing: Promise<void> | undefined
   #counting = false
 
@@ -126,7 +129,7 @@ export class Lab {
 
   /** The node that answers for the virtual address, as far as its own and the others' words go. */
   get owner(): number | undefined {
-    return this.#owner?.id
+    return this.#owner.id
   }
 
   /** The folder that the http app serves. */
@@ -202,7 +205,7 @@ export class Lab {
   stop(id: number): void {
     this.#running(id).stop()
     // Whoever is frozen cannot answer for the address any more, even though nobody has said so yet.
-    if (this.#owner?.id === id) this.#owner = undefined
+    this.#owner.lose(id)
     this.#wake()
   }
 
@@ -350,22 +353,12 @@ export class Lab {
     const heard: HeardEvent = { ...event, node, heardAt: monotonicMs() }
     this.events.push(heard)
     this.#options.onEvent?.(heard)
-    if (event.event === 'owner') this.#noteOwner(Number(event.id), Number(event.epoch))
-    if (event.event === 'standby' || event.event === 'fenced') {
-      if (this.#owner?.id === node) this.#owner = undefined
-    }
+    this.#owner.hear(node, event)
     this.#wake()
   }
 
-  #noteOwner(id: number, epoch: number): void {
-    if (epoch < this.#epoch) return
-    this.#epoch = epoch
-    const state = this.#nodes.get(id)?.state
-    this.#owner = state === 'ended' || state === 'stopped' ? undefined : { id, epoch }
-  }
-
   #lose(id: number): void {
-    if (this.#owner?.id === id) this.#owner = undefined
+    this.#owner.lose(id)
     this.#wake()
   }
 

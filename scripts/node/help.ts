@@ -41,5 +41,6 @@ node dies a peer goes on with both connections of each client, from the wire alo
 
   understudy proxy --config /etc/understudy/node.json --listen 10.77.0.100:5432 --to 10.77.0.50:5432
 
-Limits and time-outs are set by "app" in the configuration: maxConnections, connectMs, idleMs.
+Limits and time-outs are set by "app" in the configuration: maxConnections, connectMs, idleMs;
+"proxyProtocol": "v1" or "v2" there tells the server who each client is.
 Exit codes: 0 left in good order, 1 failed (one line on stderr with a code and what to do), 2 wrong usage.`

@@ -81,6 +81,12 @@ export class StreamBuffer {
     this.#keep = octets
   }
 
+  /** Takes back what was let go of and is still there, and keeps nothing below it from now on. */
+  regain(): void {
+    this.start = this.floor
+    this.#keep = 0
+  }
+
   /** Octets of memory held. */
   get size(): number {
     return this.#ring.size

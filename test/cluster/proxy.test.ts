@@ -14,6 +14,7 @@ import {
   type Net,
   type NodeReport,
   parseIpAddress,
+  proxyHeader,
   type Server,
   type Socket,
 } from '../../cluster/io/index.js'
@@ -236,6 +237,40 @@ t.test('A7: who says nothing for too long is reset, on both sides', async (t) =>
   const served = codeOf(place.served[0] as Socket)
   t.equal(await codeOf(socket), 'ECONNRESET')
   t.equal(await served, 'ECONNRESET')
+})
+
+t.test('A7: the server is told who the client is, once, whoever goes on', async (t) => {
+  for (const proxyProtocol of ['v1', 'v2'] as const) {
+    const place = await new Place(t, { proxyProtocol }).open(async (socket) => {
+      const heard = await octetsOf(socket)
+      socket.end(heard)
+    })
+    const socket = place.connect()
+    await once(socket, 'connect')
+    const { localPort } = socket
+    socket.write('first ')
+    while (place.served.length === 0) await delay(1)
+    for (let crashes = 0; crashes < 2; crashes++) {
+      await place.crashOwner()
+      socket.write(`${crashes} `)
+    }
+    const heard = octetsOf(socket)
+    socket.end('last')
+    const remoteAddress = parseIpAddress('10.77.0.9')
+    const localAddress = parseIpAddress(VIRTUAL)
+    const ends = { localAddress, localPort: PORT, remoteAddress, remotePort: localPort ?? 0 }
+    const wanted = Buffer.concat([proxyHeader(proxyProtocol, ends), Buffer.from('first 0 1 last')])
+    t.equal((await heard).toString('latin1'), wanted.toString('latin1'))
+    t.same(place.lost, [])
+  }
+})
+
+t.test('A7: a server is told of a client that says nothing', async (t) => {
+  const place = await new Place(t, { proxyProtocol: 'v1' }).open((socket) => {
+    socket.once('data', (chunk) => socket.end(chunk))
+  })
+  const heard = await octetsOf(place.connect())
+  t.match(heard.toString(), /^PROXY TCP4 10\.77\.0\.9 10\.77\.0\.100 \d+ 5432\r\n$/)
 })
 
 t.test('A7: what is configured wrongly is named, with what to write', async (t) => {

@@ -172,6 +172,37 @@ t.test(
   },
 )
 
+t.test('D1 P20: what is regained is what was there, whatever comes behind it', (t) => {
+  let regained = 0
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = new Random(seed)
+    const buffer = new StreamBuffer(20_000)
+    for (let step = 0; step < 100; step++) {
+      if (random.chance(0.2)) buffer.keep = 3000
+      if (random.chance(0.1)) {
+        const { floor, start } = buffer
+        buffer.regain()
+        if (buffer.start !== floor || buffer.keep !== 0) throw new Error(`seed ${seed}: ${floor}`)
+        regained += start - floor
+      } else if (random.chance(0.4)) {
+        buffer.trim(Math.min(buffer.start + random.below(900), buffer.contiguousEnd))
+      } else {
+        const from = buffer.contiguousEnd
+        const text = textOf(from, from + random.below(1500))
+        if (!buffer.put(from, text, 0, text.length)) buffer.trim(from)
+      }
+      const { start, readable } = buffer
+      const read = new Uint8Array(readable)
+      buffer.copyTo(start, readable, read, 0)
+      if (!Buffer.from(read).equals(textOf(start, start + readable))) {
+        throw new Error(`seed ${seed}, step ${step}: spoilt from ${start} on`)
+      }
+    }
+  }
+  t.ok(regained > 10_000, `${regained} octets`)
+  t.end()
+})
+
 t.test('P17: a long stream through a small buffer across 2^32', (t) => {
   const buffer = new StreamBuffer(4096)
   let offset = 2 ** 32 - 50_000

@@ -6,7 +6,7 @@
  *   echo      every octet back, checkpoint with each chunk, output that has not left goes with it
  *   replay    every octet back, changed; no checkpoint at all: regenerated from the start and compared
  */
-import type { CheckpointStore, FlowKey } from '../../cluster/index.js'
+import { type CheckpointStore, type FlowKey, proxyHeader } from '../../cluster/index.js'
 import type { Resumption } from '../../cluster/resume-point.js'
 import {
   type Connection,
@@ -17,7 +17,7 @@ import {
   NEVER,
 } from '../../stack/index.js'
 import type { NodeHost } from './host.js'
-import { BINDING, VIRTUAL_ADDRESS } from './place.js'
+import { BINDING, CLIENT_ADDRESS, VIRTUAL_ADDRESS } from './place.js'
 import { fillPattern } from './prng.js'
 
 export const PORTS = { download: 80, upload: 81, echo: 82, replay: 83 } as const
@@ -41,6 +41,11 @@ interface Request {
   readonly answered: boolean
 }
 
+const CLIENT_ENDS = {
+  localAddress: VIRTUAL_ADDRESS,
+  remoteAddress: CLIENT_ADDRESS,
+  remotePort: 60_000,
+}
 const NOTHING = new Uint8Array(0)
 const CHUNK = new Uint8Array(4096)
 const INPUT = new Uint8Array(65536)
@@ -125,6 +130,9 @@ class Session {
   #pending: Uint8Array = NOTHING
   #committed = 0
   #ended = false
+  // What the proxy has still to say of the client.
+  #header: Uint8Array | null = null
+  #heard = 0
 
   constructor(host: AppHost, c: Connection, checkpoints: CheckpointStore, config: ServerConfig) {
     this.#host = host
@@ -138,6 +146,9 @@ class Session {
       remoteAddress: c.remoteAddress as IpAddress,
       remotePort: c.remotePort,
     }
+    const { header } = host.site
+    if (header !== null)
+      this.#header = proxyHeader(header, { ...CLIENT_ENDS, localPort: c.localPort })
     const resumption = c.resumption as Resumption | null
     if (resumption !== null) this.#resume(resumption)
   }
@@ -163,10 +174,34 @@ class Session {
     }
     if (this.restsUntil !== NEVER && now < this.restsUntil) return
     this.restsUntil = NEVER
+    if (!this.#hearHeader()) return
     if (c.localPort === PORTS.download) this.#download()
     else if (c.localPort === PORTS.upload) this.#upload(now)
     else this.#echo(now, c.localPort === PORTS.echo ? 0 : 0xa5)
     if (this.#ended && c.inputEnded && !c.released) c.detach(now)
+  }
+
+  // Reads the header. False until it is whole.
+  #hearHeader(): boolean {
+    const header = this.#header
+    const octet = INPUT.subarray(0, 1)
+    while (header !== null && this.#heard < header.length) {
+      if (this.#c.read(octet, 0, 1) === 0) return false
+      // All but the client's port, which is another for each stream.
+      if (octet[0] !== header[this.#heard] && !this.#isPort(header)) {
+        this.#host.site.world.violate(`stream: octet ${this.#heard} of the header is ${octet[0]}`)
+        this.#c.abort()
+        return false
+      }
+      this.#heard++
+    }
+    return true
+  }
+
+  // v1 ends in two ports of five digits and two, v2 in two of two octets each.
+  #isPort({ length }: Uint8Array): boolean {
+    const [from, to] = this.#host.site.header === 'v1' ? [10, 5] : [4, 2]
+    return this.#heard >= length - from && this.#heard < length - to
   }
 
   handleClosed(): void {

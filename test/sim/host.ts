@@ -4,7 +4,13 @@
  * the lease still held, what arrived, what is due, the application, checkpoints to disk, and only then the wire.
  */
 
-import { ClusterNode, type NodeTiming, type Ownership, smallestId } from '../../cluster/index.js'
+import {
+  ClusterNode,
+  type NodeTiming,
+  type Ownership,
+  type ProxyHeader,
+  smallestId,
+} from '../../cluster/index.js'
 import { handlePortOpened } from '../../cluster/link-gap.js'
 import {
   type MemoryCheckpointStorage,
@@ -59,6 +65,8 @@ export interface Site {
   readonly sendLimit: number
   /** Clients are served by a machine behind the nodes. */
   readonly proxied: boolean
+  /** What tells that machine whose connection it is. */
+  readonly header: ProxyHeader | null
   /** Nodes ask for what they missed. */
   readonly repairs: boolean
   /** The owner acknowledges what its peers have; it goes on alone when there are none. */

@@ -19,7 +19,8 @@ export class ProxyApp implements App {
     this.#host = host
     this.proxies = Object.values(PORTS).map((port) => {
       const to = { toAddress: SERVER_ADDRESS, toPort: port }
-      const options = { ...DEFAULT_PROXY_OPTIONS, address: VIRTUAL_ADDRESS, port, ...to }
+      const { header } = host.site
+      const options = { ...DEFAULT_PROXY_OPTIONS, address: VIRTUAL_ADDRESS, port, ...to, header }
       return new PermanentProxy({ stack: host.stack, now: () => host.now }, options, (report) =>
         host.site.world.note(`n${host.id}'s proxy :${port} ${JSON.stringify(report)}`),
       )
@@ -29,8 +30,10 @@ export class ProxyApp implements App {
   /** To be said before anything is overheard. */
   declare(): void {
     for (const { options } of this.proxies) {
-      const { address, port, toAddress, toPort } = options
-      this.#host.node.addProxy(address, port, { address: toAddress, port: toPort })
+      const { address, port, toAddress, toPort, header } = options
+      const target = { address: toAddress, port: toPort }
+      const named = header === null ? target : { ...target, header }
+      this.#host.node.addProxy(address, port, named)
     }
   }
 

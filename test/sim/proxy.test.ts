@@ -40,6 +40,22 @@ t.test('A7 P1 P16: a proxy survives a cut behind every single frame, and its ser
   t.end()
 })
 
+t.test('A7: a header before the octets of the client survives such cuts, too', (t) => {
+  for (const header of ['v1', 'v2'] as const) {
+    const setting: Setting = { ...PROXIED, header }
+    const { result, first, last } = record(setting)
+    t.equal(fault(result, 0), '', `${header}: the exchange ends by itself when nothing fails`)
+    const bad: string[] = []
+    // All of the beginning, and then every ninth frame.
+    for (let at = first; at <= last; at += at < first + 40 ? 1 : 9) {
+      const wrong = fault(cutAt(at, 0, setting), 1)
+      if (wrong !== '') bad.push(`frame ${at}: ${wrong}`)
+    }
+    t.same(bad, [], header)
+  }
+  t.end()
+})
+
 t.test('A7 D4: the next owner is cut off too, a few frames behind the first', (t) => {
   const { first, last } = record(PROXIED)
   const bad: string[] = []

@@ -2,7 +2,7 @@
  * Scenario: one whole run, chosen by its seed: a cluster of two to four nodes, a client with one to six streams, and what
  * goes wrong meanwhile. When the faults are over every stream must end within a bound (law 6).
  */
-import { DEFAULT_TIMING } from '../../cluster/index.js'
+import { DEFAULT_TIMING, type ProxyHeader } from '../../cluster/index.js'
 import { MemoryCheckpointStorage } from '../../cluster/memory-store.js'
 import type { Action } from '../../cluster/node-actions.js'
 import type { Millis } from '../../stack/index.js'
@@ -34,6 +34,8 @@ export interface Setting {
   readonly faults: FaultPlan
   /** The nodes are proxies, and a machine behind them serves. */
   readonly proxied?: boolean
+  /** What tells the machine behind them whose connection it is; nothing when left out. */
+  readonly header?: ProxyHeader
   /** Peers ask for what they missed; true when left out. */
   readonly repairs?: boolean
   /** Strict mode (D2); false when left out. */
@@ -232,6 +234,7 @@ export class Run {
       receiveLimit: setting.receiveLimit,
       sendLimit: setting.sendLimit,
       proxied: setting.proxied === true,
+      header: setting.header ?? null,
       repairs: setting.repairs !== false,
       strict: setting.strict === true,
       returns: setting.returns === true,

@@ -1,7 +1,7 @@
 /** The demo of the key-value store (A4). */
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type AppDemo, isInstalled, KILLS, type Stage, type Turn } from '../stage.js'
+import { type AppDemo, isInstalled, type Stage, type Turn } from '../stage.js'
 
 const CLIENT = fileURLToPath(new URL('./kv-client.js', import.meta.url))
 const ROUNDS = 4000
@@ -20,18 +20,18 @@ export const kvDemo: AppDemo = {
     })
     if (!isInstalled('redis-benchmark')) {
       stage.say('redis-benchmark is not here (Debian package redis-tools): its act is left out')
-      return [checked]
+      return checked
     }
     const title = `redis-benchmark -n ${REQUESTS} -P 16`
     // It does not say how far it is: the kills come at equal parts of the time that it takes undisturbed.
     let took = 0
     const act = stage.act(title, async (turn) => {
       const begun = performance.now()
-      const saw = await benchmark(stage, turn, took / (KILLS + 1))
-      took = performance.now() - begun
+      const saw = await benchmark(stage, turn, took / (stage.kills + 1))
+      if (turn.calm === null) took = performance.now() - begun
       return saw
     })
-    return [checked, await act]
+    return [...checked, ...(await act)]
   },
 }
 
@@ -40,8 +40,9 @@ async function benchmark(stage: Stage, turn: Turn, everyMs: number) {
   await ask(stage, 'FLUSHALL')
   const args = ['-h', stage.address, '-n', String(REQUESTS), '-P', '16', '-t', 'incr,lpush', '-q']
   const client = stage.client(['redis-benchmark', ...args])
-  for (let i = 0; turn.calm !== null && i < KILLS; i++) {
-    await delay(everyMs)
+  const begun = performance.now()
+  for (let i = 1; turn.calm !== null && i <= stage.kills; i++) {
+    await delay(Math.max(0, begun + i * everyMs - performance.now()))
     await turn.kill(() => client.reaches(client.octets + 1))
   }
   await client.succeeded()

@@ -2,7 +2,7 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
-import { type AppDemo, isInstalled, KILLS, type Stage, type Turn } from '../stage.js'
+import { type AppDemo, isInstalled, type Stage, type Turn } from '../stage.js'
 
 const SIZE = 256 * 1024 * 1024
 /** How often the size of what arrives is looked at. */
@@ -25,7 +25,7 @@ export const nfsDemo: AppDemo = {
     const up = await stage.act('nfs-cp of 256 MiB to it over NFSv3', (turn) =>
       upload(stage, turn, large),
     )
-    return [down, up]
+    return [...down, ...up]
   },
 }
 
@@ -51,8 +51,8 @@ async function upload(stage: Stage, turn: Turn, source: string) {
   const reaches = async (octets: number): Promise<void> => {
     while (size() < octets && !over) await stage.pause(LOOK_MS)
   }
-  for (let i = 1; turn.calm !== null && i <= KILLS; i++) {
-    await reaches((SIZE * i) / (KILLS + 1))
+  for (let i = 1; turn.calm !== null && i <= stage.kills; i++) {
+    await reaches((SIZE * i) / (stage.kills + 1))
     await turn.kill(() => reaches(Math.min(size() + 1, SIZE)))
   }
   await done

@@ -32,7 +32,7 @@ export const proxyNfsDemo: AppDemo = {
     const copy = await stage.act('nfs-cat of 256 MiB over NFSv4', (turn) =>
       turn.follow(stage.client(['nfs-cat', url(stage.address, '/x/large')])),
     )
-    return [copy]
+    return copy
   },
 }
 

@@ -51,7 +51,7 @@ export const proxyNginxDemo: AppDemo = {
     const download = await stage.act('curl https, 96 MiB', (turn) =>
       turn.follow(stage.client([...CURL, '--limit-rate', '60M', url])),
     )
-    return [download]
+    return download
   },
 }
 

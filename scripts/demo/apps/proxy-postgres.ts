@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { StackError } from '../../../stack/base/errors.js'
-import { type AppDemo, isInstalled, KILLS, SERVER, type Stage } from '../stage.js'
+import { type AppDemo, isInstalled, SERVER, type Stage } from '../stage.js'
 
 const PORT = '5432'
 const INSTALLED = '/usr/lib/postgresql'
@@ -36,7 +36,7 @@ export const proxyPostgresDemo: AppDemo = {
       // So psql prints while it receives.
       turn.follow(stage.client(psql(stage.address, '--set=FETCH_COUNT=1000', '-c', query))),
     )
-    return [select, await transaction(stage)]
+    return [...select, ...(await transaction(stage))]
   },
 }
 
@@ -48,7 +48,7 @@ function transaction(stage: Stage) {
     await client.ask("drop table if exists n; create table n(i int); begin; select 'open';")
     for (let i = 1; i <= STATEMENTS; i++) {
       const ask = (): Promise<void> => client.ask(`insert into n values (${i}) returning i;`)
-      if (i % (STATEMENTS / (KILLS + 1)) === 0 && i < STATEMENTS) await turn.kill(ask)
+      if (stage.isDue(i, STATEMENTS)) await turn.kill(ask)
       else await ask()
     }
     await client.ask("commit; select 'committed';")

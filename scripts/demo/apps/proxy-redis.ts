@@ -8,6 +8,7 @@ const CLIENT = fileURLToPath(new URL('./kv-client.js', import.meta.url))
 const PORT = '6379'
 const ROUNDS = 4000
 const VALUE = 4_000_000
+const COMMANDS = 400
 
 export const proxyRedisDemo: AppDemo = {
   name: 'proxy-redis',
@@ -33,12 +34,12 @@ export const proxyRedisDemo: AppDemo = {
     })
     await stage.client([...cli, 'SETRANGE', 'large', String(VALUE), 'end']).succeeded()
     const session = await stage.act(
-      'one redis-cli, 400 commands and a large value',
+      `one redis-cli, ${COMMANDS} commands and a large value`,
       async (turn) => {
         const client = stage.client(cli, 'pipe')
         await client.ask('SET n 0')
-        for (let i = 1; i <= 400; i++) {
-          if (i % 100 === 0 && i < 400) await turn.kill(() => client.ask('INCR n'))
+        for (let i = 1; i <= COMMANDS; i++) {
+          if (stage.isDue(i, COMMANDS)) await turn.kill(() => client.ask('INCR n'))
           else await client.ask('INCR n')
         }
         client.child.stdin?.end('GET large\n')
@@ -46,6 +47,6 @@ export const proxyRedisDemo: AppDemo = {
         return client
       },
     )
-    return [pipelined, session]
+    return [...pipelined, ...session]
   },
 }

@@ -50,7 +50,7 @@ export const proxySshDemo: AppDemo = {
       await client.reaches('ready\r\n'.length)
       for (let i = 1; i <= LINES; i++) {
         const ask = (): Promise<void> => client.ask(`line ${i}`)
-        if (i % (LINES / 4) === 0 && i < LINES) await turn.kill(ask)
+        if (stage.isDue(i, LINES)) await turn.kill(ask)
         else await ask()
       }
       // End of file, as a person types it.
@@ -63,7 +63,7 @@ export const proxySshDemo: AppDemo = {
         'head -c 67108864 /dev/zero | openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 2>/dev/null'
       return turn.follow(stage.client(ssh(stage, stage.address, [], source)))
     })
-    return [session, copy]
+    return [...session, ...copy]
   },
 }
 

@@ -2,7 +2,7 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type AppDemo, KILLS } from '../stage.js'
+import type { AppDemo } from '../stage.js'
 
 const SERVER = fileURLToPath(new URL('./replay-server.js', import.meta.url))
 const CURL = ['curl', '--disable', '--silent', '--show-error', '--fail', '--noproxy', '*']
@@ -32,13 +32,13 @@ export const replayDemo: AppDemo = {
         '%{size_upload}',
       ]
       const client = stage.client([...CURL, ...args, url])
-      for (let i = 0; turn.calm !== null && i < KILLS; i++) {
+      for (let i = 0; turn.calm !== null && i < stage.kills; i++) {
         await stage.pause(400)
         await turn.kill(() => stage.isOwned())
       }
       await client.succeeded()
       return client
     })
-    return [download, posted]
+    return [...download, ...posted]
   },
 }

@@ -11,7 +11,7 @@ export const echoDemo: AppDemo = {
   lab: () => ({ app: 'echo' }),
   async play(stage) {
     const argv = [process.execPath, CLIENT, 'echo', stage.address, '5000']
-    return [await stage.act('5000 lines to echo', (turn) => turn.follow(stage.client(argv)))]
+    return stage.act('5000 lines to echo', (turn) => turn.follow(stage.client(argv)))
   },
 }
 
@@ -22,7 +22,7 @@ export const tickerDemo: AppDemo = {
   lab: () => ({ app: 'ticker' }),
   async play(stage) {
     const argv = [process.execPath, CLIENT, 'ticker', stage.address, '20']
-    return [await stage.act('20 numbers of the ticker', (turn) => turn.follow(stage.client(argv)))]
+    return stage.act('20 numbers of the ticker', (turn) => turn.follow(stage.client(argv)))
   },
 }
 
@@ -33,11 +33,10 @@ export const chatDemo: AppDemo = {
   lab: () => ({ app: 'chat' }),
   async play(stage) {
     let room = 0
-    const act = stage.act('2000 lines of a chat', (turn) => {
+    return stage.act('2000 lines of a chat', (turn) => {
       // Its own room for each play, for the history is shown to who enters.
       const argv = [process.execPath, CLIENT, 'chat', stage.address, `room${++room}`, '2000']
       return turn.follow(stage.client(argv))
     })
-    return [await act]
   },
 }

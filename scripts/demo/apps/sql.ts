@@ -6,7 +6,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { StackError } from '../../../stack/base/errors.js'
 import { WireMonitor } from '../../lab/wire-monitor.js'
-import { type AppDemo, isInstalled, KILLS, type Saw, type Stage, type Turn } from '../stage.js'
+import { type AppDemo, isInstalled, type Saw, type Stage, type Turn } from '../stage.js'
 import { psql } from './proxy-postgres.js'
 
 const INSERTS = 100
@@ -37,7 +37,7 @@ export const sqlDemo: AppDemo = {
         length = (await monitor.count()).totals.down - from
         return saw
       })
-      return [select, await inserts(stage)]
+      return [...select, ...(await inserts(stage))]
     } finally {
       monitor.close()
     }
@@ -73,8 +73,8 @@ async function long(
   const reaches = async (down: number): Promise<void> => {
     while (monitor.totals.down < down && !over) await stage.pause(LOOK_MS)
   }
-  for (let i = 1; turn.calm !== null && i <= KILLS; i++) {
-    await reaches(from + (length * i) / (KILLS + 1))
+  for (let i = 1; turn.calm !== null && i <= stage.kills; i++) {
+    await reaches(from + (length * i) / (stage.kills + 1))
     await turn.kill(() => reaches(monitor.totals.down + 65_536))
   }
   await client.succeeded()
@@ -87,7 +87,7 @@ function inserts(stage: Stage) {
     await client.ask("drop table if exists n; create table n(i int); select 'there';")
     for (let i = 1; i <= INSERTS; i++) {
       const ask = (): Promise<void> => client.ask(`insert into n values (${i}) returning i;`)
-      if (i % (INSERTS / (KILLS + 1)) === 0 && i < INSERTS) await turn.kill(ask)
+      if (stage.isDue(i, INSERTS)) await turn.kill(ask)
       else await ask()
     }
     client.child.stdin?.end('select count(*), count(distinct i), sum(i) from n;\n')

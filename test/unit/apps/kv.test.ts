@@ -3,8 +3,9 @@
  */
 import t, { type Test } from 'tap'
 import { Channels } from '../../../apps/kv/channels.js'
+import { Budget, Glob } from '../../../apps/kv/command.js'
 import { Keyspace } from '../../../apps/kv/keyspace.js'
-import { MAX_BULK, RequestReader } from '../../../apps/kv/resp.js'
+import { MAX_BULK, MAX_REQUEST, RequestReader } from '../../../apps/kv/resp.js'
 import { Session } from '../../../apps/kv/session.js'
 import { MemoryCheckpointStore } from '../../../cluster/memory-store.js'
 
@@ -139,6 +140,53 @@ t.test('A4: lists, hashes and sets', (t) => {
     ['TYPE s', '+none'],
     ['DEL i', ':1'],
     ['HGETALL i', '*0'],
+  ])
+  t.end()
+})
+
+t.test('A4: sorted sets', (t) => {
+  const world = new World()
+  const session = world.session()
+  asks(t, session, [
+    ['ZADD z 2 b 1 a -3.5 c', ':3'],
+    ['ZADD z 2 b 5 a', ':0'],
+    ['ZADD z CH 2 b 1 a', ':1'],
+    ['ZADD z NX 9 a 0 d', ':1'],
+    ['ZADD z XX 9 e', ':0'],
+    ['ZADD z NX XX 9 e', '-ERR XX and NX options at the same time are not compatible'],
+    ['ZADD z 1', "-ERR wrong number of arguments for 'zadd' command"],
+    ['ZADD z 1 a 2', '-ERR syntax error'],
+    ['ZADD z x a', '-ERR value is not a valid float'],
+    ['TYPE z', '+zset'],
+    ['ZCARD z', ':4'],
+    ['ZRANGE z 0 -1 WITHSCORES', '*8|$1|c|$4|-3.5|$1|d|$1|0|$1|a|$1|1|$1|b|$1|2'],
+    ['ZRANGE z 1 2', '*2|$1|d|$1|a'],
+    ['ZRANGE z 5 9', '*0'],
+    ['ZRANGEBYSCORE z (0 +inf', '*2|$1|a|$1|b'],
+    ['ZRANGEBYSCORE z -inf (1 WITHSCORES', '*4|$1|c|$4|-3.5|$1|d|$1|0'],
+    ['ZINCRBY z 2.5 c', '$2|-1'],
+    ['ZINCRBY z inf e', '$3|inf'],
+    ['ZINCRBY z -inf e', '-ERR resulting score is not a number (NaN)'],
+    ['ZSCORE z e', '$3|inf'],
+    ['ZSCORE z nobody', '$-1'],
+    ['ZREM z e nobody', ':1'],
+    ['ZPOPMIN z', '*2|$1|c|$2|-1'],
+    ['ZPOPMIN z 2', '*4|$1|d|$1|0|$1|a|$1|1'],
+    ['ZPOPMIN z 9', '*2|$1|b|$1|2'],
+    ['ZPOPMIN z', '*0'],
+    ['EXISTS z', ':0'],
+    ['SET s x', '+OK'],
+    ['ZADD s 1 a', '-WRONGTYPE Operation against a key holding the wrong kind of value'],
+  ])
+  for (let i = 0; i < 50; i++) session.answer(['ZADD', 'many', String(1e5 - i * i * i), `m${i}`])
+  const ordered = session.answer(['ZRANGE', 'many', '0', '-1'])
+  const wanted = Array.from({ length: 50 }, (_, i) => `m${49 - i}`)
+  t.same(ordered.match(/m\d+/g), wanted, 'negative scores and large ones')
+  session.answer(['HELLO', '3'])
+  asks(t, session, [
+    ['ZADD z 1.5 a', ':1'],
+    ['ZRANGE z 0 -1 WITHSCORES', '*1|*2|$1|a|,1.5'],
+    ['ZPOPMIN z', '*2|$1|a|,1.5'],
   ])
   t.end()
 })
@@ -284,5 +332,99 @@ t.test('A4: what is removed is gone at once, and is cleared away a little at a t
   while (!next.swept) next.sweep(100)
   t.same([...next.keys()], ['c'])
   t.equal(inStore(), 2, 'the reign, and the key')
+  t.end()
+})
+
+t.test(
+  'A4: a request is looked at once, whatever pieces it comes in, and is no longer than allowed',
+  (t) => {
+    const words = Array.from({ length: 20_000 }, (_, i) => `w${i}`)
+    const text = words.map((word) => `$${word.length}\r\n${word}\r\n`).join('')
+    const bytes = Buffer.from(`*${words.length}\r\n${text}PING\r\n`)
+    const reader = new RequestReader()
+    // Octet by octet: parsed from its beginning each time it would take hours.
+    for (let at = 0; at < bytes.length - 6; at++) {
+      reader.push(bytes.subarray(at, at + 1))
+      if (at < bytes.length - 7 && reader.next() !== null) t.fail(`a request at ${at}`)
+    }
+    t.equal(reader.waiting, bytes.length - 6, 'none of it is consumed before it is whole')
+    t.same(reader.next(), words)
+    t.equal(reader.waiting, 0)
+    reader.push(bytes.subarray(bytes.length - 6))
+    t.same(reader.next(), ['PING'])
+
+    const large = new RequestReader()
+    large.push(Buffer.from('*100\r\n'))
+    const word = Buffer.from(`$${MAX_BULK}\r\n${'x'.repeat(MAX_BULK)}\r\n`)
+    t.throws(
+      () => {
+        for (let i = 0; i < 100; i++) {
+          large.push(word)
+          t.equal(large.next(), null)
+          t.ok(large.waiting <= MAX_REQUEST)
+        }
+      },
+      { message: 'too big request' },
+    )
+    t.end()
+  },
+)
+
+t.test('A4: a pattern takes no time, whatever is in it', (t) => {
+  const matches: [string, string, boolean][] = [
+    ['*', '', true],
+    ['', '', true],
+    ['', 'a', false],
+    ['a*c', 'abcbc', true],
+    ['a*c', 'abcb', false],
+    ['a?c', 'abc', true],
+    ['a?c', 'ac', false],
+    ['[a-c]x', 'bx', true],
+    ['[^a-c]x', 'bx', false],
+    ['[z-a]x', 'zx', false],
+    ['\\*a', '*a', true],
+    ['\\*a', 'ba', false],
+    ['**a**b**', 'xaxbx', true],
+    ['[', '[', true],
+    ['a.c', 'abc', false],
+  ]
+  for (const [pattern, text, wanted] of matches) {
+    t.equal(new Glob(pattern).test(text), wanted, `${pattern} and ${text}`)
+  }
+  // An expression of this shape would go on for longer than anybody waits.
+  t.equal(new Glob(`${'*a'.repeat(300)}*b`).test('a'.repeat(700)), false)
+  t.end()
+})
+
+t.test('A4: no request keeps the loop busy, or its checkpoint full', (t) => {
+  const world = new World()
+  const session = world.session()
+  for (let i = 0; i < 3; i++) session.answer(['RPUSH', 'a', 'x'.repeat(500_000)])
+  asks(t, session, [
+    ['LRANGE a 0 -1', '-ERR the answer is too long'],
+    ['LLEN a', ':3'],
+    ['MULTI', '+OK'],
+    ['LRANGE a 0 0', '+QUEUED'],
+    ['LRANGE a 0 1', '+QUEUED'],
+  ])
+  t.match(
+    session.answer(['EXEC']),
+    /^\*2\r\n\*1\r\n\$500000\r\nx+\r\n-ERR the answer is too long\r\n$/,
+  )
+  t.equal(session.answer(['LRANGE', 'a', '0', '0']).length, 500_000 + 15, 'the next one may again')
+  session.answer(['MULTI'])
+  t.match(session.answer(['SET', 'k', 'x'.repeat(1_000_000)]), /QUEUED/)
+  t.match(session.answer(['SET', 'k', 'x'.repeat(1_000_000)]), /too many queued/)
+  t.match(session.answer(['EXEC']), /^-EXECABORT/)
+  t.match(session.answer(['WATCH', ...Array(1001).fill('k')]), /1000 keys at most/)
+  const budget = new Budget()
+  t.throws(
+    () => {
+      for (let i = 0; i < 1_000_000; i++) budget.visit()
+    },
+    { message: /too much to look through/ },
+  )
+  budget.renew()
+  budget.visit()
   t.end()
 })

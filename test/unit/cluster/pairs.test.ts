@@ -2,8 +2,8 @@
  * Active opens as overheard (P16), and the pairs of a proxy (A7): who belongs to whom, what is kept, and what a take-over makes of it.
  */
 import t from 'tap'
-import { parseBinding } from '../../../cluster/index.js'
-import { passedOn } from '../../../cluster/pairs.js'
+import { type ProxyHeader, parseBinding } from '../../../cluster/index.js'
+import { passedOn, producedTo } from '../../../cluster/pairs.js'
 import { hasStray, refusesAlone, refusesPair } from '../../../cluster/promotion.js'
 import { purge } from '../../../cluster/retention.js'
 import { Snooper } from '../../../cluster/snooper.js'
@@ -42,8 +42,9 @@ class Wire {
   readonly snooper = new Snooper(parseBinding(1, '10.0.0.100/24'), new DropCounters(), () => PAIRED)
   #now = 1
 
-  constructor() {
-    this.snooper.pairs.add(80, { address: SERVER, port: 8080 })
+  constructor(header?: ProxyHeader) {
+    const target = { address: SERVER, port: 8080 }
+    this.snooper.pairs.add(80, header === undefined ? target : { ...target, header })
   }
 
   client(direction: 'inbound' | 'outbound', ...args: Parameters<typeof segment>): void {
@@ -233,5 +234,73 @@ t.test('A7: a partner stays known when its connection is over', (t) => {
   wire.server('inbound', RST | ACK, SERVER_IRS + 1, PAIRED + 1)
   t.equal(wire.serverSide, undefined)
   t.equal(wire.clientSide?.partner, server)
+  t.end()
+})
+
+const HEADER = 'PROXY TCP4 10.0.0.1 10.0.0.100 4000 80\r\n'
+
+/** A pair whose client has said ten octets. */
+function introduced(): Wire {
+  const wire = new Wire('v1')
+  wire.openClient()
+  wire.openServer()
+  wire.client('inbound', ACK, CLIENT_IRS + 1, CLIENT_ISS + 1, '0123456789')
+  wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 11)
+  return wire
+}
+
+function sentBy(wire: Wire): string {
+  const sent = wire.serverSide?.buffers.sent
+  if (sent === undefined) throw new Error('no shadow')
+  const text = new Uint8Array(sent.contiguousEnd)
+  sent.copyTo(0, text.length, text, 0)
+  return Buffer.from(text).toString('latin1')
+}
+
+t.test('A7: a header for the server is no input of the client', (t) => {
+  const wire = introduced()
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  t.equal(Buffer.from(serverSide.preface).toString('latin1'), HEADER)
+  t.equal(passedOn(serverSide), 0)
+  // An owner that dies in the middle of it leaves the rest of it to the next.
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, HEADER.slice(0, 20))
+  t.equal(refusesPair(clientSide, serverSide), null)
+  t.equal(passedOn(serverSide), 0)
+  t.equal(producedTo(serverSide), 20, 'from here on the header is said')
+  wire.server('outbound', ACK, PAIRED + 21, SERVER_IRS + 1, `${HEADER.slice(20)}0123`)
+  purge(clientSide, passedOn(serverSide))
+  t.equal(clientSide.buffers.received.start, 4, 'behind it come the client’s octets')
+  t.equal(refusesPair(clientSide, serverSide), null)
+  t.ok(clientSide.buffers.received.has(4, 10))
+  t.equal(passedOn(clientSide), 0, 'the other way there is none')
+  t.end()
+})
+
+t.test('A7 P22: what departed unheard of a header, and behind it, is filled in', (t) => {
+  const wire = introduced()
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, HEADER.slice(0, 5))
+  wire.server('outbound', ACK, PAIRED + 1 + HEADER.length + 4, SERVER_IRS + 1, '45')
+  t.equal(refusesPair(clientSide, serverSide), null)
+  t.equal(sentBy(wire).slice(0, HEADER.length + 6), `${HEADER}012345`)
+  t.end()
+})
+
+t.test('A7 D1: what was passed on behind a header is proof of what arrived unheard', (t) => {
+  const wire = new Wire('v1')
+  wire.openClient()
+  wire.openServer()
+  wire.client('inbound', ACK, CLIENT_IRS + 5, CLIENT_ISS + 1, '4567')
+  wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 9)
+  const { serverSide, clientSide } = wire
+  if (serverSide === undefined || clientSide === undefined) throw new Error('no shadows')
+  wire.server('outbound', ACK, PAIRED + 1, SERVER_IRS + 1, HEADER)
+  t.equal(refusesPair(clientSide, serverSide), 'gap', 'the header proves nothing')
+  wire.server('outbound', ACK, PAIRED + 1 + HEADER.length, SERVER_IRS + 1, '0123')
+  t.equal(refusesPair(clientSide, serverSide), null)
+  t.equal(clientSide.verdict, 'ready')
+  t.ok(clientSide.buffers.received.has(4, 8))
   t.end()
 })

@@ -7,6 +7,7 @@ import { DoubtfulData } from '../../../cluster/declaration.js'
 import { resumePoint } from '../../../cluster/resume-point.js'
 import { Shadow } from '../../../cluster/shadow.js'
 import { ACK, FIN, Segment, SYN, seq, TcpState } from '../../../stack/index.js'
+import { segmentArrives } from '../../../stack/tcp/segment-arrives.js'
 
 const KEY = {
   binding: 1,
@@ -117,6 +118,22 @@ t.test(
       input: 5,
       resumption: { doubtful: { from: 0, to: 5 } },
     })
+    t.end()
+  },
+)
+
+t.test(
+  'P20 D3: an owner that lost its lease has what its application read and did not commit',
+  (t) => {
+    const { tcb, buffers } = established()
+    buffers.received.keep = 1000
+    const text = Buffer.from('PING\r\nPI')
+    segmentArrives(tcb, buffers, segment(ACK, IRS + 1, ISS + 1, String(text)), 3)
+    buffers.received.trim(text.length)
+    const shadow = new Shadow(KEY, { tcb, buffers })
+    t.match(resumePoint(shadow, checkpoint(6)), { input: 6 })
+    t.ok(shadow.buffers.received.has(6, 8), 'and is given it again')
+    t.match(resumePoint(shadow, null), { input: 0 }, 'with no checkpoint it starts anew')
     t.end()
   },
 )

@@ -246,6 +246,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'app.maxConnections': [0, /must be an integer from 1 to/],
   'app.connectMs': [1.5, /must be an integer from 1 to/],
   'app.idleMs': [-1, /must be an integer from 0 to/],
+  'app.proxyProtocol': ['v3', /must be one of v1, v2, not/],
   fence: ['bridge', /must be one of port, kill, none/],
   hub: ['on', /must be one of checked, unchecked/],
   record: [true, /must be a text, as "node1.pcapng"/],
