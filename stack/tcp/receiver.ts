@@ -81,8 +81,12 @@ export class Receiver {
 
   #noteText(effects: EffectSet, tcb: Tcb, seg: Segment): void {
     const inOrder = (effects & Effect.TEXT) !== 0
-    this.#before = Math.max(tcb.rcvNxtOffset - (inOrder ? seg.textLength : 0), 0)
-    this.#arrivals++
+    // A super-frame is several segments, of which the last may be short.
+    const size = tcb.tsOk ? tcb.rcvMss - 12 : tcb.rcvMss
+    const several = seg.textLength > size
+    const last = several ? seg.textLength % size || size : seg.textLength
+    this.#before = Math.max(tcb.rcvNxtOffset - (inOrder ? last : 0), 0)
+    this.#arrivals += several ? 2 : 1
     if (this.#oneWay < ONE_WAY) this.#oneWay++
     if (!inOrder) this.#wary = WARY
     else if (this.#wary > 0) this.#wary--

@@ -64,14 +64,18 @@ t.test(
       c.advance(DELAYED_ACK_MS)
       c.expectsNothing('all of one segment is told at once')
       t.equal(c.read(), octets(SIZE * 10, SIZE * 20))
+      c.peerSends({ ...segment(30), text: octets(5000, SIZE * 30) })
+      c.expects({ ack: IRS + 1 + SIZE * 30 + 3 * 1460 }, 'a super-frame is several segments')
+      c.expects({ ack: IRS + 1 + SIZE * 35 })
+      c.read()
 
-      for (let i = 30; i < 1100; i += 32) {
+      for (let i = 35; i < 1100; i += 32) {
         c.peerSends(...Array.from({ length: 32 }, (_, n) => segment(i + n)))
         c.read()
       }
       c.advance(ONE_WAY_ACK_MS)
       c.ignores()
-      c.peerSends(segment(1118), segment(1119), segment(1120), segment(1121))
+      c.peerSends(segment(1123), segment(1124), segment(1125), segment(1126))
       c.advance(ONE_WAY_ACK_MS)
       t.equal(c.ignores().length, 1, 'the loss is long ago')
     }
