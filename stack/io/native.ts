@@ -31,6 +31,8 @@ export interface TapConfig {
   vnetHeaderSize: number
   persist: number
   offload: number
+  /** Segments that follow each other are joined into super-frames. */
+  join: number
   /** 0: leave as it is. */
   txQueueLength: number
   /** 0: leave as it is. */

@@ -34,6 +34,11 @@ export interface TapOptions {
   readonly up?: boolean
   /** Exchanges super-frames and unfinished checksums with the kernel. Implies `vnetHdr`. Default false. */
   readonly offload?: boolean
+  /**
+   * Segments that follow each other are joined into super-frames as they are read: one call in place of many. Default: where the kernel
+   * does not hand over super-frames itself, without `offload`.
+   */
+  readonly join?: boolean
   /** Puts a virtio-net header in front of each frame on the descriptor. Default: as `offload`. */
   readonly vnetHdr?: boolean
   /** Frames of one received batch, and of one written batch. Default 128. */
@@ -330,6 +335,7 @@ function toConfig(options: TapOptions): TapConfig {
     vnetHeaderSize: offload || options.vnetHdr === true ? 12 : 0,
     persist: options.persist === true ? 1 : 0,
     offload: offload ? 1 : 0,
+    join: (options.join ?? !offload) ? 1 : 0,
     txQueueLength: options.txQueueLen ?? 32_768,
     mtu: options.mtu ?? 0,
     up: options.up === false ? 0 : 1,

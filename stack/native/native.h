@@ -64,6 +64,31 @@ int vnet_checksum_state(const struct vnet_header *header);
 /* Fills the header of a frame to send. False: the frame is not TCP or UDP over IP, so it cannot be offloaded. */
 bool vnet_fill(struct vnet_header *header, const uint8_t *frame, size_t length, int checksum, int gso_size);
 
+/* The longest header that is joined: Ethernet, IPv6, TCP with options. */
+enum { JOIN_HEADER = 14 + 40 + 60 };
+
+/* A super-frame in the making: see join.c. */
+typedef struct {
+  bool open;      /* The next frame may continue it. */
+  bool ipv6;
+  int segments;
+  uint8_t *frame;
+  size_t tcp;     /* Where the TCP header begins. */
+  size_t header;  /* Where the text begins. */
+  size_t length;  /* Octets of the frame. */
+  size_t size;    /* Octets of text of each segment, but for the last one. */
+  uint32_t next;  /* The sequence number that is to follow. */
+} join_t;
+
+/* Begins with a frame of so many octets; `open` tells whether another may join it. */
+void join_start(join_t *join, uint8_t *frame, size_t length);
+
+/* Joins a frame whose header is at `head` and whose `length` octets of text lie behind the frame so far. False: it does not belong there. */
+bool join_add(join_t *join, const uint8_t *head, size_t length);
+
+/* Nothing more comes. True: several have been joined, their headers now say so, and the checksum is PARTIAL. */
+bool join_end(join_t *join);
+
 typedef struct heartbeat heartbeat_t;
 
 /* The heartbeat behind a handle, or NULL. It lives as long as the handle does, closed or not. */

@@ -30,6 +30,9 @@ enum { MAX_BATCHES = 16 };
  */
 enum { BATCH_OCTETS = 256 * 1024 };
 
+/* Room for the longest datagram with its Ethernet header. */
+enum { JOINED_SIZE = 65535 + 18 };
+
 /* Puts the IP header of a received frame on a multiple of four octets. */
 enum { RX_ALIGN = 2 };
 
@@ -55,6 +58,8 @@ typedef struct {
   int fd;
   int references; /* The handle in JavaScript and the poll handle in libuv. */
   int slots, rx_slot_size, tx_slots, tx_slot_size, header_size;
+  int rx_frame_size; /* Octets of the largest frame that is read, and one more. */
+  int join;          /* Segments that follow each other are joined. */
   uint8_t *ring, *arena;
   int32_t *rx_meta, *tx_meta;
   double *stats;
@@ -122,17 +127,41 @@ static void deliver(tap_t *tap, int count) {
   }
 }
 
-/* Fills the ring from its start. Sets `more` when the device may have further frames, `error` when it is gone. */
+/* The frame in the ring before slot `count` is complete: when it was joined of several, its metadata say so. */
+static void settle(tap_t *tap, join_t *join, int count) {
+  if (!join_end(join)) return;
+  int32_t *meta = tap->rx_meta + (size_t)(count - 1) * META_WORDS;
+  meta[META_END] = meta[META_START] + (int32_t)join->length;
+  meta[META_CHECKSUM] = CHECKSUM_PARTIAL;
+  meta[META_GSO] = (int32_t)join->size;
+}
+
+/* Where the text of the next frame goes if it continues the open one, or NULL where it cannot. */
+static uint8_t *continued(const tap_t *tap, const join_t *join) {
+  if (!join->open) return NULL;
+  size_t most = (size_t)(tap->rx_slot_size - RX_ALIGN);
+  bool fits = join->length + (size_t)tap->rx_frame_size <= most + join->header;
+  return fits ? join->frame + join->length : NULL;
+}
+
+/*
+ * Fills the ring from its start. Sets `more` when the device may have further frames, `error` when it is gone. A frame is read as if
+ * it continued the one before, its header apart, so that text that is joined is never moved.
+ */
 static int read_batch(tap_t *tap, bool *more, int *error) {
   int count = 0;
-  ssize_t octets = 0;
-  *more = true;
-  ssize_t room = tap->rx_slot_size - RX_ALIGN;
+  ssize_t octets = 0, room = tap->rx_frame_size;
   struct vnet_header header = {0};
-  while (count < tap->slots && octets < BATCH_OCTETS) {
-    uint8_t *frame = tap->ring + (size_t)count * (size_t)tap->rx_slot_size + RX_ALIGN;
-    struct iovec parts[2] = {{&header, (size_t)tap->header_size}, {frame, (size_t)room}};
-    ssize_t length = readv(tap->fd, parts, 2);
+  join_t join = {0};
+  uint8_t head[JOIN_HEADER];
+  *more = true;
+  for (int frames = 0; frames < tap->slots && octets < BATCH_OCTETS;) {
+    uint8_t *slot = tap->ring + (size_t)count * (size_t)tap->rx_slot_size + RX_ALIGN;
+    uint8_t *text = continued(tap, &join);
+    size_t apart = text != NULL ? join.header : 0;
+    struct iovec parts[3] = {
+        {&header, (size_t)tap->header_size}, {head, apart}, {text != NULL ? text : slot, (size_t)room - apart}};
+    ssize_t length = readv(tap->fd, parts, 3);
     if (length < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) *error = errno;
@@ -148,16 +177,28 @@ static int read_batch(tap_t *tap, bool *more, int *error) {
       tap->stats[RX_RUNT]++;
       continue;
     }
+    frames++;
+    octets += length;
+    tap->stats[RX_FRAMES]++;
+    tap->stats[RX_BYTES] += (double)length;
+    bool plain = header.flags == 0 && header.gso_type == 0;
+    size_t behind = (size_t)length > apart ? (size_t)length - apart : 0;
+    if (text != NULL && plain && join_add(&join, head, behind)) continue;
+    settle(tap, &join, count);
+    if (text != NULL) {
+      memcpy(slot, head, (size_t)length - behind);
+      memcpy(slot + apart, text, behind);
+    }
     int32_t *meta = tap->rx_meta + (size_t)count * META_WORDS;
     meta[META_START] = RX_ALIGN;
     meta[META_END] = RX_ALIGN + (int32_t)length;
     meta[META_CHECKSUM] = vnet_checksum_state(&header);
     meta[META_GSO] = header.gso_type == 0 ? 0 : header.gso_size;
-    tap->stats[RX_BYTES] += (double)length;
-    octets += length;
     count++;
+    join.open = false;
+    if (tap->join && plain) join_start(&join, slot, (size_t)length);
   }
-  tap->stats[RX_FRAMES] += count;
+  settle(tap, &join, count);
   if (count > 0) tap->stats[RX_BATCHES]++;
   return count;
 }
@@ -416,7 +457,9 @@ static void size_slots(tap_t *tap, const tap_config_t *config) {
   link_ioctl(SIOCGIFMTU, tap->name, &mtu);
   if (mtu.ifr_mtu + 18 > size) size = mtu.ifr_mtu + 18;
   /* One octet more than the largest frame, so that a cut one shows. */
-  tap->rx_slot_size = (RX_ALIGN + size + 1 + 63) & ~63;
+  tap->rx_frame_size = size + 1;
+  int most = tap->join && JOINED_SIZE > size ? JOINED_SIZE : size;
+  tap->rx_slot_size = (RX_ALIGN + most + 1 + 63) & ~63;
   tap->tx_slot_size = (config->headroom + size + 63) & ~63;
 }
 
@@ -486,6 +529,7 @@ static bool read_config(napi_env env, napi_value options, tap_t *tap, tap_config
          get_int(env, options, "vnetHeaderSize", &tap->header_size) &&
          get_int(env, options, "persist", &config->persist) &&
          get_int(env, options, "offload", &config->offload) &&
+         get_int(env, options, "join", &tap->join) &&
          get_int(env, options, "txQueueLength", &config->tx_queue_length) &&
          get_int(env, options, "mtu", &config->mtu) && get_int(env, options, "up", &config->up);
 }

@@ -270,7 +270,7 @@ export class Connection extends ConnectionSlots {
     seg.textStart = frame.start
     seg.textEnd = frame.end
     segmentDeparts(tcb, this.buffers, seg, now)
-    receiver.acked()
+    receiver.acked(seg.textLength)
   }
 
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
@@ -305,7 +305,7 @@ export class Connection extends ConnectionSlots {
     this.#synHeld = false
     fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
-    this.receiver.acked()
+    this.receiver.acked(0)
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
     this.#liveness?.waits(now)
     if (repeated) sender.rtt.discard()

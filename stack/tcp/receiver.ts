@@ -15,12 +15,23 @@ import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 9293 §3.8.6.3 (MUST-58): less than 500 ms. */
 export const DELAYED_ACK_MS = 40
+/**
+ * The same where text comes one way only. No text of ours will carry the acknowledgement, so only a second segment is waited for; and
+ * behind a lost acknowledgement the peer's probe is a single one, on whose answer all depends.
+ */
+export const ONE_WAY_ACK_MS = 2
 
 /** Blocks that are remembered as reported: one more than a segment has room for, as the next segment may join two. */
 const REPORTED_BLOCKS = 5
 
 /** Full segments acknowledged one by one at the start, while the peer's congestion window is small. */
 const QUICK_ACKS = 16
+
+/** Segments with text that came since text of ours left, behind which it is the peer who talks. */
+const ONE_WAY = 16
+
+/** Segments with text behind one out of order or repeated, for which the path is taken to lose some. */
+const WARY = 1024
 
 export class Receiver {
   /** Octets of text the application may leave unread. */
@@ -43,6 +54,13 @@ export class Receiver {
   // Stream offsets of text that came again and is still to be reported (RFC 2883); equal when there is none.
   #againFrom = 0
   #againTo = 0
+  // Segments with text since text of ours left, no more than ONE_WAY.
+  #oneWay = 0
+  // Segments with text that may still come until the path is trusted again.
+  #wary = 0
+  // Segments with text since the last acknowledgement, and RCV.NXT before the last of them, as a stream offset.
+  #arrivals = 0
+  #before = 0
   #challenges: ChallengeBudget | null = null
 
   constructor(limit: number) {
@@ -52,6 +70,7 @@ export class Receiver {
   /** Takes what the arrival of a segment asks for. */
   handleEffects(effects: EffectSet, tcb: Tcb, seg: Segment, now: Millis): void {
     const waits = this.confirmed < tcb.rcvNxtOffset
+    if (seg.textLength > 0) this.#noteText(effects, tcb, seg)
     if ((effects & Effect.ACK_NOW) !== 0) {
       // What is in order is acknowledged once it is confirmed: the last acknowledgement once more would tell of a loss.
       if (waits && (effects & (Effect.TEXT | Effect.PEER_FIN)) !== 0) this.#urgent = true
@@ -68,6 +87,26 @@ export class Receiver {
     this.#reported ??= new Float64Array(REPORTED_BLOCKS).fill(-1)
     this.#reported.copyWithin(1, 0)
     this.#reported[0] = rcvNxtOffset + ahead
+  }
+
+  #noteText(effects: EffectSet, tcb: Tcb, seg: Segment): void {
+    const inOrder = (effects & Effect.TEXT) !== 0
+    // A super-frame is several segments, of which the last may be short.
+    const size = tcb.tsOk ? tcb.rcvMss - 12 : tcb.rcvMss
+    const several = seg.textLength > size
+    const last = several ? seg.textLength % size || size : seg.textLength
+    this.#before = Math.max(tcb.rcvNxtOffset - (inOrder ? last : 0), 0)
+    this.#arrivals += several ? 2 : 1
+    if (this.#oneWay < ONE_WAY) this.#oneWay++
+    if (!inOrder) this.#wary = WARY
+    else if (this.#wary > 0) this.#wary--
+  }
+
+  // Where one acknowledgement tells of many segments and may be lost, all that is in flight hangs on it: it leaves in two, one for
+  // all segments but the last. RFC 5681 §4.2 would have many more of them.
+  get #splits(): boolean {
+    if (this.#arrivals < 2 || this.#wary === 0) return false
+    return this.#oneWay >= ONE_WAY && this.confirmed === NO_CLAMP
   }
 
   /** `confirmed` has moved on: what it lets be acknowledged is owed as if it had arrived now. */
@@ -89,7 +128,7 @@ export class Receiver {
       this.ackNow = true
       if (quick) this.#quickAcks--
     } else if (this.ackAt === NEVER) {
-      this.ackAt = now + DELAYED_ACK_MS
+      this.ackAt = now + (this.#oneWay < ONE_WAY ? DELAYED_ACK_MS : ONE_WAY_ACK_MS)
     }
   }
 
@@ -117,9 +156,9 @@ export class Receiver {
     }
   }
 
-  /** SEG.ACK: RCV.NXT, or as much of it as is confirmed. */
+  /** SEG.ACK: RCV.NXT, or as much of it as is confirmed, or is told of by the first acknowledgement of two. */
   ackNumber(tcb: Tcb): Seq {
-    const ahead = tcb.rcvNxtOffset - this.confirmed
+    const ahead = tcb.rcvNxtOffset - (this.#splits ? this.#before : this.confirmed)
     return ahead > 0 ? max(tcb.lastAckSent, add(tcb.rcvNxt, -ahead)) : tcb.rcvNxt
   }
 
@@ -141,11 +180,13 @@ export class Receiver {
     this.ackNow = true
   }
 
-  /** An acknowledgement departs: nothing is owed any more. */
-  acked(): void {
-    this.ackNow = false
+  /** An acknowledgement departs, with `textLength` octets of ours: nothing is owed any more, but the second one of two. */
+  acked(textLength: number): void {
+    if (textLength > 0) this.#oneWay = 0
+    this.ackNow = this.#splits
     this.ackAt = NEVER
     this.#unacked = 0
+    this.#arrivals = 0
     this.#againTo = this.#againFrom
   }
 

@@ -18,8 +18,8 @@ import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 8985 §7.2: until there is a round-trip time. */
 const UNKNOWN_TAIL_MS = 1000
-/** Below it a peer's timers, not losses, would be probed. */
-const MIN_TAIL_MS = 10
+/** Below it a peer's timers, not losses, would be probed: some keep the reports of several segments for a millisecond or two. */
+const MIN_TAIL_MS = 4
 /** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
 const PEER_ACK_DELAY_MS = 200
 
@@ -266,6 +266,8 @@ export class Sender {
     const { plan, recovery } = this
     if (tcb.flightSize === 0 || !recovery.mayProbe) return false
     if (this.#nextNew(tcb, buffers, maxLength, now, true)) {
+      // Nothing follows until it is answered, and a peer that is told so need not wait for a second segment.
+      plan.push = plan.length > 0
       recovery.probed(nxt + plan.length + (plan.fin ? 1 : 0), false)
       return true
     }

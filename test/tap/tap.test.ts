@@ -1,5 +1,5 @@
 /**
- * Runs kernel.js in a network namespace of its own, as root; as an ordinary user inside a user namespace, where the kernel
+ * Runs kernel.js and joined.js in network namespaces of their own, as root; as an ordinary user inside a user namespace, where the kernel
  * allows one. Where neither is possible, says why.
  */
 import { spawnSync } from 'node:child_process'
@@ -26,8 +26,14 @@ function obstacle(): string | null {
 
 const reason = obstacle()
 if (reason === null) {
-  const file = fileURLToPath(new URL('./kernel.js', import.meta.url))
-  t.spawn('unshare', [...NAMESPACE, process.execPath, file], 'TAP devices in a network namespace')
+  for (const name of ['kernel', 'joined']) {
+    const file = fileURLToPath(new URL(`./${name}.js`, import.meta.url))
+    t.spawn(
+      'unshare',
+      [...NAMESPACE, process.execPath, file],
+      `TAP devices in a network namespace: ${name}`,
+    )
+  }
 } else {
   t.comment(`no TAP can be opened here: ${reason}`)
   t.test('TAP devices', { skip: `no TAP can be opened here: ${reason}` }, async () => {})
