@@ -50,6 +50,23 @@ const OUTRUN_MS: Millis = 20
 /** Octets of text kept in each direction at most. */
 export const MAX_KEPT = 16 * 1024 * 1024
 
+/** Nothing was told of a shadow: less than there can be to tell. */
+export const UNTOLD = -16
+
+// What is true of a shadow, or not.
+const Mark = {
+  DIRTY: 1,
+  OPENER: 2,
+  TELLING: 4,
+  DISTRUSTED: 8,
+  OWNER_SPOKE: 16,
+  TRACKED: 32,
+  // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
+  ANSWERED: 64,
+  // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
+  RESET: 128,
+} as const
+
 // A segment that waits.
 interface Held {
   readonly seg: Segment
@@ -65,37 +82,25 @@ export class Shadow {
   peerMac: MacAddress = 0
   /** When the connection began to be overheard here; infinite when this node owned it before. */
   openedAt: Millis = Number.POSITIVE_INFINITY
-  /** True while it waits to be mirrored. */
-  dirty = false
   /** Stream offsets up to which text has been mirrored and dropped again: the mirror's own marks. */
   sentMirrored = 0
   receivedMirrored = 0
   sentDropped = 0
   receivedDropped = 0
-  /** The owner has opened this connection, not its peer. */
-  opener = false
   /** The other connection of a proxy's pair, once it has been heard of (A7). It stays when that one is closed: its text is ours. */
   partner: Shadow | null = null
   /** Of a connection that a proxy has taken: the ISS of its partner; null before the handshake has been heard. */
   pairNumber: Seq | null = null
   /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
   peerAck: Seq = ZERO
-  /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
-  distrusted = false
-  /** What the owner was told to be here of it, in strict mode (D2), as one number; and whether there is more to tell. */
-  told = Number.NEGATIVE_INFINITY
-  telling = false
+  /** What the owner was told to be here of it, in strict mode (D2), as one number; or UNTOLD. */
+  told = UNTOLD
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
-  /** Of an untracked connection: the owner has said something in it. */
-  ownerSpoke = false
-  #tracked: boolean
-  // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
-  #answered = false
+  // Bits of Mark: that there are many shadows is why each of these does not have a field of its own.
+  #marks: number
   // Null while nothing is held, as a rule.
   #held: Held[] | null = null
-  // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
-  #reset = false
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
 
@@ -107,7 +112,56 @@ export class Shadow {
     this.buffers.received.limit = MAX_KEPT
     this.buffers.received.keep = 0
     this.buffers.sent.limit = MAX_KEPT
-    this.#tracked = tracked
+    this.#marks = tracked ? Mark.TRACKED : 0
+  }
+
+  #is(mark: number): boolean {
+    return (this.#marks & mark) !== 0
+  }
+
+  #mark(mark: number, on: boolean): void {
+    this.#marks = on ? this.#marks | mark : this.#marks & ~mark
+  }
+
+  /** True while it waits to be mirrored. */
+  get dirty(): boolean {
+    return this.#is(Mark.DIRTY)
+  }
+
+  set dirty(on: boolean) {
+    this.#mark(Mark.DIRTY, on)
+  }
+
+  /** The owner has opened this connection, not its peer. */
+  get opener(): boolean {
+    return this.#is(Mark.OPENER)
+  }
+
+  set opener(on: boolean) {
+    this.#mark(Mark.OPENER, on)
+  }
+
+  /** In strict mode (D2): there is more than `told` to tell. */
+  get telling(): boolean {
+    return this.#is(Mark.TELLING)
+  }
+
+  set telling(on: boolean) {
+    this.#mark(Mark.TELLING, on)
+  }
+
+  /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
+  get distrusted(): boolean {
+    return this.#is(Mark.DISTRUSTED)
+  }
+
+  /** Of an untracked connection: the owner has said something in it. */
+  get ownerSpoke(): boolean {
+    return this.#is(Mark.OWNER_SPOKE)
+  }
+
+  get #tracked(): boolean {
+    return this.#is(Mark.TRACKED)
   }
 
   /** A shadow that goes on from a snapshot, with text from these stream offsets on: it is for the caller to put there. */
@@ -135,7 +189,7 @@ export class Shadow {
   }
 
   get closed(): boolean {
-    if (!this.#tracked) return this.#reset
+    if (!this.#tracked) return this.#is(Mark.RESET)
     return this.tcb.state === TcpState.CLOSED && this.tcb.synSent
   }
 
@@ -180,7 +234,8 @@ export class Shadow {
         return
       }
       // Whoever acknowledges has heard the peer's SYN.
-      if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT)) this.#answered = true
+      if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT))
+        this.#mark(Mark.ANSWERED, true)
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held !== null) this.#replayHeld(this.#held, now)
       return
@@ -199,8 +254,8 @@ export class Shadow {
   /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
   // allocates: once per promotion
   settle(now: Millis): void {
-    if (this.#answered && this.tcb.state === TcpState.SYN_SENT) {
-      this.#tracked = false
+    if (this.#is(Mark.ANSWERED) && this.tcb.state === TcpState.SYN_SENT) {
+      this.#mark(Mark.TRACKED, false)
       this.peerAck = this.tcb.sndNxt
     }
     for (const { seg } of this.#held ?? []) {
@@ -218,9 +273,8 @@ export class Shadow {
   /** What is known here is not to be gone on from: others may have said more since, unheard. */
   distrust(): void {
     if (this.#tracked) this.peerAck = this.tcb.sndNxt
-    this.#tracked = false
-    this.ownerSpoke = true
-    this.distrusted = true
+    this.#mark(Mark.TRACKED, false)
+    this.#mark(Mark.OWNER_SPOKE | Mark.DISTRUSTED, true)
     this.#held = null
   }
 
@@ -269,14 +323,15 @@ export class Shadow {
   }
 
   #loseTrack(seg: Segment, direction: Direction): void {
-    this.#tracked = false
+    this.#mark(Mark.TRACKED, false)
     this.#noteUntracked(seg, direction)
   }
 
   #noteUntracked(seg: Segment, direction: Direction): void {
-    this.#reset = seg.has(RST)
+    const reset = seg.has(RST)
+    this.#mark(Mark.RESET, reset)
     if (direction === 'outbound') {
-      if (!this.#reset) this.ownerSpoke = true
+      if (!reset) this.#mark(Mark.OWNER_SPOKE, true)
       const end = add(seg.seq, seg.len)
       this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)
       return
