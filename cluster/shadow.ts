@@ -160,10 +160,6 @@ export class Shadow {
     return this.#is(Mark.OWNER_SPOKE)
   }
 
-  get #tracked(): boolean {
-    return this.#is(Mark.TRACKED)
-  }
-
   /** A shadow that goes on from a snapshot, with text from these stream offsets on: it is for the caller to put there. */
   // allocates: once per connection of a snapshot
   static from(key: FlowKey, tcb: Tcb, received: number, sent: number): Shadow {
@@ -174,29 +170,29 @@ export class Shadow {
   }
 
   get verdict(): Verdict {
-    if (!this.#tracked) return 'untracked'
+    if (!this.#is(Mark.TRACKED)) return 'untracked'
     return gt(this.tcb.lastAckSent, this.tcb.rcvNxt) ? 'gap' : 'ready'
   }
 
   /** Octets that the owner acknowledged and that are missing here; 0 unless the verdict is `gap`. */
   get gapLength(): number {
-    return this.#tracked ? Math.max(diff(this.tcb.lastAckSent, this.tcb.rcvNxt), 0) : 0
+    return this.#is(Mark.TRACKED) ? Math.max(diff(this.tcb.lastAckSent, this.tcb.rcvNxt), 0) : 0
   }
 
   /** SND.NXT for an exact reset of a connection that cannot be saved (S2). */
   get resetSeq(): Seq {
-    return this.#tracked ? this.tcb.sndNxt : this.peerAck
+    return this.#is(Mark.TRACKED) ? this.tcb.sndNxt : this.peerAck
   }
 
   get closed(): boolean {
-    if (!this.#tracked) return this.#is(Mark.RESET)
+    if (!this.#is(Mark.TRACKED)) return this.#is(Mark.RESET)
     return this.tcb.state === TcpState.CLOSED && this.tcb.synSent
   }
 
   /** True when a segment, overheard now, opens a new connection between the same endpoints. */
   isReplacedBy(seg: Segment, direction: Direction): boolean {
     if (!seg.has(SYN)) return false
-    if (!this.#tracked || this.closed) return true
+    if (!this.#is(Mark.TRACKED) || this.closed) return true
     // The owner opens another one: it knows that this one is over.
     if (direction === 'outbound' && !seg.has(ACK)) {
       return this.tcb.synSent && seg.seq !== this.tcb.iss
@@ -223,7 +219,7 @@ export class Shadow {
   /** Folds one overheard segment. `seg` is borrowed. */
   observe(seg: Segment, direction: Direction, now: Millis): void {
     const { tcb, buffers } = this
-    if (!this.#tracked) {
+    if (!this.#is(Mark.TRACKED)) {
       this.#noteUntracked(seg, direction)
       return
     }
@@ -259,7 +255,7 @@ export class Shadow {
       this.peerAck = this.tcb.sndNxt
     }
     for (const { seg } of this.#held ?? []) {
-      if (!this.#tracked || !this.tcb.synSent) {
+      if (!this.#is(Mark.TRACKED) || !this.tcb.synSent) {
         // It acknowledges a SYN that nobody here has heard.
         this.#loseTrack(seg, 'inbound')
         continue
@@ -272,7 +268,7 @@ export class Shadow {
 
   /** What is known here is not to be gone on from: others may have said more since, unheard. */
   distrust(): void {
-    if (this.#tracked) this.peerAck = this.tcb.sndNxt
+    if (this.#is(Mark.TRACKED)) this.peerAck = this.tcb.sndNxt
     this.#mark(Mark.TRACKED, false)
     this.#mark(Mark.OWNER_SPOKE | Mark.DISTRUSTED, true)
     this.#held = null
