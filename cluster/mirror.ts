@@ -68,6 +68,11 @@ export class Mirror {
     this.#store.flush()
   }
 
+  /** Lets go of what nobody needs any more of a shadow that keeps much, before its turn to be written comes. */
+  relieve(shadow: Shadow, snooper: Snooper): void {
+    purge(shadow, this.#consumed(shadow, snooper))
+  }
+
   // Stream offset before which the input is consumed, or NO_CHECKPOINT: a proxy's goes to its partner, and others say so.
   #consumed({ key, tcb, partner }: Shadow, { pairs }: Snooper): number {
     if (partner !== null) return passedOn(partner)

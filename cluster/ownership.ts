@@ -72,6 +72,7 @@ export class Ownership {
       this.#transfer.accept(),
     )
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
+    this.snooper.relieve = (shadow) => this.#mirror.relieve(shadow, this.snooper)
   }
 
   get quorum(): Quorum {

@@ -14,6 +14,11 @@ export const MAX_REPLAYED = 1024 * 1024
 /** Input is kept back to the checkpoint up to this limit: an application should make one more often. */
 export const MAX_SINCE_CHECKPOINT = 12 * 1024 * 1024
 
+// What a shadow keeps before it is looked at between two writes of the mirror, and how much more comes until it is looked at again. In
+// the 20 ms between them a fast link brings more than a shadow may keep; and what stays in the processor's caches is written faster.
+const LOOK_AT = 2 * Math.max(MAX_REPLAYED, MAX_ACKED_KEPT)
+const LOOK_EVERY = 256 * 1024
+
 /** No checkpoint has been made for the flow. */
 export const NO_CHECKPOINT = -1
 
@@ -28,4 +33,10 @@ export function purge(shadow: Shadow, checkpoint: number): void {
     return
   }
   received.trim(Math.max(Math.min(checkpoint, end), end - MAX_SINCE_CHECKPOINT))
+}
+
+/** True when a segment of `length` octets has made a shadow keep so much that it is to be purged before the mirror's turn comes. */
+export function isFilling({ buffers: { received, sent } }: Shadow, length: number): boolean {
+  if (received.readable > LOOK_AT && received.contiguousEnd % LOOK_EVERY < length) return true
+  return sent.readable > LOOK_AT && sent.contiguousEnd % LOOK_EVERY < length
 }

@@ -42,6 +42,8 @@ export class ShadowTable {
   #firstHandshake = 0
   #waits: Expiry[] = []
   #size = 0
+  // The one that was found last: the next segment is often for it, too, and to look among many costs more than to compare.
+  #last: Shadow | null = null
 
   get size(): number {
     return this.#size
@@ -52,7 +54,15 @@ export class ShadowTable {
   }
 
   find(localPort: number, remoteAddress: number, remotePort: number): Shadow | undefined {
-    return this.#byPort.get(localPort)?.get(endpointKey(remoteAddress, remotePort))
+    const last = this.#last
+    if (last !== null) {
+      const { key } = last
+      const same = key.remotePort === remotePort && key.remoteAddress === remoteAddress
+      if (same && key.localPort === localPort) return last
+    }
+    const found = this.#byPort.get(localPort)?.get(endpointKey(remoteAddress, remotePort))
+    if (found !== undefined) this.#last = found
+    return found
   }
 
   /**
@@ -72,6 +82,7 @@ export class ShadowTable {
       holdAddress(remoteAddress)
     }
     flows.set(key, shadow)
+    this.#last = null
     // allocates: once per connection
     this.#handshakes.push({ shadow, at: now + HANDSHAKE_MS })
     return this.#handshakes.length - this.#firstHandshake > MAX_HALF_OPEN ? this.#makeRoom() : null
@@ -95,6 +106,7 @@ export class ShadowTable {
     const key = endpointKey(remoteAddress, remotePort)
     if (flows?.get(key) !== shadow) return
     flows.delete(key)
+    this.#last = null
     if (flows.size === 0) this.#byPort.delete(localPort)
     this.#size--
     dropAddress(remoteAddress)

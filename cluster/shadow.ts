@@ -50,6 +50,23 @@ const OUTRUN_MS: Millis = 20
 /** Octets of text kept in each direction at most. */
 export const MAX_KEPT = 16 * 1024 * 1024
 
+/** Nothing was told of a shadow: less than there can be to tell. */
+export const UNTOLD = -16
+
+// What is true of a shadow, or not.
+const Mark = {
+  DIRTY: 1,
+  OPENER: 2,
+  TELLING: 4,
+  DISTRUSTED: 8,
+  OWNER_SPOKE: 16,
+  TRACKED: 32,
+  // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
+  ANSWERED: 64,
+  // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
+  RESET: 128,
+} as const
+
 // A segment that waits.
 interface Held {
   readonly seg: Segment
@@ -67,15 +84,11 @@ export class Shadow {
   peerMac: MacAddress = 0
   /** When the connection began to be overheard here; infinite when this node owned it before. */
   openedAt: Millis = Number.POSITIVE_INFINITY
-  /** True while it waits to be mirrored. */
-  dirty = false
   /** Stream offsets up to which text has been mirrored and dropped again: the mirror's own marks. */
   sentMirrored = 0
   receivedMirrored = 0
   sentDropped = 0
   receivedDropped = 0
-  /** The owner has opened this connection, not its peer. */
-  opener = false
   /** The other connection of a proxy's pair, once it has been heard of (A7). It stays when that one is closed: its text is ours. */
   partner: Shadow | null = null
   /** Octets before its partner's input, with which the output to a proxy's server begins (PROXY protocol). */
@@ -84,22 +97,14 @@ export class Shadow {
   pairNumber: Seq | null = null
   /** Of an untracked connection: the peer's last SEG.ACK, for an exact reset. */
   peerAck: Seq = ZERO
-  /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
-  distrusted = false
-  /** What the owner was told to be here of it, in strict mode (D2), as one number; and whether there is more to tell. */
-  told = Number.NEGATIVE_INFINITY
-  telling = false
+  /** What the owner was told to be here of it, in strict mode (D2), as one number; or UNTOLD. */
+  told = UNTOLD
   /** What it lacks has been asked for in vain, or is asked for now (D1). */
   repair: 'none' | 'pending' | 'vain' = 'none'
-  /** Of an untracked connection: the owner has said something in it. */
-  ownerSpoke = false
-  #tracked: boolean
-  // The owner has answered a SYN; when that SYN was never heard, its options and the start of the peer's stream are unknown.
-  #answered = false
+  // Bits of Mark: that there are many shadows is why each of these does not have a field of its own.
+  #marks: number
   // Null while nothing is held, as a rule.
   #held: Held[] | null = null
-  // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
-  #reset = false
   // The peer's SYN for a connection that takes this one's place, until the owner answers it (P16, P18).
   #newSyn: Segment | null = null
 
@@ -112,7 +117,52 @@ export class Shadow {
     // What the application has read, and not committed, it is given again.
     this.buffers.received.regain()
     this.buffers.sent.limit = MAX_KEPT
-    this.#tracked = tracked
+    this.#marks = tracked ? Mark.TRACKED : 0
+  }
+
+  #is(mark: number): boolean {
+    return (this.#marks & mark) !== 0
+  }
+
+  #mark(mark: number, on: boolean): void {
+    this.#marks = on ? this.#marks | mark : this.#marks & ~mark
+  }
+
+  /** True while it waits to be mirrored. */
+  get dirty(): boolean {
+    return this.#is(Mark.DIRTY)
+  }
+
+  set dirty(on: boolean) {
+    this.#mark(Mark.DIRTY, on)
+  }
+
+  /** The owner has opened this connection, not its peer. */
+  get opener(): boolean {
+    return this.#is(Mark.OPENER)
+  }
+
+  set opener(on: boolean) {
+    this.#mark(Mark.OPENER, on)
+  }
+
+  /** In strict mode (D2): there is more than `told` to tell. */
+  get telling(): boolean {
+    return this.#is(Mark.TELLING)
+  }
+
+  set telling(on: boolean) {
+    this.#mark(Mark.TELLING, on)
+  }
+
+  /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
+  get distrusted(): boolean {
+    return this.#is(Mark.DISTRUSTED)
+  }
+
+  /** Of an untracked connection: the owner has said something in it. */
+  get ownerSpoke(): boolean {
+    return this.#is(Mark.OWNER_SPOKE)
   }
 
   /** A shadow that goes on from a snapshot, with text from these stream offsets on: it is for the caller to put there. */
@@ -125,29 +175,29 @@ export class Shadow {
   }
 
   get verdict(): Verdict {
-    if (!this.#tracked) return 'untracked'
+    if (!this.#is(Mark.TRACKED)) return 'untracked'
     return gt(this.tcb.lastAckSent, this.tcb.rcvNxt) ? 'gap' : 'ready'
   }
 
   /** Octets that the owner acknowledged and that are missing here; 0 unless the verdict is `gap`. */
   get gapLength(): number {
-    return this.#tracked ? Math.max(diff(this.tcb.lastAckSent, this.tcb.rcvNxt), 0) : 0
+    return this.#is(Mark.TRACKED) ? Math.max(diff(this.tcb.lastAckSent, this.tcb.rcvNxt), 0) : 0
   }
 
   /** SND.NXT for an exact reset of a connection that cannot be saved (S2). */
   get resetSeq(): Seq {
-    return this.#tracked ? this.tcb.sndNxt : this.peerAck
+    return this.#is(Mark.TRACKED) ? this.tcb.sndNxt : this.peerAck
   }
 
   get closed(): boolean {
-    if (!this.#tracked) return this.#reset
+    if (!this.#is(Mark.TRACKED)) return this.#is(Mark.RESET)
     return this.tcb.state === TcpState.CLOSED && this.tcb.synSent
   }
 
   /** True when a segment, overheard now, opens a new connection between the same endpoints. */
   isReplacedBy(seg: Segment, direction: Direction): boolean {
     if (!seg.has(SYN)) return false
-    if (!this.#tracked || this.closed) return true
+    if (!this.#is(Mark.TRACKED) || this.closed) return true
     // The owner opens another one: it knows that this one is over.
     if (direction === 'outbound' && !seg.has(ACK)) {
       return this.tcb.synSent && seg.seq !== this.tcb.iss
@@ -174,7 +224,7 @@ export class Shadow {
   /** Folds one overheard segment. `seg` is borrowed. */
   observe(seg: Segment, direction: Direction, now: Millis): void {
     const { tcb, buffers } = this
-    if (!this.#tracked) {
+    if (!this.#is(Mark.TRACKED)) {
       this.#noteUntracked(seg, direction)
       return
     }
@@ -185,7 +235,8 @@ export class Shadow {
         return
       }
       // Whoever acknowledges has heard the peer's SYN.
-      if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT)) this.#answered = true
+      if (seg.has(ACK) && (seg.has(SYN) || tcb.state === TcpState.SYN_SENT))
+        this.#mark(Mark.ANSWERED, true)
       segmentDeparts(tcb, buffers, seg, now)
       if (this.#held !== null) this.#replayHeld(this.#held, now)
       return
@@ -204,12 +255,12 @@ export class Shadow {
   /** Makes the connection ready to be promoted: what was held proves what the owner sent unseen. */
   // allocates: once per promotion
   settle(now: Millis): void {
-    if (this.#answered && this.tcb.state === TcpState.SYN_SENT) {
-      this.#tracked = false
+    if (this.#is(Mark.ANSWERED) && this.tcb.state === TcpState.SYN_SENT) {
+      this.#mark(Mark.TRACKED, false)
       this.peerAck = this.tcb.sndNxt
     }
     for (const { seg } of this.#held ?? []) {
-      if (!this.#tracked || !this.tcb.synSent) {
+      if (!this.#is(Mark.TRACKED) || !this.tcb.synSent) {
         // It acknowledges a SYN that nobody here has heard.
         this.#loseTrack(seg, 'inbound')
         continue
@@ -222,10 +273,9 @@ export class Shadow {
 
   /** What is known here is not to be gone on from: others may have said more since, unheard. */
   distrust(): void {
-    if (this.#tracked) this.peerAck = this.tcb.sndNxt
-    this.#tracked = false
-    this.ownerSpoke = true
-    this.distrusted = true
+    if (this.#is(Mark.TRACKED)) this.peerAck = this.tcb.sndNxt
+    this.#mark(Mark.TRACKED, false)
+    this.#mark(Mark.OWNER_SPOKE | Mark.DISTRUSTED, true)
     this.#held = null
   }
 
@@ -274,14 +324,15 @@ export class Shadow {
   }
 
   #loseTrack(seg: Segment, direction: Direction): void {
-    this.#tracked = false
+    this.#mark(Mark.TRACKED, false)
     this.#noteUntracked(seg, direction)
   }
 
   #noteUntracked(seg: Segment, direction: Direction): void {
-    this.#reset = seg.has(RST)
+    const reset = seg.has(RST)
+    this.#mark(Mark.RESET, reset)
     if (direction === 'outbound') {
-      if (!this.#reset) this.ownerSpoke = true
+      if (!reset) this.#mark(Mark.OWNER_SPOKE, true)
       const end = add(seg.seq, seg.len)
       this.peerAck = this.peerAck === ZERO ? end : max(this.peerAck, end)
       return

@@ -18,6 +18,7 @@ import type { FlowKey } from './flow-key.js'
 import type { GapRepair } from './gap-repair.js'
 import { Joining } from './joining.js'
 import { type PairedIss, Pairs } from './pairs.js'
+import { isFilling } from './retention.js'
 import { type Direction, Shadow } from './shadow.js'
 import { ShadowTable } from './shadow-table.js'
 import type { StrictMode } from './strict-mode.js'
@@ -53,6 +54,8 @@ export class Snooper {
   repair: GapRepair | null = null
   /** Who tells the owner what is here, where the binding is strict (D2); set by the node. */
   strict: StrictMode | null = null
+  /** Lets go of what nobody needs of a shadow that is filling; set by the binding's owner-to-be, which knows of checkpoints. */
+  relieve: (shadow: Shadow) => void = () => {}
   /** While this node owns the binding there is nothing to overhear, but of connections that wait for what they lack, or that others serve. */
   active = true
   /** Connections that are not known are another's business: this node owns the binding. */
@@ -100,6 +103,7 @@ export class Snooper {
       this.#end(shadow, direction, now)
       return
     }
+    if (seg.textLength > 0 && isFilling(shadow, seg.textLength)) this.relieve(shadow)
     if (shadow.tcb.state !== stateBefore && shadow.tcb.state === TcpState.TIME_WAIT) {
       this.table.startWait(shadow, now)
     }

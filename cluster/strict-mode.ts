@@ -190,8 +190,8 @@ export class StrictMode {
   // A peer tells from now on: what it had in an earlier life counts for nothing.
   #admit(from: NodeId, now: Millis): void {
     const { binding, epoch } = this.#term
-    for (const { confirmations } of connectionsOf(binding, this.#world.stack)) {
-      ;(confirmations as Confirmations | null)?.by.delete(from)
+    for (const { receiver } of connectionsOf(binding, this.#world.stack)) {
+      ;(receiver.hold?.confirmations as Confirmations | null | undefined)?.by.delete(from)
     }
     this.#announced.set(from, { epoch, incarnation: this.#incarnationOf(from) })
     this.#recount(now)
@@ -218,7 +218,7 @@ export class StrictMode {
     for (const node of this.#counted) {
       if (!passed.has(node)) held = Math.min(held, by.get(node)?.sent ?? 0)
     }
-    found.outputHeld = held
+    if (found.receiver.hold !== null) found.receiver.hold.outputHeld = held
     this.#settle(found, now)
   }
 
@@ -398,9 +398,9 @@ export class StrictMode {
 // What a peer has that has told nothing.
 const NOTHING = { received: UNKNOWN, sent: 0, fin: false } as const
 
-function confirmationsOf(connection: Connection): Confirmations {
-  const found = connection.confirmations as Confirmations | null
-  if (found !== null) return found
+function confirmationsOf({ receiver: { hold } }: Connection): Confirmations {
+  const found = hold?.confirmations as Confirmations | null | undefined
+  if (found != null) return found
   const made: Confirmations = {
     by: new Map(),
     passed: new Set(),
@@ -410,6 +410,6 @@ function confirmationsOf(connection: Connection): Confirmations {
     due: false,
     tries: 0,
   }
-  connection.confirmations = made
+  if (hold !== null) hold.confirmations = made
   return made
 }

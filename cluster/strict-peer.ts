@@ -6,12 +6,9 @@
 import { levelOf, type Millis, SYN, UNKNOWN } from '../stack/index.js'
 import type { Action } from './node-actions.js'
 import { NOBODY, type NodeWorld } from './node-options.js'
-import type { Shadow } from './shadow.js'
+import { type Shadow, UNTOLD } from './shadow.js'
 import type { Term } from './snapshot-exchange.js'
 import { type Having, MAX_FLOWS_TOLD, StrictEncoder, type StrictMessage } from './strict-message.js'
-
-/** In the place of what was told of a shadow: nothing that counts any more. */
-const UNTOLD = Number.NEGATIVE_INFINITY
 
 export class StrictPeer {
   readonly #term: Term

@@ -35,9 +35,13 @@ export type Contender = 'offload' | 'plain' | 'kernel' | 'kernel-plain'
 /** What a server says about itself. */
 export interface Usage {
   readonly octets: number
+  readonly connections: number
+}
+
+/** What a server has taken of the processor, and what its device has dropped. */
+export interface Work {
   readonly cpuMs: number
   readonly drops: number | null
-  readonly connections: number
 }
 
 /** A server that runs. */
@@ -54,10 +58,19 @@ export class Server {
 
   /** Asks one of ours what it uses, behind a garbage collection. */
   async usage(): Promise<Usage> {
+    return (await this.#ask('memory')) as Usage
+  }
+
+  /** Asks one of ours what it has done so far. */
+  async work(): Promise<Work> {
+    return (await this.#ask('cpu')) as Work
+  }
+
+  async #ask(what: string): Promise<unknown> {
     const answer = once(this.#lines, 'line')
-    this.#child.stdin?.write('\n')
+    this.#child.stdin?.write(`${what}\n`)
     const [line] = await answer
-    return JSON.parse(String(line)) as Usage
+    return JSON.parse(String(line))
   }
 
   async close(): Promise<void> {

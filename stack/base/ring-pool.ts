@@ -3,83 +3,81 @@
  * The memory of stream buffers: rings that are lent out while something is kept in them and given back when nothing is. An idle
  * connection so has none, and a busy one gets memory that the processor's caches still know.
  *
- * Sizes are powers of two. Small rings are pieces of slabs, as a typed array of its own takes more than what such a ring keeps; a
- * slab all of whose pieces are back is let go of. Of larger ones some stay here for the next who needs one.
+ * Sizes are powers of two. Small rings are pieces of a slab, as a typed array of its own takes more than what such a ring keeps, and
+ * so does an object: a ring is known by its slab and its place there. A slab all of whose rings are back is let go of. A larger ring
+ * has a slab to itself, and of these some stay here for the next who needs one.
  */
 
 /** The smallest ring. */
-export const SMALLEST_RING = 64
-/** Rings up to this size are pieces of slabs. */
+export const SMALLEST_RING = 16
+/** Rings up to this size share a slab. */
 const LARGEST_PIECE = 1024
 const SLAB_SIZE = 16 * 1024
 /** Octets of larger rings that wait here at most. */
 const MAX_WAITING = 32 * 1024 * 1024
+const NO_CHAIN = new Uint16Array(0)
 
-/** `size` octets of `memory` from `start` on; they are not cleared. */
-export class Ring {
+/** Memory for rings of one size. A ring is the `size` octets of `memory` from its place on; they are not cleared. */
+export class Slab {
   readonly memory: Buffer
-  readonly start: number
+  /** Octets of each ring. */
   readonly size: number
-  /** What it is a piece of, or null. */
-  readonly slab: Slab | null
-  /** The next one that waits to be lent out. */
-  next: Ring | null = null
-
-  constructor(memory: Buffer, start: number, size: number, slab: Slab | null) {
-    this.memory = memory
-    this.start = start
-    this.size = size
-    this.slab = slab
-  }
-}
-
-/** No memory at all. */
-export const NO_RING = new Ring(Buffer.alloc(0), 0, 0, null)
-
-class Slab {
-  readonly #memory = Buffer.allocUnsafeSlow(SLAB_SIZE)
-  readonly #size: number
-  #waiting: Ring | null = null
+  /** The next one that waits to be lent out, of those with a single ring. */
+  next: Slab | null = null
+  /** Its place among the slabs that have rings left, or -1. */
+  index = -1
+  // Behind each ring that has come back: which other one had come back before it.
+  readonly #chain: Uint16Array
+  // The number of the ring that came back last, or -1.
+  #last = -1
   #lent = 0
   // Octets that have been lent out before.
   #cut = 0
-  /** Its place among the slabs that have pieces left, or -1. */
-  index = -1
 
-  constructor(size: number) {
-    this.#size = size
+  constructor(octets: number, size: number) {
+    this.memory = Buffer.allocUnsafeSlow(octets)
+    this.size = size
+    this.#chain = octets === size ? NO_CHAIN : new Uint16Array(octets / size)
+  }
+
+  /** True when it shares its memory among many. */
+  get shared(): boolean {
+    return this.#chain !== NO_CHAIN
   }
 
   get full(): boolean {
-    return this.#lent * this.#size === SLAB_SIZE
+    return this.#lent * this.size === this.memory.length
   }
 
   get unused(): boolean {
     return this.#lent === 0
   }
 
-  take(): Ring {
+  /** The place of a ring, for the caller until it gives it back by `giveRing`. The slab must not be full. */
+  take(): number {
+    if (!this.shared) return 0
     this.#lent++
-    const ring = this.#waiting
-    if (ring === null) return this.#cutOff()
-    this.#waiting = ring.next
-    ring.next = null
-    return ring
+    const number = this.#last
+    if (number >= 0) {
+      this.#last = (this.#chain[number] as number) - 1
+      return number * this.size
+    }
+    const place = this.#cut
+    this.#cut += this.size
+    return place
   }
 
-  #cutOff(): Ring {
-    const at = this.#cut
-    this.#cut += this.#size
-    // allocates: once per piece
-    return new Ring(this.#memory, at, this.#size, this)
-  }
-
-  give(ring: Ring): void {
-    ring.next = this.#waiting
-    this.#waiting = ring
+  /** Takes the ring at `place` back. */
+  give(place: number): void {
     this.#lent--
+    const number = place / this.size
+    this.#chain[number] = this.#last + 1
+    this.#last = number
   }
 }
+
+/** No memory at all. */
+export const NO_SLAB = new Slab(0, 0)
 
 /** Rings of one size that are pieces. */
 class Pieces {
@@ -91,17 +89,22 @@ class Pieces {
     this.#size = size
   }
 
-  take(): Ring {
+  /** A slab that is not full. */
+  open(): Slab {
+    const slab = this.#open[this.#open.length - 1]
+    if (slab !== undefined && !slab.full) return slab
+    if (slab !== undefined) {
+      this.#remove(slab)
+      return this.open()
+    }
     // allocates: once per slab
-    if (this.#open.length === 0) this.#put(new Slab(this.#size))
-    const slab = this.#open[this.#open.length - 1] as Slab
-    const ring = slab.take()
-    if (slab.full) this.#remove(slab)
-    return ring
+    const fresh = new Slab(SLAB_SIZE, this.#size)
+    this.#put(fresh)
+    return fresh
   }
 
-  give(ring: Ring, slab: Slab): void {
-    slab.give(ring)
+  give(slab: Slab, place: number): void {
+    slab.give(place)
     if (slab.index < 0) this.#put(slab)
     else if (slab.unused && this.#open.length > 1) this.#remove(slab)
   }
@@ -124,31 +127,31 @@ class Pieces {
 const pieces: Pieces[] = []
 for (let size = SMALLEST_RING; size <= LARGEST_PIECE; size *= 2) pieces.push(new Pieces(size))
 // By the logarithm of their size.
-const waiting: (Ring | null)[] = new Array(32).fill(null)
+const waiting: (Slab | null)[] = new Array(32).fill(null)
 let waitingOctets = 0
 
-/** A ring of `size` octets, a power of two, for the caller until it gives it back. */
-export function takeRing(size: number): Ring {
-  if (size <= LARGEST_PIECE) return (pieces[classOf(size)] as Pieces).take()
-  const ring = waiting[classOf(size)] as Ring | null
+/** A slab with a ring of `size` octets, a power of two, for the caller to take. */
+export function slabWith(size: number): Slab {
+  if (size <= LARGEST_PIECE) return (pieces[classOf(size)] as Pieces).open()
+  const slab = waiting[classOf(size)] as Slab | null
   // allocates: as much as is kept at the same time, or once per connection
-  if (ring === null) return new Ring(Buffer.allocUnsafeSlow(size), 0, size, null)
-  waiting[classOf(size)] = ring.next
-  ring.next = null
+  if (slab === null) return new Slab(size, size)
+  waiting[classOf(size)] = slab.next
+  slab.next = null
   waitingOctets -= size
-  return ring
+  return slab
 }
 
-/** Gives a ring back. Whoever has it must not look at it any more. */
-export function giveRing(ring: Ring): void {
-  const { slab, size } = ring
-  if (slab !== null) {
-    ;(pieces[classOf(size)] as Pieces).give(ring, slab)
+/** Gives the ring at `place` of `slab` back. Whoever has it must not look at it any more. */
+export function giveRing(slab: Slab, place: number): void {
+  const { size } = slab
+  if (slab.shared) {
+    ;(pieces[classOf(size)] as Pieces).give(slab, place)
     return
   }
   if (size === 0 || waitingOctets + size > MAX_WAITING) return
-  ring.next = waiting[classOf(size)] as Ring | null
-  waiting[classOf(size)] = ring
+  slab.next = waiting[classOf(size)] as Slab | null
+  waiting[classOf(size)] = slab
   waitingOctets += size
 }
 

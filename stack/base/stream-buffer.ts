@@ -10,7 +10,7 @@
  * the owner sent are all this one thing. Offsets are 64-bit stream positions held in doubles, never sequence numbers.
  */
 import { assert } from './assert.js'
-import { giveRing, NO_RING, type Ring, SMALLEST_RING, takeRing } from './ring-pool.js'
+import { giveRing, NO_SLAB, type Slab, SMALLEST_RING, slabWith } from './ring-pool.js'
 import { giveTable, NO_TABLE, takeTable } from './table-pool.js'
 
 /** Intervals behind the first hole that are kept; further ones are refused until the holes fill. */
@@ -26,7 +26,9 @@ export class StreamBuffer {
   #keep = 0
   // Every octet in [floor, start) is still in its place; `start` while nothing is kept below it.
   #floor = 0
-  #ring: Ring = NO_RING
+  // The ring is `#slab.size` octets of its memory from `#place` on.
+  #slab: Slab = NO_SLAB
+  #place = 0
   // How large the next one is to be.
   #nextSize = SMALLEST_RING
   // The offset of the octet in place 0. It moves while nothing is kept, so that what comes and goes in turn stays in the same
@@ -89,25 +91,25 @@ export class StreamBuffer {
 
   /** Octets of memory held. */
   get size(): number {
-    return this.#ring.size
+    return this.#slab.size
   }
 
   /** The memory that octets are kept in, which others may share. It is another one when the buffer has grown or was empty. */
   get memory(): Uint8Array {
-    return this.#ring.memory
+    return this.#slab.memory
   }
 
   /** Where in `memory` the `length` octets from `offset` on lie, or -1 when they do not lie in one piece. They must be present. */
   placeOf(offset: number, length: number): number {
-    const ring = this.#ring
-    const index = (offset - this.#base) & (ring.size - 1)
-    return index + length <= ring.size ? ring.start + index : -1
+    const { size } = this.#slab
+    const index = (offset - this.#base) & (size - 1)
+    return index + length <= size ? this.#place + index : -1
   }
 
   /** How many octets from `offset` on are present and lie in one piece of `memory`. */
   runFrom(offset: number): number {
     if (offset < this.start || offset >= this.contiguousEnd) return 0
-    const { size } = this.#ring
+    const { size } = this.#slab
     return Math.min(this.contiguousEnd - offset, size - ((offset - this.#base) & (size - 1)))
   }
 
@@ -171,11 +173,12 @@ export class StreamBuffer {
   /** Copies [offset, offset + length), all of it present, to `target` at `at`. */
   copyTo(offset: number, length: number, target: Uint8Array, at: number): void {
     assert(offset >= this.floor && offset + length <= this.end, 'octets to copy are kept')
-    const { memory, start, size } = this.#ring
+    const { memory, size } = this.#slab
+    const place = this.#place
     let index = (offset - this.#base) & (size - 1)
     for (let left = length; left > 0; ) {
       const run = Math.min(left, size - index)
-      copyBytes(target, at, memory, start + index, run)
+      copyBytes(target, at, memory, place + index, run)
       at += run
       left -= run
       index = 0
@@ -188,10 +191,11 @@ export class StreamBuffer {
    */
   compare(offset: number, bytes: Uint8Array, from: number, to: number): number {
     assert(offset >= this.start && offset + (to - from) <= this.end, 'octets to compare are kept')
-    const { memory, start, size } = this.#ring
+    const { memory, size } = this.#slab
+    const place = this.#place
     const first = offset - this.#base - from
     for (let i = from; i < to; i++) {
-      if (memory[start + ((first + i) & (size - 1))] !== bytes[i]) return i - from
+      if (memory[place + ((first + i) & (size - 1))] !== bytes[i]) return i - from
     }
     return to - from
   }
@@ -216,13 +220,13 @@ export class StreamBuffer {
 
   // Nothing is kept.
   #giveBack(): void {
-    const ring = this.#ring
-    if (ring === NO_RING) return
+    const slab = this.#slab
+    if (slab === NO_SLAB) return
     // Who used less than half of it is content with half the next time.
-    const few = this.contiguousEnd - this.#base <= ring.size / 2
-    this.#nextSize = few ? Math.max(ring.size / 2, SMALLEST_RING) : ring.size
-    giveRing(ring)
-    this.#ring = NO_RING
+    const few = this.contiguousEnd - this.#base <= slab.size / 2
+    this.#nextSize = few ? Math.max(slab.size / 2, SMALLEST_RING) : slab.size
+    giveRing(slab, this.#place)
+    this.#slab = NO_SLAB
     this.#dropRanges()
   }
 
@@ -279,30 +283,33 @@ export class StreamBuffer {
 
   // Room for `span` octets from `floor` on, where the first of those lies that stay.
   #reserve(span: number, floor: number): void {
-    const old = this.#ring
+    const old = this.#slab
     if (span <= old.size) return
-    let size = old === NO_RING ? this.#nextSize : old.size
+    let size = old === NO_SLAB ? this.#nextSize : old.size
     while (size < span) size *= 2
-    const ring = takeRing(size)
+    const slab = slabWith(size)
+    const place = slab.take()
     // Each octet keeps its place modulo the ring's size, so only the runs between the wraps of the old ring move.
-    const stop = old === NO_RING ? floor : Math.min(this.end, floor + old.size)
+    const stop = old === NO_SLAB ? floor : Math.min(this.end, floor + old.size)
     for (let at = floor; at < stop; ) {
       const index = (at - this.#base) & (old.size - 1)
       const target = (at - this.#base) & (size - 1)
       const run = Math.min(stop - at, old.size - index, size - target)
-      copyBytes(ring.memory, ring.start + target, old.memory, old.start + index, run)
+      copyBytes(slab.memory, place + target, old.memory, this.#place + index, run)
       at += run
     }
-    giveRing(old)
-    this.#ring = ring
+    giveRing(old, this.#place)
+    this.#slab = slab
+    this.#place = place
   }
 
   #copyIn(offset: number, bytes: Uint8Array, from: number, to: number): void {
-    const { memory, start, size } = this.#ring
+    const { memory, size } = this.#slab
+    const place = this.#place
     let index = (offset - this.#base) & (size - 1)
     while (from < to) {
       const run = Math.min(to - from, size - index)
-      copyBytes(memory, start + index, bytes, from, run)
+      copyBytes(memory, place + index, bytes, from, run)
       from += run
       index = 0
     }

@@ -26,10 +26,6 @@ export class ConnectionSlots {
   context: unknown = null
   /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
   resumption: unknown = null
-  /** Strict mode (D2): stream offset up to which others have heard the output; without it nothing depends on that. */
-  outputHeld = Number.POSITIVE_INFINITY
-  /** A slot for whoever confirms what others have; the stack never looks into it. */
-  confirmations: unknown = null
   /** True when the first SYN was ours. */
   opener = false
   /** The other connection of a proxy's pair, whose input is this one's output and the other way round; or null. */

@@ -9,21 +9,43 @@
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
 
+/** What an application did again behind a take-over. */
+class Regeneration {
+  verified = 0
+  unverified = 0
+  divergedAt = -1
+  refilledFrom = -1
+}
+
 export class Output {
   /** Stream offset of the application's next octet. */
   offset = 0
-  /** Octets that were regenerated and found equal to what had been sent. */
-  verified = 0
-  /** Octets that were regenerated or skipped and could not be compared, as they were acknowledged and gone. */
-  unverified = 0
-  /** Stream offset of the first regenerated octet that differs from what the peer was sent, or -1. */
-  divergedAt = -1
-  /** Offset from which a hole was filled by the last `write`, or -1. */
-  refilledFrom = -1
   readonly #sent: StreamBuffer
+  // Null until something is regenerated or skipped.
+  #again: Regeneration | null = null
 
   constructor(sent: StreamBuffer) {
     this.#sent = sent
+  }
+
+  /** Octets that were regenerated and found equal to what had been sent. */
+  get verified(): number {
+    return this.#again?.verified ?? 0
+  }
+
+  /** Octets that were regenerated or skipped and could not be compared, as they were acknowledged and gone. */
+  get unverified(): number {
+    return this.#again?.unverified ?? 0
+  }
+
+  /** Stream offset of the first regenerated octet that differs from what the peer was sent, or -1. */
+  get divergedAt(): number {
+    return this.#again?.divergedAt ?? -1
+  }
+
+  /** Offset from which a hole was filled by the last `write`, or -1. */
+  get refilledFrom(): number {
+    return this.#again?.refilledFrom ?? -1
   }
 
   /** True while the application repeats what has been sent before. */
@@ -37,9 +59,9 @@ export class Output {
    */
   write(bytes: Uint8Array, from: number, to: number, room: number): number {
     const first = from
-    this.refilledFrom = -1
+    if (this.#again !== null) this.#again.refilledFrom = -1
     while (from < to && this.regenerating) {
-      const step = this.#regenerate(bytes, from, to)
+      const step = this.#regenerate(this.#regeneration(), bytes, from, to)
       if (this.divergedAt >= 0) return from - first
       from += step
     }
@@ -69,23 +91,29 @@ export class Output {
   /** Counts `length` octets as produced that the stack has, or the peer has acknowledged. */
   skip(length: number): void {
     this.offset += length
-    this.unverified += length
+    if (length > 0) this.#regeneration().unverified += length
+  }
+
+  #regeneration(): Regeneration {
+    // allocates: once per connection that was taken over
+    this.#again ??= new Regeneration()
+    return this.#again
   }
 
   // Takes a run of octets below the end of what is kept. Returns its length.
-  #regenerate(bytes: Uint8Array, from: number, to: number): number {
+  #regenerate(again: Regeneration, bytes: Uint8Array, from: number, to: number): number {
     const sent = this.#sent
     const limit = Math.min(sent.end, this.offset + (to - from))
     const present = sent.presentFrom(this.offset, limit)
     const length = Math.abs(present)
     if (present > 0) {
       const equal = sent.compare(this.offset, bytes, from, from + length)
-      this.verified += equal
-      if (equal < length) this.divergedAt = this.offset + equal
+      again.verified += equal
+      if (equal < length) again.divergedAt = this.offset + equal
     } else if (this.offset < sent.start) {
-      this.unverified += length
+      again.unverified += length
     } else {
-      if (this.refilledFrom < 0) this.refilledFrom = this.offset
+      if (again.refilledFrom < 0) again.refilledFrom = this.offset
       sent.put(this.offset, bytes, from, from + length)
     }
     this.offset += length

@@ -10,7 +10,7 @@ import { type Millis, NEVER } from '../base/time.js'
 import { type Segment, SYN } from '../wire/tcp.js'
 import { ChallengeBudget } from './challenge.js'
 import { Effect, type EffectSet } from './effects.js'
-import { NO_CLAMP } from './strict.js'
+import { type Hold, NO_CLAMP } from './strict.js'
 import type { Buffers, Tcb } from './tcb.js'
 
 /** RFC 9293 §3.8.6.3 (MUST-58): less than 500 ms. */
@@ -40,13 +40,8 @@ export class Receiver {
   ackNow = false
   /** When a delayed acknowledgement leaves. */
   ackAt: Millis = NEVER
-  /**
-   * Strict mode (D2): stream offset up to which the peers have the input, by which SEG.ACK is bounded; below 0 they do not even have
-   * the handshake: see `strict.ts`. Never goes back. NO_CLAMP: no acknowledgement waits for anybody.
-   */
-  confirmed = NO_CLAMP
-  // What is confirmed next is to be acknowledged at once: it filled a hole, or has the FIN.
-  #urgent = false
+  /** Of a strict connection (D2): what its acknowledgements wait for; null: they wait for nobody. */
+  hold: Hold | null = null
   #unacked = 0
   #quickAcks = QUICK_ACKS
   // Stream offsets of text that came out of order, one for each block that was reported of late, the latest first; -1 where there is none.
@@ -67,13 +62,19 @@ export class Receiver {
     this.limit = limit
   }
 
+  /** How much of the connection the peers have, by which SEG.ACK is bounded: see `strict.ts`. NO_CLAMP where that does not matter. */
+  get confirmed(): number {
+    return this.hold === null ? NO_CLAMP : this.hold.confirmed
+  }
+
   /** Takes what the arrival of a segment asks for. */
   handleEffects(effects: EffectSet, tcb: Tcb, seg: Segment, now: Millis): void {
     const waits = this.confirmed < tcb.rcvNxtOffset
     if (seg.textLength > 0) this.#noteText(effects, tcb, seg)
     if ((effects & Effect.ACK_NOW) !== 0) {
       // What is in order is acknowledged once it is confirmed: the last acknowledgement once more would tell of a loss.
-      if (waits && (effects & (Effect.TEXT | Effect.PEER_FIN)) !== 0) this.#urgent = true
+      const late = waits && (effects & (Effect.TEXT | Effect.PEER_FIN)) !== 0
+      if (late && this.hold !== null) this.hold.urgent = true
       else this.ackNow = true
       if (seg.textLength > 0) this.#noteOutOfOrder(tcb.rcvNxtOffset, (seg.seq - tcb.rcvNxt) | 0)
     }
@@ -111,11 +112,12 @@ export class Receiver {
 
   /** `confirmed` has moved on: what it lets be acknowledged is owed as if it had arrived now. */
   handleConfirmed(tcb: Tcb, now: Millis): void {
+    const { hold } = this
     const length = (this.ackNumber(tcb) - tcb.lastAckSent) | 0
-    if (length <= 0) return
-    if (this.#urgent) this.ackNow = true
+    if (hold === null || length <= 0) return
+    if (hold.urgent) this.ackNow = true
     else this.#owe(length, tcb, now)
-    this.#urgent = this.#urgent && this.confirmed < tcb.rcvNxtOffset
+    hold.urgent = hold.urgent && hold.confirmed < tcb.rcvNxtOffset
   }
 
   // In-order text of so many octets is to be acknowledged, now or a little later.

@@ -21,6 +21,18 @@ export const NO_CLAMP = Number.POSITIVE_INFINITY
 export const UNKNOWN = -2
 export const OPENING = -1
 
+/** What a strict connection waits for: others have none of this. */
+export class Hold {
+  /** UNKNOWN, OPENING, or the stream offset up to which the peers have the input, by which SEG.ACK is bounded. Never goes back. */
+  confirmed = UNKNOWN
+  /** What is confirmed next is to be acknowledged at once: it filled a hole, or has the FIN. */
+  urgent = false
+  /** Stream offset up to which others have heard the output. */
+  outputHeld = 0
+  /** A slot for whoever confirms what others have; the stack never looks into it. */
+  confirmations: unknown = null
+}
+
 /** How much of the connection others must have for all of it to be acknowledged. */
 export function levelOf(tcb: Tcb): number {
   if (!tcb.synSent) return UNKNOWN
@@ -31,8 +43,10 @@ export function levelOf(tcb: Tcb): number {
 export function beginStrict(connection: Connection): void {
   const { receiver, tcb } = connection
   const unacknowledged = (tcb.rcvNxt - tcb.lastAckSent) | 0
-  connection.outputHeld = 0
-  receiver.confirmed = isSynchronized(tcb.state) ? tcb.rcvNxtOffset - unacknowledged : UNKNOWN
+  // allocates: once per connection
+  const hold = new Hold()
+  if (isSynchronized(tcb.state)) hold.confirmed = tcb.rcvNxtOffset - unacknowledged
+  receiver.hold = hold
 }
 
 /** Nothing may leave: not even the handshake is with others. */
@@ -47,8 +61,9 @@ export function isHeld(tcb: Tcb, confirmed: number): boolean {
  */
 export function confirm(connection: Connection, upTo: number, now: Millis): void {
   const { receiver, tcb } = connection
-  if (upTo <= receiver.confirmed || connection.released) return
-  receiver.confirmed = upTo
+  const { hold } = receiver
+  if (hold === null || upTo <= hold.confirmed || connection.released) return
+  hold.confirmed = upTo
   connection.touch()
   if (isHeld(tcb, upTo)) return
   if (tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED) connection.open()
@@ -59,6 +74,7 @@ export function confirm(connection: Connection, upTo: number, now: Millis): void
 }
 
 /** Stream offset of the first octet of output that a successor may lack although it was sent: it belongs into a checkpoint. */
-export function firstUnshared({ tcb, buffers, outputHeld }: Connection): number {
-  return Math.max(Math.min(tcb.sndNxtOffset, outputHeld), buffers.sent.start, tcb.ackedOffset)
+export function firstUnshared({ tcb, buffers, receiver }: Connection): number {
+  const shared = Math.min(tcb.sndNxtOffset, receiver.hold?.outputHeld ?? NO_CLAMP)
+  return Math.max(shared, buffers.sent.start, tcb.ackedOffset)
 }

@@ -256,9 +256,11 @@ function isOver(connection: Connection): boolean {
 }
 
 // In strict mode (D2): others have not said yet that they have all its input, or our FIN.
-function isUnconfirmed({ receiver, tcb, outputHeld }: Connection): boolean {
-  if (receiver.confirmed < tcb.rcvNxtOffset) return true
-  return tcb.sndFinSent !== 0 && outputHeld < tcb.sndNxtOffset
+function isUnconfirmed({ receiver, tcb }: Connection): boolean {
+  const { hold } = receiver
+  if (hold === null) return false
+  if (hold.confirmed < tcb.rcvNxtOffset) return true
+  return tcb.sndFinSent !== 0 && hold.outputHeld < tcb.sndNxtOffset
 }
 
 /** Names a connection in `Tcp.hushed`. */

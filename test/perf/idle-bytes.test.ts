@@ -20,8 +20,8 @@ t.test(
   'T6: an idle connection holds no memory but its state, a shadow only the text it keeps',
   (t) => {
     const [connection, shadow] = [octets('connection'), octets('shadow')]
-    t.ok(connection < 1600, `${connection} octets`)
-    t.ok(shadow < 1200, `${shadow} octets besides the text`)
+    t.ok(connection < 1500, `${connection} octets`)
+    t.ok(shadow < 1000, `${shadow} octets besides the text`)
     t.end()
   },
 )

@@ -17,20 +17,35 @@ export const INITIAL_RTO_MS = 1000
 /** RFC 6298 (5.7): when the handshake took more than one SYN, until a sample has been taken. */
 export const FALLBACK_RTO_MS = 3000
 
-/** One connection's estimate. It starts afresh at a take-over. */
+// Microseconds of a millisecond.
+const US = 1000
+
+/**
+ * One connection's estimate. It starts afresh at a take-over. Durations are kept as whole microseconds, as an object's fraction takes
+ * memory of its own.
+ */
 export class RttEstimator {
-  /** SRTT, or -1 before the first sample. */
-  srttMs = -1
-  rttvarMs = 0
-  #baseRtoMs = INITIAL_RTO_MS
+  #srttUs = -1
+  #rttvarUs = 0
+  #baseRtoUs = INITIAL_RTO_MS * US
   #backoff = 0
   // The one segment being timed (Karn's algorithm: a retransmission ends the timing).
   #timedOffset = -1
-  #timedAt: Millis = 0
+  // Modulo 2^32.
+  #timedAtUs = 0
+
+  /** SRTT, or -1 before the first sample. */
+  get srttMs(): number {
+    return this.#srttUs < 0 ? -1 : this.#srttUs / US
+  }
+
+  get rttvarMs(): number {
+    return this.#rttvarUs / US
+  }
 
   /** The time-out with its back-off. */
   get rtoMs(): number {
-    return Math.min(this.#baseRtoMs * 2 ** this.#backoff, MAX_RTO_MS)
+    return Math.min((this.#baseRtoUs / US) * 2 ** this.#backoff, MAX_RTO_MS)
   }
 
   /** RFC 6298 (5.5): the timer expired. */
@@ -48,12 +63,12 @@ export class RttEstimator {
   start(end: number, now: Millis): void {
     if (this.#timedOffset >= 0) return
     this.#timedOffset = end
-    this.#timedAt = now
+    this.#timedAtUs = (now * US) | 0
   }
 
   /** The handshake is complete. Without a sample of it the path may be slower than the first time-out. */
   settle(): void {
-    if (this.srttMs < 0) this.#baseRtoMs = FALLBACK_RTO_MS
+    if (this.#srttUs < 0) this.#baseRtoUs = FALLBACK_RTO_MS * US
   }
 
   /** A retransmission departs: what is being timed would be ambiguous. */
@@ -65,19 +80,25 @@ export class RttEstimator {
   acked(una: number, now: Millis): void {
     if (this.#timedOffset < 0 || una < this.#timedOffset) return
     this.#timedOffset = -1
-    this.sample(now - this.#timedAt)
+    const rttUs = (((now * US) | 0) - this.#timedAtUs) | 0
+    // The clock cannot tell of more than half an hour, in which a segment has been sent again long since.
+    if (rttUs >= 0) this.#sampleUs(rttUs)
   }
 
   /** Takes one round-trip time. */
   sample(rttMs: number): void {
-    if (this.srttMs < 0) {
-      this.srttMs = rttMs
-      this.rttvarMs = rttMs / 2
+    this.#sampleUs(Math.round(rttMs * US))
+  }
+
+  #sampleUs(rttUs: number): void {
+    if (this.#srttUs < 0) {
+      this.#srttUs = rttUs
+      this.#rttvarUs = rttUs >> 1
     } else {
-      this.rttvarMs += (Math.abs(this.srttMs - rttMs) - this.rttvarMs) / 4
-      this.srttMs += (rttMs - this.srttMs) / 8
+      this.#rttvarUs += Math.round((Math.abs(this.#srttUs - rttUs) - this.#rttvarUs) / 4)
+      this.#srttUs += Math.round((rttUs - this.#srttUs) / 8)
     }
-    const rto = this.srttMs + Math.max(MIN_RTO_MS, 4 * this.rttvarMs)
-    this.#baseRtoMs = Math.min(rto, MAX_RTO_MS)
+    const rtoUs = this.#srttUs + Math.max(MIN_RTO_MS * US, 4 * this.#rttvarUs)
+    this.#baseRtoUs = Math.min(rtoUs, MAX_RTO_MS * US)
   }
 }

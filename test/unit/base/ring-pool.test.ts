@@ -1,15 +1,31 @@
 import t from 'tap'
 import {
   giveRing,
-  NO_RING,
-  type Ring,
+  NO_SLAB,
+  type Slab,
   SMALLEST_RING,
-  takeRing,
+  slabWith,
 } from '../../../stack/base/ring-pool.js'
 import { giveTable, NO_TABLE, takeTable } from '../../../stack/base/table-pool.js'
 
+interface Ring {
+  readonly slab: Slab
+  readonly place: number
+}
+
+function takeRing(size: number): Ring {
+  const slab = slabWith(size)
+  return { slab, place: slab.take() }
+}
+
+function nameOf({ slab, place }: Ring, slabs: Map<Slab, number>): string {
+  if (!slabs.has(slab)) slabs.set(slab, slabs.size)
+  return `${slabs.get(slab)}:${place}`
+}
+
 function overlap(a: Ring, b: Ring): boolean {
-  return a.memory === b.memory && a.start < b.start + b.size && b.start < a.start + a.size
+  const { size } = a.slab
+  return a.slab === b.slab && a.place < b.place + size && b.place < a.place + size
 }
 
 t.test(
@@ -18,33 +34,37 @@ t.test(
     const sizes = Array.from({ length: 1500 }, (_, i) => SMALLEST_RING << (i % 7))
     const first = sizes.map(takeRing)
     t.same(
-      first.map(({ size }) => size),
+      first.map(({ slab }) => slab.size),
       sizes,
     )
-    t.notOk(first.some((ring) => ring.start + ring.size > ring.memory.length))
-    const byMemory = new Map<Buffer, Ring[]>()
-    for (const ring of first)
-      byMemory.set(ring.memory, [...(byMemory.get(ring.memory) ?? []), ring])
-    for (const rings of byMemory.values()) {
+    t.notOk(first.some(({ slab, place }) => place + slab.size > slab.memory.length))
+    const bySlab = new Map<Slab, Ring[]>()
+    for (const ring of first) bySlab.set(ring.slab, [...(bySlab.get(ring.slab) ?? []), ring])
+    for (const rings of bySlab.values()) {
       t.notOk(rings.some((a, i) => rings.some((b, j) => i < j && overlap(a, b))))
     }
-    for (const ring of first) giveRing(ring)
+    for (const { slab, place } of first) giveRing(slab, place)
     const again = sizes.map(takeRing)
-    t.equal(new Set(again).size, again.length, 'each to one only')
-    const known = new Set(first)
-    t.ok(again.filter((ring) => known.has(ring)).length > sizes.length / 2)
-    for (const ring of again) giveRing(ring)
+    const slabs = new Map<Slab, number>()
+    t.equal(new Set(again.map((r) => nameOf(r, slabs))).size, again.length, 'each to one only')
+    const known = new Set(first.map((r) => nameOf(r, slabs)))
+    t.ok(again.filter((r) => known.has(nameOf(r, slabs))).length > sizes.length / 2)
+    // In another order than they came.
+    for (const { slab, place } of again.reverse()) giveRing(slab, place)
+    const last = sizes.map(takeRing)
+    t.equal(new Set(last.map((r) => nameOf(r, slabs))).size, last.length, 'and so the next time')
+    for (const { slab, place } of last) giveRing(slab, place)
   },
 )
 
 t.test('T6: of larger rings 32 MiB wait at most', async (t) => {
   const rings = Array.from({ length: 40 }, () => takeRing(1 << 20))
-  for (const ring of rings) giveRing(ring)
-  const known = new Set(rings)
+  for (const { slab, place } of rings) giveRing(slab, place)
+  const known = new Set(rings.map(({ slab }) => slab))
   const again = Array.from({ length: 40 }, () => takeRing(1 << 20))
-  const kept = again.filter((ring) => known.has(ring)).length
+  const kept = again.filter(({ slab }) => known.has(slab)).length
   t.ok(kept <= 32 && kept > 20, `${kept}`)
-  giveRing(NO_RING)
+  giveRing(NO_SLAB, 0)
 })
 
 t.test('T6: tables are lent to one at a time', async (t) => {

@@ -2,7 +2,10 @@
 import t from 'tap'
 import { MemoryCheckpointStore, MemoryMirrorStore } from '../../../cluster/memory-store.js'
 import { MAX_WRITTEN, MIRROR_INTERVAL_MS, Mirror } from '../../../cluster/mirror.js'
-import { overhearing } from './overhearing.js'
+import { MAX_REPLAYED } from '../../../cluster/retention.js'
+import { MAX_KEPT } from '../../../cluster/shadow.js'
+import { ACK, Segment } from '../../../stack/index.js'
+import { overhearing, PEER, PEER_PORT } from './overhearing.js'
 
 function watching() {
   const store = new MemoryMirrorStore()
@@ -41,3 +44,29 @@ t.test('P27: a shadow that changed and was promoted right behind leaves no recor
   t.equal([...store.flows(1)].length, 0)
   t.equal(snooper.dirty.length, 0)
 })
+
+t.test(
+  'P17: what comes between two writes of the mirror is more than a shadow may keep',
+  async (t) => {
+    const { mirror, snooper, open } = watching()
+    open(PEER_PORT)
+    snooper.relieve = (shadow) => mirror.relieve(shadow, snooper)
+    const text = new Uint8Array(60_000)
+    const count = Math.ceil((2 * MAX_KEPT) / text.length)
+    let most = 0
+    for (let i = 0; i < count; i++) {
+      const seq = (101 + i * text.length) | 0
+      const acks = { seq: 501, ack: seq, flags: ACK, wnd: 65_000 }
+      snooper.observe(Object.assign(new Segment(), acks), 'outbound', 80, PEER, PEER_PORT, 0, 1000)
+      const brings = { seq, ack: 501, flags: ACK, wnd: 65_000, text, textEnd: text.length }
+      snooper.observe(Object.assign(new Segment(), brings), 'inbound', 80, PEER, PEER_PORT, 2, 1000)
+      const [shadow] = snooper.table.shadows()
+      most = Math.max(most, shadow?.buffers.received.readable ?? 0)
+    }
+    const [shadow] = snooper.table.shadows()
+    t.equal(shadow?.verdict, 'ready')
+    t.equal(shadow?.tcb.rcvNxtOffset, count * text.length)
+    t.ok(most < 3 * MAX_REPLAYED, `${most} octets kept at most`)
+    t.ok((shadow?.buffers.received.readable ?? 0) >= MAX_REPLAYED)
+  },
+)
