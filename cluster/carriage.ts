@@ -19,33 +19,25 @@ import {
 } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { FlightList, type LostFlow } from './flight-list.js'
-import { type FlowKey, flowKeyOf } from './flow-key.js'
+import { type FlowKey, flowKeyOf, nameOf, nameOfKey } from './flow-key.js'
 import { encodeFlowMessage, type FlowMessage, FlowMessageKind } from './flow-message.js'
+import { endForsaken } from './forsaken.js'
 import { refusesResume } from './hand-over.js'
-import { doubtfulDataOf, NOBODY, type PermanencySet } from './node-options.js'
-import type { OwnershipContext } from './ownership-context.js'
+import { doubtfulDataOf, NOBODY } from './node-options.js'
+import type { CarriageTerm, OwnershipContext } from './ownership-context.js'
 import { Promotion } from './promotion.js'
 import type { ActiveFlow } from './recovery-message.js'
 import type { GivenUp } from './resume-point.js'
 import { Shadow } from './shadow.js'
-import type { Snooper } from './snooper.js'
 import type { Succession } from './succession.js'
 import { leaseOverAt } from './suspicion.js'
 
 /** How long a peer may take to answer; a living one takes milliseconds. */
 export const ANSWER_MS: Millis = 1500
+// So much before others may take this node for dead it stops.
+const MARGIN_MS: Millis = 10
 /** How soon it is noticed that a carried connection is over. */
 const WATCH_MS: Millis = 100
-
-/** What is known of the ownership of the binding. */
-export interface CarriageTerm {
-  readonly snooper: Snooper
-  readonly epoch: number
-  readonly owner: NodeId
-  readonly state: string
-  readonly set: PermanencySet
-  readonly binding: { readonly id: number; readonly address: IpAddress }
-}
 
 export class Carriage {
   readonly #term: CarriageTerm
@@ -62,6 +54,8 @@ export class Carriage {
   readonly #dead = new Map<NodeId, Millis>()
   #watchAt: Millis = NEVER
   #refuseUntil: Millis = 0
+  // This node claimed the binding without knowing what there was.
+  #blind = false
 
   /** `speakerChanged` is called when this node has begun or ceased to speak for some of the binding. */
   constructor(
@@ -150,8 +144,9 @@ export class Carriage {
     this.#speakerChanged()
   }
 
-  /** This node owns the binding, and the others have been told so. */
-  handleClaimed(now: Millis): void {
+  /** This node owns the binding, and the others have been told so. `blind`: it need not have known of all connections. */
+  handleClaimed(now: Millis, blind: boolean): void {
+    this.#blind = blind
     this.#carried.clear()
     this.#watchAt = NEVER
     for (const name of this.#lost.names()) this.#passOn(name, now)
@@ -209,6 +204,10 @@ export class Carriage {
         break
       case FlowMessageKind.ENDED:
         if (this.#away.get(name)?.node === from) this.#away.delete(name)
+        break
+      case FlowMessageKind.FORSAKEN:
+        if (!this.#blind || this.#away.has(name) || this.#lost.has(name)) break
+        if (endForsaken(m, this.#term, this.#context.world)) this.#report('flow-lost', m.key, from)
         break
       default:
     }
@@ -389,7 +388,16 @@ export class Carriage {
     this.#term.snooper.admit(new Shadow(key, { tcb, buffers }), now)
   }
 
+  // When others may be about to take this node for dead, which hears nobody, and to serve what it carries: an owner yields to the next.
+  #aloneAt(): Millis {
+    if (!this.speaks || this.#term.state === 'owner') return NEVER
+    const { detector, options } = this.#context
+    const heardAt = Math.max(0, ...this.#succession.others.map((id) => detector.lastHeardAt(id)))
+    return heardAt === 0 ? NEVER : heardAt + options.timing.silenceMs - MARGIN_MS
+  }
+
   handleTimeout(now: Millis): void {
+    if (now >= this.#aloneAt()) this.handleLeaseLost(now)
     for (const name of this.#lost.due(now)) this.#passOn(name, now)
     for (const [node, at] of this.#dead) if (now >= at) this.#inheritIfSilent(node, now)
     if (now < this.#watchAt) return
@@ -403,7 +411,7 @@ export class Carriage {
   }
 
   nextDeadline(): Millis {
-    let earliest = Math.min(this.#watchAt, this.#lost.nextDeadline())
+    let earliest = Math.min(this.#watchAt, this.#lost.nextDeadline(), this.#aloneAt())
     // An owner looks after those that serve its connections.
     if (this.#away.size > 0) earliest = Math.min(earliest, this.#context.detector.nextDeadline())
     for (const at of this.#dead.values()) earliest = Math.min(earliest, at)
@@ -438,12 +446,4 @@ export class Carriage {
       report: event === 'flow-lost' ? { event, ...what, reason } : { event, ...what, node },
     })
   }
-}
-
-function nameOf(localPort: number, remoteAddress: IpAddress, remotePort: number): string {
-  return `${localPort} ${remoteAddress} ${remotePort}`
-}
-
-function nameOfKey({ localPort, remoteAddress, remotePort }: FlowKey): string {
-  return nameOf(localPort, remoteAddress, remotePort)
 }

@@ -76,3 +76,12 @@ export function flowAt(bytes: Uint8Array, at: number): Flow {
   const key = decodeFlowKey(bytes.subarray(at))
   return { key, iss: view.getInt32(FLOW_KEY_LENGTH), irs: view.getInt32(FLOW_KEY_LENGTH + 4) }
 }
+
+/** The connection between these endpoints of one binding, as the key of a map. */
+export function nameOf(localPort: number, remoteAddress: IpAddress, remotePort: number): string {
+  return `${localPort} ${remoteAddress} ${remotePort}`
+}
+
+export function nameOfKey({ localPort, remoteAddress, remotePort }: FlowKey): string {
+  return nameOf(localPort, remoteAddress, remotePort)
+}

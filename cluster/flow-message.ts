@@ -5,13 +5,14 @@
  *   CARRIED   "this one is served by me, whoever owns the binding": the answer to TAKE, to all
  *   REFUSED   "I cannot go on with it either", or "not any more"
  *   ENDED     "it is over": its endpoints are the owner's again
+ *   FORSAKEN  "I served this one until you outclaimed me, and you do not": its ISS is SND.NXT, for a reset
  *
  * Each has the term of ownership that it was made in, and a tag. One that is malformed is no message, never an exception.
  */
 import type { Authenticator } from './authenticator.js'
 import { FLOW_LENGTH, type Flow, flowAt, putFlow } from './flow-key.js'
 
-export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4 } as const
+export const FlowMessageKind = { TAKE: 1, CARRIED: 2, REFUSED: 3, ENDED: 4, FORSAKEN: 5 } as const
 export type FlowMessageKind = (typeof FlowMessageKind)[keyof typeof FlowMessageKind]
 
 /** The binding of its key is that of the message; ISS and IRS are those that the sender knows, 0 when it does not. */
@@ -51,7 +52,7 @@ export function decodeFlowMessage(
   const view = viewOf(bytes)
   const kind = view.getUint8(4) as FlowMessageKind
   const epoch = view.getFloat64(6)
-  if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.ENDED) return null
+  if (kind < FlowMessageKind.TAKE || kind > FlowMessageKind.FORSAKEN) return null
   if (!Number.isSafeInteger(epoch) || epoch < 0) return null
   return { kind, epoch, ...flowAt(bytes, FLOW_AT) }
 }

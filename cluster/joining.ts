@@ -5,8 +5,12 @@
  * already changes nothing when it is folded again, as a retransmission does not.
  *
  * Until it is through, the node lacks connections, and lets others go before it when the owner dies (P20).
+ *
+ * In the same way a node that has missed some of what was said on the link comes to know of what: a connection that it knows is brought up
+ * to where the owner says that it is, by the folds that a retransmission goes through, and one that the owner does not name is over.
  */
 import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
+import { catchUp } from './said-again.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
 import type { SnapshotMessage } from './snapshot.js'
 import type { Snooper } from './snooper.js'
@@ -35,6 +39,10 @@ const NOTHING: readonly Kept[] = []
 export class Joining {
   /** Every connection that the owner knew of is known here, too. */
   complete = false
+  /** What is distrusted this node has served itself, until another claimed it. */
+  outclaimed = false
+  /** Of that what the owner does not know of. */
+  forsaken: readonly Shadow[] = []
   /** Connections that snapshots have brought. */
   installed = 0
   readonly #snooper: Snooper
@@ -49,6 +57,10 @@ export class Joining {
   #settleBy: Millis = NEVER
   // The connection that is being told of.
   #incoming: Shadow | null = null
+  // What is known may be behind, or over.
+  #doubting = false
+  // Connections that the owner had spoken in when it was asked, and has not named since.
+  readonly #unnamed = new Set<Shadow>()
 
   constructor(snooper: Snooper) {
     this.#snooper = snooper
@@ -76,7 +88,9 @@ export class Joining {
     )
     this.#settleAt = now + SETTLE_INTERVAL_MS
     if (this.#unsettled.length > 0 && now < this.#settleBy) return false
-    this.#snooper.forgetDistrusted()
+    const ended = this.#snooper.forgetDistrusted()
+    this.forsaken = this.outclaimed ? ended : []
+    for (const shadow of this.#unnamed) this.#snooper.forgetUnnamed(shadow)
     this.end()
     return true
   }
@@ -88,12 +102,20 @@ export class Joining {
     this.#settleAt = NEVER
     this.#incoming = null
     this.#forgetKept()
+    this.#unnamed.clear()
+    if (!this.#doubting) return
+    for (const shadow of this.#snooper.table.shadows()) {
+      if (shadow.verdict !== 'untracked' && shadow.tcb.synSent) this.#unnamed.add(shadow)
+    }
   }
 
   /** There is nothing to ask for: this node owns the binding, and whatever it lacks is lost. */
   end(): void {
     this.complete = true
     this.#asking = false
+    this.#doubting = false
+    this.outclaimed = false
+    this.#unnamed.clear()
     // allocates: once per snapshot
     this.#unsettled = []
     this.#settleAt = NEVER
@@ -107,6 +129,15 @@ export class Joining {
     this.complete = false
     this.installed = 0
     this.restart()
+  }
+
+  /** Some of what was said on the link has been missed, and `restart` will tell when it is heard again: then all is to be asked for. */
+  doubt(): void {
+    const { outclaimed } = this
+    this.begin()
+    this.outclaimed = outclaimed
+    this.#doubting = true
+    this.#askAt = NEVER
   }
 
   /** Another owner, which is to be asked at once. */
@@ -181,7 +212,10 @@ export class Joining {
     const { key } = shadow
     const { table } = this.#snooper
     const known = table.find(key.localPort, key.remoteAddress, key.remotePort)
-    if (known !== undefined && known.verdict !== 'untracked') return
+    if (known !== undefined && known.verdict !== 'untracked') {
+      if (this.#unnamed.delete(known)) this.#catchUp(known, shadow, now)
+      return
+    }
     if (known === undefined) {
       // It has ended since, and that was heard here.
       if (table.ended.has(key.localPort, key.remoteAddress, key.remotePort, now)) return
@@ -197,5 +231,22 @@ export class Joining {
     this.installed++
     if (shadow.buffers.received.start > 0) this.#unsettled.push(shadow)
     this.#snooper.install(shadow, known, now)
+  }
+  // What `told` has beyond `known` is folded there as what is said once more.
+  #catchUp(known: Shadow, told: Shadow, now: Millis): void {
+    const { localPort, remoteAddress, remotePort } = known.key
+    // Another one between the same endpoints.
+    if (known.tcb.iss !== told.tcb.iss || known.tcb.irs !== told.tcb.irs) {
+      this.#snooper.remove(known)
+      this.#snooper.install(told, undefined, now)
+      return
+    }
+    this.installed++
+    // allocates: once per connection that was in doubt
+    catchUp(known, told, now, (direction, seg) => {
+      // The octets are what counts: that they come late is no sign of age (RFC 7323 §5.3).
+      if (direction === 'inbound' && known.tcb.tsOk) seg.tsVal = known.tcb.tsRecent
+      this.#snooper.observe(seg, direction, localPort, remoteAddress, remotePort, 0, now)
+    })
   }
 }

@@ -1,49 +1,132 @@
 /**
- * LinkGap: finds out that this node was cut off from the link for a while although the control channels went on (P4, D1). An owner says
- * each of its declarations on both; whoever heard some by the channel alone has missed what connections said, and who came up meanwhile.
- * It has to ask for both: two nodes that do not know of each other would take over at the same time.
+ * LinkGap: finds out that this node was cut off from the link for a while although the control channels went on, or that some frames of
+ * the link went by it (P4, D1). An owner says each of its declarations on both: one that the channel alone has brought, or a number that
+ * is passed over on the link, tells of it. Whoever missed those has missed what connections said, and who came up meanwhile. It has to
+ * ask for both: two nodes that do not know of each other would take over at the same time.
  */
-import type { Millis } from '../stack/index.js'
+import { type Millis, NEVER } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { ClusterNode } from './node.js'
 import type { NodeReport } from './node-actions.js'
 import { NOBODY } from './node-options.js'
 import type { Ownership } from './ownership.js'
+import type { OwnershipContext } from './ownership-context.js'
 import type { Notice } from './peers.js'
 
-/** Renewals that were not heard on the link before it counts: of one the copy may be lost, or still be under way. */
-export const MISSED_RENEWALS = 3
+/**
+ * How long the link may be silent altogether behind what a channel has brought, and it has yet to. Where anything comes it may be merely
+ * late: then its next declaration tells, by its number, whether some were lost.
+ */
+export const LATE_MS: Millis = 50
+
+/** What of an owner's declarations the link has brought. */
+interface Heard {
+  incarnation: number
+  /** The number of the last one. */
+  sequence: number
+}
+
+/** A declaration that a channel has brought, and the link has yet to. */
+interface Awaited {
+  readonly node: NodeId
+  readonly sequence: number
+  readonly until: Millis
+  /** Frames that had come by then. */
+  readonly frames: number
+}
 
 export class LinkGap {
-  // Renewals that only the channel brought so far, by node and binding: of those that have a place among the peers.
-  readonly #missed = new Map<number, number>()
+  // Frames of the link that have come.
+  #frames = 0
+  readonly #context: Pick<OwnershipContext, 'act' | 'declare'>
+  readonly #heard = new Map<number, Heard>()
+  readonly #awaited = new Map<Ownership, Awaited>()
+  readonly #deaf = new Set<Ownership>()
 
-  /**
-   * Takes note of an authentic declaration, and of what it was to the peers. True: it came by the link, behind others that did not. Where
-   * this node was merely busy the link's copies of those come as well, behind all that the channel brought. An owner that is `fenced`
-   * will watch from the CLAIM on: it has to have heard that on the link.
-   */
+  constructor(context: Pick<OwnershipContext, 'act' | 'declare'>) {
+    this.#context = context
+  }
+
+  /** Takes note of an authentic declaration about the binding `of`, and of what it was to the peers. */
   heard(
-    { node, binding, kind }: OwnershipDeclaration,
+    d: OwnershipDeclaration,
     onLink: boolean,
     notice: Notice,
-    fenced = false,
-  ): boolean {
-    const claim = kind === DeclarationKind.CLAIM
-    if ((kind !== DeclarationKind.RENEW && !claim) || notice === 'full') return false
-    const key = node * 0x1_0000 + binding
-    const before = this.#missed.get(key) ?? 0
+    of: Ownership,
+    now: Millis,
+  ): void {
+    if (notice === 'full') return
+    const key = d.node * 0x1_0000 + d.binding
+    const last = this.#heard.get(key)
+    const known = last?.incarnation === d.incarnation ? last : undefined
     if (!onLink) {
-      const news = notice === 'known' || notice === 'new'
-      if (claim && fenced && news) this.#missed.set(key, MISSED_RENEWALS)
-      else if (!claim && notice === 'known') this.#missed.set(key, before + 1)
-      return false
+      const claims = d.kind === DeclarationKind.RENEW || d.kind === DeclarationKind.CLAIM
+      // Of whom the link has never brought anything it need not bring this.
+      if (last === undefined || !claims || notice === 'replayed') return
+      const brought = known !== undefined && known.sequence >= d.sequence
+      if (brought || this.#awaited.has(of)) return
+      this.#awaited.set(of, {
+        node: d.node,
+        sequence: d.sequence,
+        until: now + LATE_MS,
+        frames: this.#frames,
+      })
+      return
     }
-    const copy = notice === 'again' || notice === 'replayed'
-    const missed = claim ? 0 : copy ? Math.max(before - 1, 0) : before
-    this.#missed.set(key, notice === 'replayed' ? missed : 0)
-    return notice !== 'replayed' && missed >= MISSED_RENEWALS
+    // An old one that is played again.
+    if (last !== undefined && d.incarnation < last.incarnation) return
+    if (known !== undefined && d.sequence <= known.sequence) return
+    // allocates: a few numbers per node and binding
+    this.#heard.set(key, { incarnation: d.incarnation, sequence: d.sequence })
+    const awaited = this.#awaited.get(of)
+    if (awaited?.node === d.node && awaited.sequence <= d.sequence) this.#awaited.delete(of)
+    const missed = known !== undefined && d.sequence > known.sequence + 1
+    if (missed && d.node === of.owner && this.#doubt(of)) this.#ask(of)
+  }
+
+  /** A frame of the link has come. */
+  hear(): void {
+    this.#frames++
+    if (this.#deaf.size === 0) return
+    for (const each of this.#deaf) this.#ask(each)
+    this.#deaf.clear()
+  }
+
+  // What is known may be behind what was said. Asking has no sense before what is said is heard again.
+  #doubt(of: Ownership): boolean {
+    const { state, owner, snooper, binding } = of
+    if (state !== 'standby' || owner === NOBODY) return false
+    const { joining } = snooper
+    if (joining.complete) {
+      const report = { event: 'link-gap', binding: binding.id, owner } as const
+      this.#context.act({ kind: 'report', report })
+    }
+    joining.doubt()
+    of.answer = true
+    return true
+  }
+
+  #ask(of: Ownership): void {
+    if (of.state !== 'standby') return
+    of.snooper.joining.restart()
+    this.#context.declare(DeclarationKind.PRESENT, true, of)
+  }
+
+  handleTimeout(now: Millis): void {
+    for (const [of, { node, until, frames }] of this.#awaited) {
+      if (now < until) continue
+      this.#awaited.delete(of)
+      // Who died with a word on its lips has said it to the channels alone.
+      if (node !== of.owner || frames !== this.#frames) continue
+      if (this.#doubt(of)) this.#deaf.add(of)
+    }
+  }
+
+  nextDeadline(): Millis {
+    let earliest = NEVER
+    for (const { until } of this.#awaited.values()) earliest = Math.min(earliest, until)
+    return earliest
   }
 }
 
@@ -56,11 +139,7 @@ export function handlePortOpened(node: Pick<ClusterNode, 'ownerships' | 'act'>, 
 }
 
 /** What was heard of the binding lacks what `owner` said meanwhile, and nobody can tell of which connections. */
-export function distrustOf(
-  owner: NodeId,
-  ownership: Ownership,
-  tell: (report: NodeReport) => void,
-): void {
+function distrustOf(owner: NodeId, ownership: Ownership, tell: (report: NodeReport) => void): void {
   if (ownership.state !== 'standby' || ownership.owner !== owner) return
   ownership.snooper.distrust()
   tell({ event: 'link-gap', binding: ownership.binding.id, owner })

@@ -28,7 +28,7 @@ import {
 import { FailureDetector } from './failure-detector.js'
 import { GapRepair } from './gap-repair.js'
 import { Herald } from './herald.js'
-import { distrustOf, LinkGap } from './link-gap.js'
+import { LinkGap } from './link-gap.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership } from './ownership.js'
@@ -69,7 +69,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   // Nodes that are being fenced.
   readonly #silencing = new Set<NodeId>()
   readonly #terms = new TermsCheck()
-  readonly #linkGap = new LinkGap()
+  readonly #linkGap = new LinkGap(this)
   #turnedAt: Millis = 0
 
   /** Throws ERR_BINDING_OVERLAP. */
@@ -178,6 +178,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): void {
     const node = this.peers.idOf(ethernet.src)
     if (node !== NOBODY) this.detector.heard(node, now)
+    this.#linkGap.hear()
     const { etherType } = ethernet
     if (etherType === EtherType.IPV4 || etherType === EtherType.IPV6) {
       this.#wiretap.onFrame(frame, ethernet, now)
@@ -207,14 +208,10 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     }
     const notice = this.peers.note(d)
     const ownership = this.ownershipOf(d.binding)
-    const cut = this.#linkGap.heard(d, onLink, notice, ownership?.state === 'fenced')
+    if (ownership !== undefined) this.#linkGap.heard(d, onLink, notice, ownership, now)
     if (notice === 'replayed' || notice === 'full') {
       stack.drops.count(DropReason.DECLARATION_REPLAYED)
       return
-    }
-    if (cut && ownership !== undefined) {
-      distrustOf(d.node, ownership, (report) => this.#report(report))
-      this.declare(DeclarationKind.PRESENT, true, ownership)
     }
     if (notice === 'again') return
     this.#meet(d, notice === 'new', now)
@@ -273,13 +270,14 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   handleTimeout(now: Millis): void {
     this.#buryTheDead(now)
     this.#wiretap.handleTimeout(now)
+    this.#linkGap.handleTimeout(now)
     for (const ownership of this.ownerships) ownership.handleTimeout(now)
     for (const repair of this.#repairs) repair.handleTimeout(now)
     for (const strict of this.#stricts) strict.handleTimeout(now)
   }
 
   nextDeadline(): Millis {
-    let earliest = this.#wiretap.nextDeadline()
+    let earliest = Math.min(this.#wiretap.nextDeadline(), this.#linkGap.nextDeadline())
     for (const repair of this.#repairs) earliest = Math.min(earliest, repair.nextDeadline())
     for (const strict of this.#stricts) earliest = Math.min(earliest, strict.nextDeadline())
     for (const ownership of this.ownerships) {

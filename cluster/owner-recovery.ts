@@ -9,10 +9,10 @@
  */
 import { type Millis, TcpState } from '../stack/index.js'
 import { connectionsOf, type NodeId } from './binding.js'
-import type { Carriage, CarriageTerm } from './carriage.js'
+import type { Carriage } from './carriage.js'
 import type { OwnershipDeclaration } from './declaration.js'
 import { NOBODY } from './node-options.js'
-import type { OwnershipContext } from './ownership-context.js'
+import type { CarriageTerm, OwnershipContext } from './ownership-context.js'
 import {
   encodeRecoveryMessages,
   MAX_ACTIVE_FLOWS,
@@ -39,6 +39,9 @@ export class OwnerRecovery {
   #named = 0
   readonly #pages = new Set<number>()
   #expected = Number.POSITIVE_INFINITY
+  // Whom this node took for dead when it claimed, with all that it served.
+  #outlived: NodeId = NOBODY
+  #outlivedIncarnation = 0
 
   /** `onWhole` is called when this node knows all that a directive for it names: it is to claim the binding. */
   constructor(
@@ -61,6 +64,8 @@ export class OwnerRecovery {
     if (from !== NOBODY) this.#offerAt = 0
     this.#giver = giver
     this.#giverIncarnation = this.#context.peers.get(giver)?.incarnation ?? 0
+    this.#outlived = giver === from ? NOBODY : from
+    this.#outlivedIncarnation = this.#context.peers.get(from)?.incarnation ?? 0
   }
 
   /** The owner that is back, and to which this node is to return the binding now; else NOBODY. */
@@ -107,6 +112,7 @@ export class OwnerRecovery {
     const term = this.#term
     // Its maker owns the binding again, and all that it served.
     if (term.owner === from && epoch < term.epoch) return
+    if (this.#hasOutlived(from)) return
     const news = epoch + 1 >= term.epoch
     this.#carriage.leave(flows.filter(({ node }) => node === from || news))
     if (term.state !== 'standby' || epoch !== term.epoch) return
@@ -115,6 +121,12 @@ export class OwnerRecovery {
     this.#pages.add(page)
     this.#named += flows.length
     this.#settle()
+  }
+
+  // It said so into a cut: its connections have been taken over since.
+  #hasOutlived(from: NodeId): boolean {
+    if (this.#term.state !== 'owner' || from !== this.#outlived) return false
+    return this.#context.peers.get(from)?.incarnation === this.#outlivedIncarnation
   }
 
   /** The owner returns the binding to this node, and has named `d.connections`. */

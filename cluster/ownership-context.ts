@@ -1,16 +1,27 @@
 /**
  * OwnershipContext: what the bindings of one node share, as each Ownership sees it.
  */
-import type { Millis } from '../stack/index.js'
+import type { IpAddress, Millis } from '../stack/index.js'
 import type { NodeId } from './binding.js'
 import type { DeclarationKind } from './declaration.js'
 import type { FailureDetector } from './failure-detector.js'
 import type { Action } from './node-actions.js'
-import type { NodeOptions, NodeWorld } from './node-options.js'
+import type { NodeOptions, NodeWorld, PermanencySet } from './node-options.js'
 import type { Ownership } from './ownership.js'
 import type { Peers } from './peers.js'
+import type { Snooper } from './snooper.js'
 
 export type OwnershipState = 'standby' | 'claiming' | 'owner' | 'fenced'
+
+/** What is known of the ownership of a binding, for whoever goes on with connections of it beside the owner. */
+export interface CarriageTerm {
+  readonly snooper: Snooper
+  readonly epoch: number
+  readonly owner: NodeId
+  readonly state: string
+  readonly set: PermanencySet
+  readonly binding: { readonly id: number; readonly address: IpAddress }
+}
 
 export interface OwnershipContext {
   readonly options: NodeOptions

@@ -246,7 +246,7 @@ export class Ownership {
     this.#candidacy.vacancy.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     const unheard = before === 'fenced' && d.kind !== DeclarationKind.CLAIM
-    if (before === 'owner' || unheard) this.snooper.distrust()
+    if (before === 'owner' || unheard) this.snooper.distrust(true)
     else this.snooper.joining.restart()
     this.#term.follow(d.epoch)
     this.owner = owner
@@ -349,6 +349,7 @@ export class Ownership {
     stack.setQuiet(binding.address, true)
     const { yieldedBy } = this.#candidacy.vacancy
     const orderly = from !== NOBODY && from === yieldedBy
+    const blind = !this.complete
     const count = takeAll(this, world, from, orderly, now)
     this.snapshots.end()
     if (from !== NOBODY && !orderly) this.#context.bury(from, now)
@@ -372,7 +373,7 @@ export class Ownership {
       cause: this.#candidacy.suspicion.cause,
     }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
-    this.carriage.handleClaimed(now)
+    this.carriage.handleClaimed(now, blind)
   }
 
   // Beyond all terms that were heard of: the user of a later one would not take us for the owner.

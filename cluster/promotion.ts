@@ -14,7 +14,7 @@ import {
 import type { CheckpointStore } from './checkpoint.js'
 import type { DoubtfulData } from './declaration.js'
 import { type Pairs, passedOn, producedTo } from './pairs.js'
-import { type GivenUp, resumePoint } from './resume-point.js'
+import { type GivenUp, isOutputFinished, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 
 /** What became of the connections. */
@@ -92,6 +92,13 @@ export class Promotion {
 
   /** One of a pair, of which the other connection, `gone`, is over. */
   promoteRest(shadow: Shadow, gone: Shadow): void {
+    if (gone.distrusted) {
+      // It ended unheard, and well, as the owner went on with this one: but what was still to be passed on nobody here knows.
+      const finished = shadow.verdict === 'ready' && isOutputFinished(shadow)
+      if (finished) this.#adoptPaired(shadow, gone, null).shutdown()
+      else this.giveUp(shadow, 'partner-lost')
+      return
+    }
     if (!endedWell(gone)) {
       // The reset is passed on.
       this.#adoptPaired(shadow, gone, null).abort()

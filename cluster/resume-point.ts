@@ -42,7 +42,7 @@ export interface ResumePoint {
 }
 
 /** All that we will ever send has departed, and is acknowledged or kept. */
-function isOutputFinished(shadow: Shadow): boolean {
+export function isOutputFinished(shadow: Shadow): boolean {
   const { tcb, buffers } = shadow
   if (tcb.sndFinSent === 0) return false
   return tcb.finAcked || buffers.sent.contiguousEnd >= tcb.sndNxtOffset - 1

@@ -11,6 +11,7 @@ import {
   diff,
   ECE,
   FIN,
+  gt,
   isSynchronized,
   type Millis,
   Offer,
@@ -19,12 +20,15 @@ import {
   TcpState,
   timestampAt,
 } from '../stack/index.js'
-import type { Direction } from './shadow.js'
+import type { Direction, Shadow } from './shadow.js'
 
 /** Octets of text in one segment. */
 export const MAX_SAID_TEXT = 64 * 1024
 /** Octets of text that are said in one go: the rest once these have been confirmed. */
 export const MAX_SAID = 256 * 1024
+
+/** A connection of which all is here: the owner's, or a snapshot of it. */
+type Whole = Pick<Connection, 'tcb' | 'buffers' | 'opener' | 'localPort' | 'remotePort'>
 
 /** Tells of one segment: it is borrowed. */
 export type Say = (direction: Direction, seg: Segment) => void
@@ -33,7 +37,7 @@ export type Say = (direction: Direction, seg: Segment) => void
  * Says all of `connection` that lies behind `known`, how much of it the hearer has: a level as `strict.ts` has them. Nothing, when that
  * lies before the text that is still here.
  */
-export function sayAgain(connection: Connection, known: number, now: Millis, say: Say): void {
+export function sayAgain(connection: Whole, known: number, now: Millis, say: Say): void {
   const { tcb, buffers, opener } = connection
   const from = Math.max(known, 0)
   if (!tcb.synSent || from < buffers.received.floor) return
@@ -51,7 +55,23 @@ export function sayAgain(connection: Connection, known: number, now: Millis, say
   if (tcb.finAcked) say('inbound', peersText(connection, buffers, tcb.rcvNxtOffset, 0, false))
 }
 
-function sayText(connection: Connection, from: number, say: Say): void {
+/** Says what a shadow lacks of what was said up to the snapshot `told`; where the text is not here, that it lacks some. */
+export function catchUp(known: Shadow, told: Shadow, now: Millis, say: Say): void {
+  const { tcb, buffers, opener, key } = told
+  if (!isSynchronized(tcb.state)) return
+  const { localPort, remotePort } = key
+  const whole = { tcb, buffers, opener, localPort, remotePort }
+  const { rcvNxtOffset: from, sndNxt, sndUna, lastAckSent, rcvAdv, sndFinSent } = known.tcb
+  const spoke = gt(tcb.sndNxt, sndNxt) || tcb.sndFinSent > sndFinSent
+  if (spoke || gt(tcb.lastAckSent, lastAckSent) || gt(tcb.rcvAdv, rcvAdv)) {
+    say('outbound', whereWeAre(whole, now))
+  }
+  if (from >= buffers.received.floor && from < tcb.rcvNxtOffset) sayText(whole, from, say)
+  if (!gt(tcb.sndUna, sndUna)) return
+  say('inbound', peersText(whole, buffers, tcb.rcvNxtOffset, 0, false))
+}
+
+function sayText(connection: Whole, from: number, say: Say): void {
   const { tcb, buffers } = connection
   const end = tcb.rcvNxtOffset - Number(tcb.finReceived)
   const to = Math.min(end, from + MAX_SAID)
@@ -64,7 +84,7 @@ function sayText(connection: Connection, from: number, say: Say): void {
   } while (at < to)
 }
 
-function begin({ localPort, remotePort }: Connection, direction: Direction): Segment {
+function begin({ localPort, remotePort }: Whole, direction: Direction): Segment {
   const seg = new Segment()
   const ours = direction === 'outbound'
   seg.srcPort = ours ? localPort : remotePort
@@ -83,7 +103,7 @@ function offer(seg: Segment, offers: number, mss: number, scale: number, tsVal: 
   seg.tsVal = tsVal
 }
 
-function ourSyn(connection: Connection, now: Millis): Segment {
+function ourSyn(connection: Whole, now: Millis): Segment {
   const { tcb, opener } = connection
   const seg = begin(connection, 'outbound')
   seg.seq = tcb.iss
@@ -95,7 +115,7 @@ function ourSyn(connection: Connection, now: Millis): Segment {
 }
 
 // Null: it has not come yet.
-function peersSyn(connection: Connection): Segment | null {
+function peersSyn(connection: Whole): Segment | null {
   const { tcb, opener } = connection
   if (tcb.state === TcpState.SYN_SENT) return null
   const seg = begin(connection, 'inbound')
@@ -109,7 +129,7 @@ function peersSyn(connection: Connection): Segment | null {
 }
 
 // No text: what of ours the peer has not acknowledged, who misses it asks for (D1), or finds in a checkpoint.
-function whereWeAre(connection: Connection, now: Millis): Segment {
+function whereWeAre(connection: Whole, now: Millis): Segment {
   const { tcb } = connection
   const seg = begin(connection, 'outbound')
   seg.flags = tcb.sndFinSent === 0 ? ACK : ACK | FIN
@@ -127,7 +147,7 @@ function whereWeAre(connection: Connection, now: Millis): Segment {
 }
 
 function peersText(
-  connection: Connection,
+  connection: Whole,
   { received }: Buffers,
   at: number,
   length: number,

@@ -4,6 +4,7 @@
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { Binding, NodeId } from './binding.js'
+import { tellForsaken } from './forsaken.js'
 import type { Action } from './node-actions.js'
 import { NOBODY, type NodeWorld } from './node-options.js'
 import type { Shadow } from './shadow.js'
@@ -79,6 +80,8 @@ export class SnapshotExchange {
     const connections = joining.installed
     const report = { event: 'joined', binding: binding.id, owner, connections } as const
     this.#act({ kind: 'report', report })
+    tellForsaken(joining.forsaken, this.#term, this.#world, this.#act)
+    joining.forsaken = []
     return true
   }
 

@@ -200,21 +200,33 @@ export class Snooper {
 
   /**
    * This node has missed what was said for a while, without a way to tell of whom: nothing that it knows is to be taken over. It asks
-   * for all anew; what the owner does not name then is over.
+   * for all anew; what the owner does not name then is over. `outclaimed`: this node has served it, and another has claimed it since.
    */
   // allocates: once per cut
-  distrust(): void {
+  distrust(outclaimed = false): void {
     for (const shadow of this.table.shadows()) {
       shadow.distrust()
       this.touch(shadow)
     }
     this.joining.begin()
+    this.joining.outclaimed = outclaimed
   }
 
-  /** The owner has named every connection that there is: what is still distrusted has ended unheard. */
+  /** The owner has named every connection that there is: what is still distrusted has ended unheard. Returns that. */
   // allocates: once per snapshot
-  forgetDistrusted(): void {
-    for (const shadow of [...this.table.shadows()]) if (shadow.distrusted) this.remove(shadow)
+  forgetDistrusted(): Shadow[] {
+    const ended = [...this.table.shadows()].filter(({ distrusted }) => distrusted)
+    for (const shadow of ended) this.remove(shadow)
+    return ended
+  }
+
+  /** The same of one that was merely in doubt: whoever is its partner is not to go on from what is known of it. */
+  forgetUnnamed(shadow: Shadow): void {
+    const { localPort, remoteAddress, remotePort } = shadow.key
+    const known = this.table.find(localPort, remoteAddress, remotePort) === shadow
+    if (!known || this.isAway(shadow.key)) return
+    this.remove(shadow)
+    shadow.distrust()
   }
 
   /** A shadow has changed: the mirror is to have it, and the owner may be waiting for that. */
@@ -242,7 +254,7 @@ export class Snooper {
     for (const shadow of this.table.shadows()) {
       // What another node serves beside the owner stays with it.
       if (shadow.closed || this.isAway(shadow.key)) continue
-      if (shadow.verdict === 'untracked') lacks = true
+      if (shadow.verdict === 'untracked' || shadow.partner?.distrusted === true) lacks = true
       else if (isSynchronized(shadow.tcb.state)) oldestAt = Math.min(oldestAt, shadow.openedAt)
     }
     // allocates: once per suspicion

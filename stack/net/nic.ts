@@ -28,7 +28,6 @@ import {
   holdAddress,
   type IpAddress,
   ipv6Address,
-  ipv6AddressAt,
   isIpv4,
   isMulticast,
   solicitedNode,
@@ -197,9 +196,7 @@ export class Nic {
       if (!known) this.routes.addOnLink(LINK_LOCAL, LINK_LOCAL_PREFIX)
     }
     this.#addresses.set(address, { address, prefix, state })
-    if (state === 'assigned') return
-    this.#announcements.cancel(address)
-    this.#outbox.clear()
+    if (state !== 'assigned') this.#fallSilent(address)
   }
 
   // allocates: once per change of an address
@@ -208,8 +205,14 @@ export class Nic {
     if (known === undefined) return
     this.#addresses.delete(address)
     this.routes.remove(address, known.prefix)
+    this.#fallSilent(address)
+  }
+
+  // What waits to leave is stale by the time that the address may be spoken from again: another may have gone on meanwhile.
+  #fallSilent(address: IpAddress): void {
     this.#announcements.cancel(address)
     this.#outbox.clear()
+    this.#unresolved.clear()
   }
 
   /**
@@ -413,7 +416,7 @@ export class Nic {
   #resolve(): void {
     for (let left = this.#unresolved.length; left > 0; left--) {
       const frame = this.#unresolved.take()
-      const { hop } = this.#unresolved
+      const { hop, src } = this.#unresolved
       const mac = this.neighbors.lookup(hop)
       if (mac === UNRESOLVED) {
         this.#hold(frame, hop)
@@ -425,7 +428,6 @@ export class Nic {
         continue
       }
       out.copyFrom(frame)
-      const src = sourceOf(frame)
       if (this.isAssigned(src)) this.#seal(out, mac, etherTypeOf(src), src)
       else this.#outbox.cancel()
     }
@@ -441,10 +443,4 @@ export class Nic {
     }
     emitEthernet(frame, dst, this.mac, etherType, this.tag)
   }
-}
-
-// Of a datagram that begins at the start of the frame.
-function sourceOf({ view, start }: Frame): IpAddress {
-  if (view.getUint8(start) >> 4 === 6) return ipv6AddressAt(view, start + 8)
-  return view.getInt32(start + 12) as IpAddress
 }

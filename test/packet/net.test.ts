@@ -252,6 +252,22 @@ t.test('T1: a neighbour that is not known is asked for, what waits for it is sen
 })
 
 t.test(
+  'D3: what waited for a neighbour is not sent when its address has been given up meanwhile',
+  (t) => {
+    const c = new Script(t)
+    const far = parseIpv4Address('10.0.0.50')
+    c.stack.connect(far, 80, c.now)
+    c.drain()
+    c.expectsNothing()
+    c.nic.setAddress(LOCAL, 24, 'observed')
+    c.nic.setAddress(LOCAL, 24, 'assigned')
+    asks(c, LOCAL, { operation: 2, senderIp: far, senderMac: OTHER_MAC })
+    c.expectsNothing('another may have spoken since')
+    t.end()
+  },
+)
+
+t.test(
   'T1: a neighbour that never answers ends the opening of connections by way of it, and of no others',
   (t) => {
     const c = established(t)

@@ -2,6 +2,7 @@
  * Checkers: the laws of a run. 1 shadow law, 3 one speaker, 4 no silent loss, 5 record law; the streams' ends check law 2
  * themselves, the scenario checks 6 and 7.
  */
+import { compareClaims } from '../../cluster/declaration.js'
 import type { Action, NodeReport } from '../../cluster/node-actions.js'
 import type { Shadow } from '../../cluster/shadow.js'
 import { decodeTcbRecord, encodeTcbRecord } from '../../cluster/tcb-record.js'
@@ -147,7 +148,11 @@ export class Checkers implements HostObserver {
     }
     if (report.event !== 'takeover' && report.event !== 'repaired') return
     if (report.event === 'takeover') this.counts.takeovers++
-    else this.counts.rescued += report.connections
+    else {
+      this.counts.rescued += report.connections
+      // What it missed as a peer it did not have when the owner's connections were looked at.
+      this.#ownerMissed = ''
+    }
     this.counts.midStream += report.midStream
     for (const [reason, count] of Object.entries(report.givenUp)) {
       this.#reportedResets += count
@@ -220,7 +225,8 @@ export class Checkers implements HostObserver {
       this.#world.violate(`one speaker: n${host.id} speaks as ${state}`)
     }
     const outclaimed = this.#hosts.some(
-      ({ running, own }) => running && own.state === 'owner' && own.epoch > epoch,
+      ({ id, running, own }) =>
+        running && own.state === 'owner' && compareClaims(own.epoch, id, epoch, host.id) > 0,
     )
     if (outclaimed && flow !== null && isReset(frame)) this.#splitResetAt = this.#world.now
     for (const other of this.#hosts) {
@@ -274,7 +280,9 @@ export class Checkers implements HostObserver {
     if (owner.nic.neighbors.isPending(SERVER_ADDRESS)) return
     // What comes in another order may be too old for the owner, and not for a shadow: that one leads then.
     const old = owner.stack.drops.get(DropReason.TCP_PAWS)
-    const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed + old}`
+    // What waited for an Ethernet address in vain has departed, too, and nobody has heard it.
+    const unsent = owner.stack.drops.get(DropReason.NEIGHBOR_UNRESOLVED)
+    const missed = `${owner.id}:${owner.life}:${owner.lost + owner.port.missed + old + unsent}`
     if (missed !== this.#ownerMissed) {
       this.#ownerMissed = missed
       for (const connection of owner.stack.tcp.demux.connections())
@@ -295,6 +303,7 @@ export class Checkers implements HostObserver {
     if (tcb.state === TcpState.CLOSED || !tcb.synSent) return
     // In strict mode nobody has heard of it yet.
     if (connection.receiver.confirmed < 0) return
+    const waits = tcb.state === TcpState.TIME_WAIT
     const flow = flowOf(localPort, remotePort)
     let led = false
     for (const { id, own } of watching) {
@@ -302,6 +311,8 @@ export class Checkers implements HostObserver {
       this.counts.shadowChecks++
       const difference = differenceOf(connection, shadow)
       if (difference === '') continue
+      // Whoever takes it over waits anew, and a shadow does not.
+      if (shadow === undefined && waits) continue
       led = true
       if (this.#led.has(flow)) continue
       this.#world.violate(`shadow law: :${remotePort} at n${id}: ${difference}`)

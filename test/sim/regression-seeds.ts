@@ -40,6 +40,38 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
 export const LOSSY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
   [7071, 'a client whose neighbour entry named the dead owner was never drawn to the next one'],
   [13184, 'who had not heard the end of a handshake repeated nothing of what followed'],
+  [
+    7013,
+    'an answer that waited for an Ethernet address in vain was asked for in the shadow (a fault of the checker)',
+  ],
+]
+
+/** The same with peers that miss many. */
+export const HARSH_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [
+    8389,
+    'a shadow led where its owner was promoted late, with what it had missed (a fault of the checker)',
+  ],
+]
+
+/** The same in strict mode. */
+export const STRICT_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [
+    10238,
+    'two owners in one term, across a cut: the lesser one reset a client (a fault of the checker)',
+  ],
+]
+
+/** The same with owners that come back. */
+export const RETURN_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [5328, 'clients that only listened were forgotten by both sides of a cut'],
+  [7393, 'what had waited for an Ethernet address left in a later term, when it was stale'],
+  [
+    8583,
+    'TIME-WAIT that began anew with its owner was asked for in the shadows (a fault of the checker)',
+  ],
+  [13181, 'who returned a binding into a cut carried on what the other side had taken over'],
+  [15888, 'as --lossy 7013'],
 ]
 
 /** The same of {@link simulate} with proxies. */
@@ -50,4 +82,10 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
   [12685, 'two nodes claimed in one term, and each then stood by for the other'],
   [11747, 'a fenced owner that had not heard the next claim went on from what it had known'],
   [16966, 'a node that listened behind a shut port took silence for a vacancy'],
+  [
+    2329,
+    'a node that had been cut off from the link for less than three renewals was taken for whole',
+  ],
+  [14448, 'the same, with an owner that died right behind the cut'],
+  [19385, 'the same, with a node that was still cut off when it claimed'],
 ]

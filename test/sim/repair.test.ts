@@ -2,7 +2,7 @@
  * Peers that miss frames (D1): the same seeds with and without repair.
  */
 import t from 'tap'
-import { LOSSY_REGRESSION_SEEDS } from './regression-seeds.js'
+import { HARSH_REGRESSION_SEEDS, LOSSY_REGRESSION_SEEDS } from './regression-seeds.js'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
 
@@ -39,6 +39,13 @@ t.test(
 for (const [seed, shown] of LOSSY_REGRESSION_SEEDS) {
   t.test(`D1: lossy seed ${seed}: ${shown}`, (t) => {
     t.same(simulate(seed, false, { lossy: true }).violations, [])
+    t.end()
+  })
+}
+
+for (const [seed, shown] of HARSH_REGRESSION_SEEDS) {
+  t.test(`D1: harsh seed ${seed}: ${shown}`, (t) => {
+    t.same(simulate(seed, false, { harsh: true }).violations, [])
     t.end()
   })
 }

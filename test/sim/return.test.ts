@@ -2,6 +2,7 @@
  * Owners that come back (P23): they die and start again under traffic, and so may whoever serves meanwhile.
  */
 import t from 'tap'
+import { RETURN_REGRESSION_SEEDS } from './regression-seeds.js'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals } from './totals.js'
 
@@ -21,5 +22,12 @@ t.test(`P23, D3: no law is broken in ${SEEDS} runs in which owners come back`, (
   t.ok(totals.takeovers > 3 * SEEDS, `${totals.takeovers} take-overs`)
   t.ok(totals.midStream > SEEDS, `${totals.midStream} connections taken over in mid-stream`)
   t.ok(totals.done > 0.9 * totals.connections, `${totals.done} of ${totals.connections} done`)
+  t.end()
+})
+
+t.test('P23, D3: seeds that once broke a law do not any more', (t) => {
+  for (const [seed, what] of RETURN_REGRESSION_SEEDS) {
+    t.same(simulate(seed, false, { returns: true }).violations, [], `seed ${seed}: ${what}`)
+  }
   t.end()
 })

@@ -2,6 +2,7 @@
  * Strict mode (D2): whatever frames the peers miss, an owner that dies loses nothing. The same runs without strict mode lose some.
  */
 import t from 'tap'
+import { STRICT_REGRESSION_SEEDS } from './regression-seeds.js'
 import { simulate, type Variant } from './scenario.js'
 import { cutAt, record, SWEPT } from './sweep.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
@@ -52,6 +53,13 @@ t.test('D2: no law is broken in strict mode by any other fault', (t) => {
   const { totals, bad } = run({ strict: true })
   t.same(bad, [])
   t.ok(totals.shadowChecks > 10_000, `${totals.shadowChecks} comparisons of owner and shadow`)
+  t.end()
+})
+
+t.test('D2, D3: seeds that once broke a law do not any more', (t) => {
+  for (const [seed, what] of STRICT_REGRESSION_SEEDS) {
+    t.same(simulate(seed, false, { strict: true }).violations, [], `seed ${seed}: ${what}`)
+  }
   t.end()
 })
 

@@ -38,6 +38,10 @@ export class Cluster {
   now = 1000
   /** Owner recovery directives are lost. */
   mute = false
+  /** Nodes that are cut off from the link, and with `apart` from the control network too: there what is said waits. */
+  readonly cut = new Set<number>()
+  apart = false
+  #kept: (() => void)[] = []
   readonly #sets: typeof ONE
   readonly #storage = new MemoryCheckpointStorage()
 
@@ -140,11 +144,24 @@ export class Cluster {
         for (let c = stack.pollReady(); c !== null; c = stack.pollReady()) c.events = 0
         for (const frame of this.#frames(each)) this.#hear(frame, node.options.id, [])
         for (const other of this.living) {
-          if (other !== each) node.handleHeartbeat(other.node.options.id, this.now, this.now)
+          const { id } = other.node.options
+          if (other === each || (this.apart && this.#isBetween(id, node.options.id))) continue
+          node.handleHeartbeat(id, this.now, this.now)
         }
       }
       for (const each of this.living) this.#act(each)
     }
+  }
+
+  /** All hear each other again. */
+  heal(): void {
+    this.cut.clear()
+    this.apart = false
+    for (const carry of this.#kept.splice(0)) carry()
+  }
+
+  #isBetween(a: number, b: number): boolean {
+    return this.cut.has(a) !== this.cut.has(b)
   }
 
   /** The process ends; every fence around it is confirmed. */
@@ -164,7 +181,10 @@ export class Cluster {
         if (this.mute && isRecoveryMessage(a.bytes)) continue
         for (const to of this.living) {
           if (to === from || (a.kind === 'tell' && a.node !== to.node.options.id)) continue
-          to.node.handleMessage(id, a.bytes, this.now)
+          const { bytes } = a
+          const carry = () => to.node.handleMessage(id, bytes, this.now)
+          if (this.apart && this.#isBetween(id, to.node.options.id)) this.#kept.push(carry)
+          else carry()
         }
       }
     }
@@ -189,7 +209,8 @@ export class Cluster {
       })
     }
     for (const { node, stack, nic } of this.living) {
-      if (node.options.id === by || deaf.includes(node.options.id)) continue
+      const { id } = node.options
+      if (id === by || deaf.includes(id) || this.#isBetween(id, by)) continue
       const frame = new Frame(2048)
       frame.bytes.set(bytes, frame.start)
       frame.end = frame.start + bytes.length

@@ -2,9 +2,10 @@
  * Active opens as overheard (P16), and the pairs of a proxy (A7): who belongs to whom, what is kept, and what a take-over makes of it.
  */
 import t from 'tap'
+import { DoubtfulData } from '../../../cluster/declaration.js'
 import { type ProxyHeader, parseBinding } from '../../../cluster/index.js'
 import { passedOn, producedTo } from '../../../cluster/pairs.js'
-import { hasStray, refusesAlone, refusesPair } from '../../../cluster/promotion.js'
+import { hasStray, Promotion, refusesAlone, refusesPair } from '../../../cluster/promotion.js'
 import { purge } from '../../../cluster/retention.js'
 import { Snooper } from '../../../cluster/snooper.js'
 import {
@@ -304,3 +305,26 @@ t.test('A7 D1: what was passed on behind a header is proof of what arrived unhea
   t.ok(clientSide.buffers.received.has(4, 8))
   t.end()
 })
+
+t.test(
+  'A7 D1 D5: a partner that ended unheard is nothing to go on from, and that has a name',
+  (t) => {
+    const wire = new Wire()
+    wire.openClient()
+    wire.openServer()
+    const [client, server] = [wire.clientSide, wire.serverSide]
+    if (client === undefined || server === undefined) throw new Error('both are open')
+    wire.snooper.joining.end()
+    t.equal(wire.snooper.coverage().lacks, false)
+    wire.snooper.forgetUnnamed(server)
+    t.equal(wire.serverSide, undefined)
+    t.equal(wire.snooper.coverage().lacks, true, 'others go first')
+    const resets: number[] = []
+    const stack = { reset: (ends: { remotePort: number }) => resets.push(ends.remotePort) }
+    const promotion = new Promotion(stack as never, {} as never, 100, DoubtfulData.DELIVER)
+    promotion.promoteRest(client, server)
+    t.same(promotion.count.givenUp, { 'partner-lost': 1 })
+    t.same(resets, [4000])
+    t.end()
+  },
+)
