@@ -17,21 +17,24 @@ export function startTimeOf(pid: number): string | null {
 /** True when the process is there with that start time and may still run: a zombie may not. */
 export function isRunning(pid: number, startTime: string): boolean {
   const stat = readStat(pid)
-  if (stat === null || stat[START_TIME_FIELD] !== startTime) return false
-  return stat[0] !== 'Z' && stat[0] !== 'X'
+  return stat !== null && mayRun(stat, startTime)
 }
 
 /** True when the process is gone, or its end has begun: it runs no instruction any more, and the locks it had are or will be free. */
 export function isEnding(pid: number, startTime: string): boolean {
   const stat = readStat(pid)
-  if (stat === null || stat[START_TIME_FIELD] !== startTime) return true
-  return stat[0] === 'Z' || stat[0] === 'X' || (Number(stat[FLAGS_FIELD]) & PF_EXITING) !== 0
+  if (stat === null || !mayRun(stat, startTime)) return true
+  return (Number(stat[FLAGS_FIELD]) & PF_EXITING) !== 0
 }
 
 /** True when the process is there with that start time and is stopped, by a signal or by who traces it. */
 export function isStopped(pid: number, startTime: string): boolean {
   const stat = readStat(pid)
   return stat?.[START_TIME_FIELD] === startTime && (stat[0] === 'T' || stat[0] === 't')
+}
+
+function mayRun(stat: readonly string[], startTime: string): boolean {
+  return stat[START_TIME_FIELD] === startTime && stat[0] !== 'Z' && stat[0] !== 'X'
 }
 
 function readStat(pid: number): string[] | null {

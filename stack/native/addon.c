@@ -11,6 +11,11 @@ double monotonic_ms(void) {
   return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+void drop_ref(napi_env env, napi_ref *ref) {
+  if (*ref != NULL) napi_delete_reference(env, *ref);
+  *ref = NULL;
+}
+
 void set_number(napi_env env, napi_value object, const char *key, double value) {
   napi_value number;
   if (napi_create_double(env, value, &number) == napi_ok) {

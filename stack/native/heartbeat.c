@@ -16,11 +16,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void drop_ref(napi_env env, napi_ref *ref) {
-  if (*ref != NULL) napi_delete_reference(env, *ref);
-  *ref = NULL;
-}
-
 static void drop_refs(heartbeat_t *hb) {
   drop_ref(hb->env, &hb->table_ref);
   drop_ref(hb->env, &hb->callback);

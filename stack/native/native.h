@@ -28,6 +28,8 @@ bool get_text(napi_env env, napi_value object, const char *key, char *out, size_
 
 /* Makes a zeroed ArrayBuffer, puts it on `object` as `key` and keeps it alive through `ref`. NULL: an error is thrown. */
 void *share_buffer(napi_env env, napi_value object, const char *key, size_t size, napi_ref *ref);
+/* Lets go of a reference, if there is one. */
+void drop_ref(napi_env env, napi_ref *ref);
 void set_number(napi_env env, napi_value object, const char *key, double value);
 void set_text(napi_env env, napi_value object, const char *key, const char *value);
 void set_function(napi_env env, napi_value object, const char *key, napi_callback call);

@@ -80,11 +80,6 @@ static void finalize(napi_env env, void *data, void *hint) {
   release(data);
 }
 
-static void drop_ref(napi_env env, napi_ref *ref) {
-  if (*ref != NULL) napi_delete_reference(env, *ref);
-  *ref = NULL;
-}
-
 static void on_closed(uv_handle_t *handle) {
   tap_t *tap = handle->data;
   /* Not in close_tap: JavaScript may close the device inside the very callback that runs in this context. */
