@@ -45,6 +45,8 @@ export class Session {
 
   constructor(socket: Socket) {
     this.socket = socket
+    // As node:http does with connections that it accepts itself: head and body are two writes.
+    socket.setNoDelay()
     const resumed = socket.resumed as Resumed | null
     const start = resumed?.input ?? 0
     if (resumed?.state == null || isAnswered(resumed)) {

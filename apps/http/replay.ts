@@ -54,6 +54,8 @@ class ReplaySession {
 
   constructor(socket: Socket) {
     this.#socket = socket
+    // As node:http does with connections that it accepts itself: head and body are two writes.
+    socket.setNoDelay()
     const resumed = socket.resumed as { input: number; output: number; state: Kept | null } | null
     this.#input = resumed?.input ?? socket.inputOffset
     this.#output = resumed?.output ?? socket.outputOffset

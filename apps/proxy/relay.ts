@@ -28,6 +28,9 @@ export class Relay {
     this.server = server
     client.partner = server
     server.partner = client
+    // Whether to wait for more is for the two ends to decide, and they have.
+    client.sender.noDelay = true
+    server.sender.noDelay = true
     this.startedAt = now
     this.activeAt = now
   }

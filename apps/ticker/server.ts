@@ -10,6 +10,7 @@ const EVERY_MS = 200
 export function ticker(socket: Socket): void {
   const resumed = socket.resumed as { readonly state: { readonly count: number } | null } | null
   let count = resumed?.state?.count ?? 0
+  socket.setNoDelay()
   const timer = setInterval(() => {
     // A client that does not read gets the next number when it does.
     if (socket.writableNeedDrain || !socket.writable) return
