@@ -28,6 +28,8 @@ export interface Decision {
   readonly givenUp: number
 }
 
+/** What a node says when it has been told of all connections and has played its application's part once. */
+const PREPARED = 'rehearsed'
 const SUCCESSOR_MS = 15_000
 const JOIN_MS = 20_000
 /** How long a command in the client may take. */
@@ -57,9 +59,9 @@ export class FailoverLab {
       const owner = await lab.startAll()
       const others = lab.record.nodes.filter(({ id }) => id !== owner)
       await lab.until(
-        () => others.every(({ id }) => hasSaid(lab, 'joined', id, 0)),
+        () => others.every(({ id }) => hasSaid(lab, PREPARED, id, 0)),
         JOIN_MS,
-        'not all nodes have been told of the connections',
+        'not all nodes have been told of the connections and have rehearsed',
       )
       return new FailoverLab(lab, monitor, world.program)
     } catch (error) {
@@ -118,8 +120,8 @@ export class FailoverLab {
     }
     if (!ended()) await lab.kill(node)
     await lab.start(node)
-    const joined = (): boolean => hasSaid(lab, 'joined', node, mark)
-    await lab.until(joined, JOIN_MS, `node ${node} has not been told of the connections again`)
+    const prepared = (): boolean => hasSaid(lab, PREPARED, node, mark)
+    await lab.until(prepared, JOIN_MS, `node ${node} has not been told of the connections again`)
     await lab.awaitOwner()
   }
 

@@ -4,9 +4,12 @@
  */
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
+import { rehearseApp } from '../../apps/rehearsal.js'
 import {
+  type AppConfig,
   NODE_CONFIG_SCHEMA,
   type NodeConfig,
+  type NodeReport,
   type NodeRuntime,
   openNode,
   readNodeConfig,
@@ -46,11 +49,29 @@ async function start(file: string, config: NodeConfig): Promise<NodeRuntime> {
     if (config.app !== null) {
       const onError = (error: Error) => say({ event: 'app-error', message: error.message })
       await startApp(config.app, runtime, onError)
+      rehearse(config.app, config.storeDir, runtime)
     }
     return runtime
   } catch (error) {
     throw blame(error, file, config)
   }
+}
+
+// A standby that has been told of all connections has nothing else to do. Who owns serves in earnest, and needs no rehearsal.
+function rehearse(app: AppConfig, folder: string, runtime: NodeRuntime): void {
+  const onReport = async ({ event }: NodeReport): Promise<void> => {
+    if (event !== 'joined') return
+    runtime.off('report', onReport)
+    try {
+      const start = (own: AppConfig, node: NodeRuntime) => startApp(own, node, () => {})
+      const connections = await rehearseApp(app, folder, start)
+      say({ event: 'rehearsed', app: app.name, connections })
+    } catch (error) {
+      // The node can do all that it could before: only its first take-over will be slower.
+      say({ event: 'rehearsal-failed', app: app.name, message: (error as Error).message })
+    }
+  }
+  runtime.on('report', onReport)
 }
 
 async function main(): Promise<void> {
