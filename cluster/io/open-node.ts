@@ -18,6 +18,7 @@ import type { FenceTarget } from '../declaration.js'
 import { rehearse } from '../rehearsal.js'
 import { HmacAuthenticator } from './authenticator.js'
 import { CaptureFile } from './capture-file.js'
+import { rehearseChannel } from './channel-rehearsal.js'
 import { FenceCommand, LocalFence } from './fence.js'
 import { requireHub } from './hub-check.js'
 import { ownFenceTarget } from './identity.js'
@@ -36,7 +37,7 @@ export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
   const opened: (() => unknown)[] = []
   let runtime: NodeRuntime | null = null
   try {
-    prepare()
+    await prepare(config.controlHost)
     const parts = await openParts(config, opened, () => runtime)
     runtime = new NodeRuntime(config, parts)
     runtime.start()
@@ -49,9 +50,10 @@ export async function openNode(config: NodeConfig): Promise<NodeRuntime> {
 }
 
 // What a take-over runs is compiled now, and stays so: V8 forgets what it has not run for a while.
-function prepare(): void {
+async function prepare(controlHost: string): Promise<void> {
   setFlagsFromString('--no-flush-bytecode')
   rehearse(new HmacAuthenticator(randomBytes(32)), new SystemRng())
+  await rehearseChannel(controlHost)
 }
 
 async function openOperator(

@@ -6,11 +6,24 @@ import { StackError } from '../../stack/index.js'
 import type { NodeReport } from '../node.js'
 import type { NodeRuntime } from './runtime.js'
 
-/** Prints one event with its instant. */
+const unsaid: object[] = []
+let attentive = false
+
+/** Prints one event with its instant; in the loop's next turn, as clients may wait for what is done in this one. */
 export function say(
   event: NodeReport | { readonly event: string; readonly [field: string]: unknown },
 ): void {
-  process.stdout.write(`${JSON.stringify({ ...event, at: Date.now() })}\n`)
+  unsaid.push({ ...event, at: Date.now() })
+  if (!attentive) {
+    attentive = true
+    process.on('exit', printAll)
+  }
+  if (unsaid.length === 1) setImmediate(printAll)
+}
+
+function printAll(): void {
+  const lines = unsaid.splice(0).map((event) => `${JSON.stringify(event)}\n`)
+  if (lines.length > 0) process.stdout.write(lines.join(''))
 }
 
 /** The FILE of `--config FILE` or `--config=FILE` in `argv`, or of UNDERSTUDY_CONFIG. Throws ERR_CONFIG when there is none. */
