@@ -59,6 +59,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly peers = new Peers()
   /** One for each binding, in the order of the options. */
   readonly ownerships: readonly Ownership[]
+  /** Declarations that have been taken: behind each there may be something to do at once. */
+  heard = 0
   readonly #repairs: GapRepair[] = []
   readonly #stricts: StrictMode[] = []
   readonly #byEndpoint = new BindingTable<Ownership>()
@@ -218,6 +220,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     if (ownership === undefined) return
     const agrees = this.#terms.agree(ownership.set, d, (report) => this.#report(report))
     if (agrees) ownership.handleDeclaration(d, now)
+    this.heard++
   }
 
   #meet(d: OwnershipDeclaration, fresh: boolean, now: Millis): void {

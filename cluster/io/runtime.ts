@@ -114,6 +114,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   readonly #reports: NodeReport[] = []
   #claiming = false
   #expirations = 0
+  #heard = 0
   #turnAt: Millis = 0
   #sweepAt: Millis = 0
   #closing = false
@@ -241,7 +242,15 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #afterReceive(now: Millis): void {
     this.#beginTurn(now)
     this.log.look(now)
-    this.#act()
+    const { heard } = this.node
+    if (heard === this.#heard) {
+      this.#act()
+      return
+    }
+    // A binding that is given to this node is not to wait for a timer.
+    this.#heard = heard
+    this.#hearHeartbeats()
+    this.#attend(now)
   }
 
   #beforeTransmit(now: Millis): void {
@@ -276,24 +285,25 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #stir(take: (now: Millis) => void): void {
     const now = this.now()
     this.#beginTurn(now)
+    const owned = this.#owned
     take(now)
     this.#act()
     this.#hearHeartbeats()
-    this.#attend(now)
+    this.#attend(now, owned)
     this.#parts.driver.kick()
   }
 
-  #attend(now: Millis): void {
+  // `owned`: how many bindings this node owned before what led here.
+  #attend(now: Millis, owned = this.#owned): void {
     // The end of listening leads to a claim, and that to the take-over itself, of which none may wait for a timer: who has heard of
     // the claim asks at once.
-    const owned = this.#owned
     this.#claiming = true
     for (let step = 0; step < ATTEND_STEPS; step++) {
       this.node.handleTimeout(now)
       this.#act()
       if (this.node.nextDeadline() > now) break
     }
-    if (this.#owned > owned) this.#parts.driver.speak()
+    if (this.#owned !== owned) this.#parts.driver.speak()
     this.#claiming = false
     this.#tell()
   }
