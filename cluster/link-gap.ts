@@ -20,6 +20,13 @@ import type { Notice } from './peers.js'
  */
 export const LATE_MS: Millis = 50
 
+/**
+ * Whoever looks later than that was held up itself, and what the link has brought waits in its own queue, behind the channel's: it looks
+ * once more, up to so many times.
+ */
+const HELD_UP_MS: Millis = 5
+const MAX_LOOKS = 5
+
 /** What of an owner's declarations the link has brought. */
 interface Heard {
   incarnation: number
@@ -31,7 +38,9 @@ interface Heard {
 interface Awaited {
   readonly node: NodeId
   readonly sequence: number
-  readonly until: Millis
+  until: Millis
+  /** Looks that came too late to tell. */
+  looks: number
   /** Frames that had come by then. */
   readonly frames: number
 }
@@ -70,6 +79,7 @@ export class LinkGap {
         node: d.node,
         sequence: d.sequence,
         until: now + LATE_MS,
+        looks: 0,
         frames: this.#frames,
       })
       return
@@ -114,8 +124,14 @@ export class LinkGap {
   }
 
   handleTimeout(now: Millis): void {
-    for (const [of, { node, until, frames }] of this.#awaited) {
+    for (const [of, awaited] of this.#awaited) {
+      const { node, until, frames } = awaited
       if (now < until) continue
+      if (now - until > HELD_UP_MS && frames === this.#frames && awaited.looks < MAX_LOOKS) {
+        awaited.looks++
+        awaited.until = now + LATE_MS
+        continue
+      }
       this.#awaited.delete(of)
       // Who died with a word on its lips has said it to the channels alone.
       if (node !== of.owner || frames !== this.#frames) continue

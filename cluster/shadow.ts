@@ -89,6 +89,8 @@ export class Shadow {
   receivedMirrored = 0
   sentDropped = 0
   receivedDropped = 0
+  /** Where its input ended when its application was found to have committed all of that; -1: it was not. */
+  restsAt = -1
   /** The other connection of a proxy's pair, once it has been heard of (A7). It stays when that one is closed: its text is ours. */
   partner: Shadow | null = null
   /** Octets before its partner's input, with which the output to a proxy's server begins (PROXY protocol). */

@@ -15,7 +15,8 @@ import {
 } from '../memory-store.js'
 import { HmacAuthenticator } from './authenticator.js'
 import type { NodeConfig } from './node-config.js'
-import { type Beats, type ControlChannel, NodeRuntime } from './runtime.js'
+import { NodeRuntime } from './runtime.js'
+import type { Beats, ControlChannel } from './runtime-parts.js'
 
 const NO_HOST = 0
 

@@ -29,7 +29,8 @@ import { nodeMetrics } from './metrics.js'
 import type { FenceMode, NodeConfig } from './node-config.js'
 import { type OperatorAddress, OperatorServer } from './operator-server.js'
 import { isEnding } from './process-table.js'
-import { type Fence, NodeRuntime, type RuntimeParts } from './runtime.js'
+import { NodeRuntime } from './runtime.js'
+import type { Fence, RuntimeParts } from './runtime-parts.js'
 import { WsControl } from './ws-control.js'
 
 /** Opens everything and joins the cluster. Throws StackError or TapError, with nothing left open. */

@@ -9,92 +9,33 @@ import {
   DropReason,
   formatIpAddress,
   type IpAddress,
-  type LinkEndpoint,
   type Millis,
   type Net,
-  type Nic,
   parseIpAddress,
-  type RecordingLink,
   type Stack,
   StackError,
   type StackHost,
 } from '../../stack/index.js'
-import type { Driver, Participant } from '../../stack/io/driver.js'
-import type { Authenticator } from '../authenticator.js'
+import type { Participant } from '../../stack/io/driver.js'
 import type { NodeId } from '../binding.js'
 import type { CheckpointStore } from '../checkpoint.js'
 import type { FenceTarget } from '../declaration.js'
 import { handlePortOpened } from '../link-gap.js'
-import type { MirrorStore } from '../mirror-store.js'
 import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
 import { nextIncarnation } from './incarnation.js'
 import type { NodeConfig } from './node-config.js'
 import { DecisionLog, gatherStatus, type NodeStatus, type StatusSource } from './node-status.js'
+import type { RuntimeParts } from './runtime-parts.js'
 
 /** How often the loop turns at least: the heartbeat tells the peers that it does. */
 const TURN_MS: Millis = 10
 const SWEEP_MS: Millis = 10_000
-/** A peer on a busy link hears frames without end; it must speak at last. */
 // A look at the port, a claim, the take-over.
 const ATTEND_STEPS = 3
+/** A peer on a busy link hears frames without end; it must speak at last. */
 const MAX_DRAIN_ROUNDS = 20
 const NO_BINDING = 0
-
-/** Signs of life between nodes, and the lease that lets this one speak. `Heartbeat` is one. Instants are on its own clock. */
-export interface Beats {
-  readonly port: number
-  /** How often the lease has run out so far. */
-  readonly expirations: number
-  addPeer(id: NodeId, address: string, port: number): void
-  removePeer(id: NodeId): void
-  /** `gone`: its port is closed, and so its process has ended. */
-  peer(id: NodeId): { heard: boolean; lastHeardAt: Millis; turnAt: Millis; gone?: boolean } | null
-  /** The event loop turns. */
-  turn(): void
-  /** The lease begins anew, unless it ran out more often than `seen` says. */
-  renewLease(seen: number): void
-  close(): void
-}
-
-/** Messages to nodes that have been met. `WsControl` is one. */
-export interface ControlChannel {
-  addPeer(id: NodeId, host: string, port: number): void
-  /** False: there is no channel to the node now. */
-  send(id: NodeId, bytes: Uint8Array): boolean
-  close(): Promise<void> | void
-}
-
-/** Silences others. */
-export interface Fence {
-  /** Why `silence` was false the last time; empty when there is nothing to say. */
-  readonly reason?: string
-  /** True: it is certain that the node cannot be heard any more. */
-  silence(target: FenceTarget, node: NodeId): Promise<boolean>
-  /** Opens our own port again. True: it was shut. */
-  open(): boolean
-}
-
-/** What a node runs on. */
-export interface RuntimeParts {
-  readonly stack: Stack
-  readonly driver: Driver<Nic>
-  readonly link: LinkEndpoint & { readonly received: number }
-  readonly beats: Beats
-  /** What the clock of `beats` lacks to the driver's. */
-  readonly beatsOffset: Millis
-  readonly control: ControlChannel
-  readonly controlPort: number
-  readonly fence: Fence
-  readonly fenceTarget: FenceTarget
-  readonly mirrorStore: MirrorStore
-  readonly checkpointStore: CheckpointStore
-  readonly authenticator: Authenticator
-  /** The capture of the link, which gets a remark for everything that the node reports. */
-  readonly recording?: RecordingLink
-  /** Hears whether this node owns a binding, and so answers clients. */
-  setSpeaking?(owns: boolean): void
-}
 
 /** Events: `report` with a NodeReport for everything that happens; `close` when the node has fallen silent for good. */
 export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] }> {
@@ -115,6 +56,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #claiming = false
   #expirations = 0
   #heard = 0
+  // Declarations for the control channels.
+  readonly #declared: Uint8Array[] = []
+  // Messages have been taken, and what they lead to has not been done.
+  #told = false
   #turnAt: Millis = 0
   #sweepAt: Millis = 0
   #closing = false
@@ -249,15 +194,27 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     }
     // A binding that is given to this node is not to wait for a timer.
     this.#heard = heard
+    this.#attendTo(now)
+  }
+
+  // Peers have said something.
+  #attendTo(now: Millis): void {
+    this.#told = false
+    this.#act()
     this.#hearHeartbeats()
     this.#attend(now)
   }
 
   #beforeTransmit(now: Millis): void {
     this.#beginTurn(now)
-    this.#act()
+    if (this.#told) this.#attendTo(now)
+    else this.#act()
     // Before anything leaves that a checkpoint counts as produced.
     this.#parts.checkpointStore.flush()
+    // And behind it what the link says in this turn, too: who hears of it here first would take the link for cut.
+    for (const bytes of this.#declared.splice(0)) {
+      for (const id of this.#known) this.#parts.control.send(id, bytes)
+    }
   }
 
   // Finds out whether we were stopped, before anything is sent in this turn.
@@ -329,7 +286,12 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   /** A message came over the control channel of `from`. `bytes` is borrowed. */
   handleMessage(from: NodeId, bytes: Uint8Array): void {
     if (this.#closing) return
-    this.#stir((now) => this.node.handleMessage(from, bytes, now))
+    const now = this.now()
+    this.#beginTurn(now)
+    this.node.handleMessage(from, bytes, now)
+    // Messages come by the thousand when a node is told of all connections: what they lead to is done once for all that came together.
+    this.#told = true
+    this.#parts.driver.kick()
   }
 
   #act(): void {
@@ -343,7 +305,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
         this.#meet(action)
         break
       case 'send':
-        for (const id of this.#known) this.#parts.control.send(id, action.bytes)
+        this.#declared.push(action.bytes)
         break
       case 'tell':
         this.#parts.control.send(action.node, action.bytes)

@@ -298,3 +298,35 @@ t.test('D1: an owner keeps what its application has read, within a limit', (t) =
   t.ok(kept.every((octet, i) => octet === (text.floor + i) % 251))
   t.end()
 })
+
+t.test('D5: of connections that rest at their checkpoint the store is not asked again', (t) => {
+  const { all, one, two } = trio()
+  let looks = 0
+  const { checkpoints } = two.node.world
+  const look = checkpoints.inputOffset.bind(checkpoints)
+  checkpoints.inputOffset = (...flow) => {
+    looks++
+    return look(...flow)
+  }
+  hear(two, [...OPENING, inbound(IRS + 1, ISS + 1, 'ab'), outbound(ISS + 1, IRS + 3, '')], 1500)
+  const { key, tcb } = shadowOf(two)
+  const percent = (now: number) => two.own.snooper.repair?.protection.percent(now)
+  const commit = (input: number): void => {
+    const { iss, irs } = tcb
+    const checkpoint = { iss, irs, input, output: 0, unsent: new Uint8Array(0), state: null }
+    one.node.world.checkpoints.put(key, checkpoint)
+    one.node.world.checkpoints.flush()
+  }
+  t.equal(percent(1501), 100)
+  commit(2)
+  for (const now of [1502, 1503, 1504]) t.equal(percent(now), 100)
+  t.equal(looks, 2, 'until it rested')
+  hear(two, [inbound(IRS + 3, ISS + 1, 'c'), outbound(ISS + 1, IRS + 4, '')], 1505)
+  t.equal(percent(1506), 100)
+  t.equal(looks, 3, 'and when more has come')
+  // What was read before it was overheard here is not to be had.
+  shadowOf(two).buffers.received.restart(3)
+  t.equal(percent(1507), 0)
+  carry(all, [two], 1508)
+  t.end()
+})

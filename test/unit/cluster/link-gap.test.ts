@@ -2,6 +2,9 @@
  * Nodes that are cut off from the link for a while: what went by them they ask for, and whoever is cut off where it serves gives that up.
  */
 import t from 'tap'
+import { DeclarationKind, type OwnershipDeclaration } from '../../../cluster/declaration.js'
+import { LATE_MS, LinkGap } from '../../../cluster/link-gap.js'
+import type { Ownership } from '../../../cluster/ownership.js'
 import { ACK, RST } from '../../packet/codec.js'
 import { Cluster } from './linked.js'
 import { ONE } from './party.js'
@@ -137,3 +140,36 @@ t.test(
     t.end()
   },
 )
+
+t.test('D1: a node that was held up itself looks again before it takes the link for cut', (t) => {
+  let doubts = 0
+  const joining = { complete: true, doubt: () => doubts++, restart: () => {} }
+  const of = { state: 'standby', owner: 1, binding: { id: 1 }, snooper: { joining } }
+  const declared = { node: 1, incarnation: 1, binding: 1, kind: DeclarationKind.RENEW }
+  const begin = (): LinkGap => {
+    const gap = new LinkGap({ act: () => {}, declare: () => {} })
+    hear(gap, 7, true)
+    hear(gap, 8, false)
+    return gap
+  }
+  const hear = (gap: LinkGap, sequence: number, onLink: boolean): void => {
+    const d = { ...declared, sequence } as OwnershipDeclaration
+    gap.heard(d, onLink, 'new', of as unknown as Ownership, 0)
+  }
+  begin().handleTimeout(LATE_MS)
+  t.equal(doubts, 1, 'in time')
+  const late = begin()
+  late.handleTimeout(200)
+  t.equal(doubts, 1, 'too late to tell')
+  hear(late, 8, true)
+  late.handleTimeout(200 + LATE_MS)
+  t.equal(doubts, 1, 'it lay in the queue')
+  const cut = begin()
+  cut.handleTimeout(200)
+  cut.handleTimeout(200 + LATE_MS)
+  t.equal(doubts, 2, 'and does not come')
+  const slow = begin()
+  for (let now = 200; now < 1400; now += 200) slow.handleTimeout(now)
+  t.equal(doubts, 3, 'who is always late believes it at last')
+  t.end()
+})
