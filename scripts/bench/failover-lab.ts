@@ -37,6 +37,24 @@ const COMMAND_MS = 60_000
 /** With so many failed rounds there is no use in going on. */
 const MAX_FAILURES = 5
 
+/**
+ * The first client is behind a link of 100 Mbit/s, with a queue of 50 ms, and with buffers that do not overflow it: a transfer has
+ * octets under way all the time. One that limits itself, as `curl --limit-rate`, rests for tens of milliseconds, and so do its
+ * acknowledgements; nobody could tell that from a server's silence.
+ */
+const LINK = 'root tbf rate 100mbit burst 32k latency 50ms'
+const MAX_UNDER_WAY = 300_000
+
+function putBehindLink({ record, space }: Lab): void {
+  const [client] = record.clients
+  if (client === undefined) return
+  const limit = (name: string, initial: number): string =>
+    `echo 4096 ${initial} ${MAX_UNDER_WAY} >/proc/sys/net/ipv4/tcp_${name}`
+  const script = [`tc qdisc add dev eth0 ${LINK}`, limit('rmem', 131_072), limit('wmem', 16_384)]
+  space.runScriptIn(client.namespace, script.join('\n'))
+  space.runScriptIn(record.switchNamespace, `tc qdisc add dev ${client.port} ${LINK}`)
+}
+
 export class FailoverLab {
   readonly lab: Lab
   readonly monitor: WireMonitor
@@ -55,6 +73,7 @@ export class FailoverLab {
   ): Promise<FailoverLab> {
     const lab = await world.lab({ nodes: 3, ...options })
     try {
+      putBehindLink(lab)
       const monitor = await WireMonitor.start(lab)
       const owner = await lab.startAll()
       const others = lab.record.nodes.filter(({ id }) => id !== owner)
