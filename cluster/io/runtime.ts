@@ -363,9 +363,9 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     const { link } = this.#parts
     for (let round = 0; round < MAX_DRAIN_ROUNDS && !this.#closing; round++) {
       const before = link.received
-      // Two turns of the event loop: at least one whole look at all sockets.
-      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
-      if (link.received === before) return
+      // Where something came, one more may be on its way through the bridge; clients go on saying things for ever.
+      if (link.drain() && (round > 0 || link.received === before)) return
+      await new Promise((resolve) => setImmediate(resolve))
     }
   }
 

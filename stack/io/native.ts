@@ -147,6 +147,7 @@ export interface Native {
   tapWrite(handle: TapHandle, count: number, texts: readonly (Uint8Array | null)[]): number
   tapSetLease(handle: TapHandle, lease: HeartbeatHandle | null): void
   tapSpin(handle: TapHandle, microseconds: number): void
+  tapDrain(handle: TapHandle): boolean
   tapPersist(handle: TapHandle, on: boolean): void
   tapRef(handle: TapHandle, on: boolean): void
   tapClose(handle: TapHandle): void

@@ -109,6 +109,7 @@ export class Tap implements LinkEndpoint {
   #sink: FrameSink | null = null
   #queued = 0
   #closed = false
+  #delivering = false
   #noSink = 0
   #oversize = 0
 
@@ -214,6 +215,12 @@ export class Tap implements LinkEndpoint {
     if (!this.#closed) native().tapSpin(this.#parts.handle, microseconds)
   }
 
+  drain(): boolean {
+    // The ring has the batch that is being delivered.
+    if (this.#closed || this.#delivering) return false
+    return native().tapDrain(this.#parts.handle)
+  }
+
   /** Sets whether the device outlives its last user. */
   setPersistent(on: boolean): void {
     if (this.#closed) return
@@ -269,6 +276,15 @@ export class Tap implements LinkEndpoint {
       this.#lose()
       return
     }
+    this.#delivering = true
+    try {
+      this.#deliver(count)
+    } finally {
+      this.#delivering = false
+    }
+  }
+
+  #deliver(count: number): void {
     for (let i = 0; i < count; i++) {
       const frame = this.#rx[i]
       const sink = this.#sink

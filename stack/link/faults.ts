@@ -74,6 +74,10 @@ export class FaultyLink implements LinkEndpoint, FrameSink {
     this.#inner.flush()
   }
 
+  drain(): boolean {
+    return this.#inner.drain()
+  }
+
   attach(sink: FrameSink): void {
     this.#sink = sink
     this.#inner.attach(this)

@@ -145,6 +145,12 @@ export class HubPort implements LinkEndpoint {
     if (this.#hub.onReadable !== null && this.#hub.readable) this.#hub.onReadable()
   }
 
+  drain(): boolean {
+    if (this.#delivering) return false
+    this.poll()
+    return this.#queue.length === 0
+  }
+
   attach(sink: FrameSink): void {
     this.#sink = sink
   }

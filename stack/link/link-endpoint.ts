@@ -45,6 +45,11 @@ export interface LinkEndpoint {
   transmit(frame: Frame): boolean
   /** Sends what `transmit` queued. */
   flush(): void
+  /**
+   * Gives the sink what waits to be received, before the event loop would, and ends its batch. True: nothing waits any more; false: more may.
+   * Not for a sink that is given a batch.
+   */
+  drain(): boolean
   /** Directs each received frame to `sink`. One sink at a time. */
   attach(sink: FrameSink): void
   close(): void

@@ -67,6 +67,10 @@ export class RecordingLink implements LinkEndpoint, FrameSink {
     this.#capture.sync()
   }
 
+  drain(): boolean {
+    return this.#inner.drain()
+  }
+
   attach(sink: FrameSink): void {
     this.#sink = sink
     this.#inner.attach(this)

@@ -221,27 +221,31 @@ static bool spin(tap_t *tap, uint64_t since) {
   return false;
 }
 
+/* Delivers what waits, and with `spins` what comes behind it soon; true when nothing waits any more. */
+static bool take_in(tap_t *tap, bool spins, int error) {
+  bool more = true;
+  uint64_t start = uv_hrtime();
+  for (int batch = 0; batch < MAX_BATCHES && more && tap->fd >= 0; batch++) {
+    int count = read_batch(tap, &more, &error);
+    if (count > 0) deliver(tap, count);
+    if (spins && !more && error == 0 && tap->fd >= 0) more = spin(tap, start);
+  }
+  if (error != 0 && tap->fd >= 0) {
+    uv_poll_stop(&tap->poll);
+    deliver(tap, -error);
+  }
+  return !more;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events) {
   (void)events;
   tap_t *tap = poll->data;
   napi_handle_scope scope;
   if (napi_open_handle_scope(tap->env, &scope) != napi_ok) return;
-  int error = 0;
-  bool more = true;
-  uint64_t start = uv_hrtime();
   /* It came so soon behind the last one that it would have paid to wait for it. */
-  if (start - tap->left_at < tap->spin_ns && tap->credit < SPIN_CREDIT) tap->credit++;
-  for (int batch = 0; batch < MAX_BATCHES && more && tap->fd >= 0; batch++) {
-    int count = read_batch(tap, &more, &error);
-    if (count > 0) deliver(tap, count);
-    if (!more && error == 0 && tap->fd >= 0) more = spin(tap, start);
-  }
+  if (uv_hrtime() - tap->left_at < tap->spin_ns && tap->credit < SPIN_CREDIT) tap->credit++;
+  take_in(tap, true, status < 0 ? -status : 0);
   tap->left_at = uv_hrtime();
-  if (status < 0 && error == 0) error = -status;
-  if (error != 0 && tap->fd >= 0) {
-    uv_poll_stop(poll);
-    deliver(tap, -error);
-  }
   napi_close_handle_scope(tap->env, scope);
 }
 
@@ -393,6 +397,15 @@ static napi_value tap_spin(napi_env env, napi_callback_info info) {
   napi_get_value_int32(env, argument, &microseconds);
   tap->spin_ns = microseconds > 0 ? (uint64_t)microseconds * 1000 : 0;
   return NULL;
+}
+
+/* tapDrain(handle): delivers what waits now, without waiting for the event loop; true when nothing waits any more. */
+static napi_value tap_drain(napi_env env, napi_callback_info info) {
+  napi_value result;
+  tap_t *tap = arguments(env, info, 0, NULL);
+  if (tap == NULL) return NULL;
+  napi_get_boolean(env, take_in(tap, false, 0), &result);
+  return result;
 }
 
 /* tapPersist(handle, on): whether the device outlives its last descriptor. */
@@ -573,6 +586,7 @@ void tap_exports(napi_env env, napi_value exports) {
   set_function(env, exports, "tapSetLease", tap_set_lease);
   set_function(env, exports, "tapPersist", tap_persist);
   set_function(env, exports, "tapSpin", tap_spin);
+  set_function(env, exports, "tapDrain", tap_drain);
   set_function(env, exports, "tapRef", tap_ref);
   set_function(env, exports, "tapClose", tap_close);
 }

@@ -115,6 +115,31 @@ t.test('errors carry code, errno, device and what to do', async (t) => {
   else t.comment(`not tried without CAP_NET_ADMIN: ${poor.error.message}`)
 })
 
+t.test('what waits is taken in at once when it is asked for', async (t) => {
+  const a = new Tap({ name: 'us-da', slots: 16 })
+  const b = new Tap({ name: 'us-db', slots: 16 })
+  t.teardown(() => a.close())
+  hub('us-dbr', 'us-da', 'us-db')
+  const got = new Collector()
+  let within: boolean | null = null
+  b.attach({
+    onFrame: (frame) => got.onFrame(frame),
+    onBatchEnd: () => {
+      got.onBatchEnd()
+      within = b.drain()
+    },
+  })
+  // A fresh bridge port learns and forwards at once; what the host says of itself is not counted.
+  for (let i = 0; i < 40; i++) a.transmit(numbered(new Frame(), i, 60))
+  a.flush()
+  for (const end = Date.now() + 3000; got.frames.length < 40 && Date.now() < end; ) b.drain()
+  t.equal(got.frames.length, 40, 'without a turn of the event loop')
+  t.equal(within, false, 'from within a batch nothing')
+  t.equal(b.drain(), true, 'nothing waits any more')
+  b.close()
+  t.equal(b.drain(), false, 'nor is a closed device known to be empty')
+})
+
 t.test('frames cross a hub intact, in order, one callback per batch', async (t) => {
   const a = new Tap({ name: 'us-a', slots: 16 })
   const b = new Tap({ name: 'us-b', slots: 16 })

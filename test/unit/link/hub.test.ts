@@ -125,3 +125,17 @@ t.test('a closed port neither sends nor hears, not even the rest of its batch', 
   t.equal(hub.deliver(), 0)
   t.equal(hub.ports.length, 1)
 })
+
+t.test('a port gives what waits when it is asked, but not within a batch', async (t) => {
+  const hub = new Hub()
+  const [a, b] = [hub.addPort(1), hub.addPort(2)]
+  const ears = new Ears(b)
+  let within: boolean | null = null
+  ears.answer = () => {
+    within = b.drain()
+  }
+  for (const letter of 'xy') a.transmit(frameOf(letter))
+  t.equal(b.drain(), true)
+  t.equal(ears.heard, 'xy|')
+  t.equal(within, false)
+})

@@ -41,7 +41,7 @@ t.test('O2: a recording link writes both directions, with checksums completed', 
   link.remark('take-over')
   other.transmit(frame)
   link.flush()
-  hub.deliver()
+  t.ok(link.drain())
   t.same(calls, ['write', 'write', 'sync', 'write', 'frame', 'sync', 'end'])
   t.same([link.mac, link.mtu, link.offload.checksum, link.received], [7, 1500, true, 1])
   const line = 'IP 10.0.0.1.0 > 10.0.0.2.0: Flags [none], seq 0, win 0, length 0'

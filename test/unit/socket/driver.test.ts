@@ -57,6 +57,9 @@ class Link {
   sink: { onFrame(frame: Frame): void; onBatchEnd(): void } | null = null
   closed = false
   flushed = 0
+  drain(): boolean {
+    return true
+  }
   transmit(): boolean {
     return true
   }
