@@ -18,6 +18,7 @@ import { Frame, HEADROOM, MAX_FRAME_SIZE } from '../wire/frame.js'
 import type { Heartbeat } from './heartbeat.js'
 import type { SystemError, TapConfig, TapParts } from './native.js'
 import { isSystemError, Meta, native, TapStat } from './native.js'
+import type { TapStats } from './tap-stats.js'
 
 export interface TapOptions {
   /** Interface name, at most 15 octets. Absent: the kernel picks a new one (tap0, tap1, ...). */
@@ -45,27 +46,6 @@ export interface TapOptions {
   readonly slots?: number
   /** Called once when the device vanishes under us (code ERR_TAP_LOST). Default: throws it. */
   readonly onLost?: (error: TapError) => void
-}
-
-/** What a device has seen; all counts grow from 0 at open. */
-export interface TapStats {
-  readonly rxFrames: number
-  readonly rxBytes: number
-  readonly rxBatches: number
-  readonly txFrames: number
-  readonly txBytes: number
-  /** Frames the device's kernel queue had no room for: each is a gap for a snooper. Null: the device is gone. */
-  readonly kernelDrops: number | null
-  readonly rxDrops: { readonly oversize: number; readonly runt: number; readonly noSink: number }
-  readonly txDrops: {
-    readonly full: number
-    readonly down: number
-    readonly invalid: number
-    readonly oversize: number
-    readonly other: number
-  }
-  /** Frames not sent because the lease did not hold. */
-  readonly leaseDrops: number
 }
 
 /** What `setSpin` is worth on a host with more than one processor, where a sleeping thread is woken by another one. */
@@ -217,8 +197,7 @@ export class Tap implements LinkEndpoint {
 
   drain(): boolean {
     // The ring has the batch that is being delivered.
-    if (this.#closed || this.#delivering) return false
-    return native().tapDrain(this.#parts.handle)
+    return !this.#closed && !this.#delivering && native().tapDrain(this.#parts.handle)
   }
 
   /** Sets whether the device outlives its last user. */
