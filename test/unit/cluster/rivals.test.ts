@@ -1,0 +1,133 @@
+/**
+ * Nodes that do not agree on who is up (P4, D3): each would be the first in line behind the owner. Three nodes whose declarations are carried
+ * by hand.
+ */
+import t from 'tap'
+import type { NodeReport } from '../../../cluster/index.js'
+import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
+import { attend, ONE, type Party, party } from './party.js'
+
+const STEP = 5
+// How long a fence takes that is not confirmed, and one that is.
+const FENCE = 2 * STEP
+
+/** Three nodes of which the first owns the binding. */
+class Three {
+  now = 1000
+  readonly parties: readonly Party[]
+  readonly reports: { readonly by: number; readonly report: NodeReport; readonly at: number }[] = []
+  /** Dead nodes, and pairs of nodes that hear nothing of each other. */
+  readonly dead = new Set<number>()
+  readonly apart = new Set<string>()
+  /** Fences are confirmed. */
+  fences = true
+  readonly #due: { readonly at: number; readonly act: () => void }[] = []
+
+  constructor() {
+    const storage = new MemoryCheckpointStorage()
+    this.parties = [1, 2, 3].map((id) => party(id, storage, ONE))
+    for (const { node } of this.parties) node.start(this.now)
+    this.run(1000)
+  }
+
+  own(id: number) {
+    return (this.parties[id - 1] as Party).own
+  }
+
+  part(a: number, b: number): void {
+    this.apart.add(`${a} ${b}`).add(`${b} ${a}`)
+  }
+
+  #hears(to: number, from: number): boolean {
+    return to !== from && !this.dead.has(to) && !this.apart.has(`${from} ${to}`)
+  }
+
+  /** The process ends, and its channels with it. */
+  kill(id: number): void {
+    this.dead.add(id)
+    for (const { node } of this.#living) node.handleChannel(id, false, this.now)
+  }
+
+  get #living(): Party[] {
+    return this.parties.filter(({ node }) => !this.dead.has(node.options.id))
+  }
+
+  run(ms: number): void {
+    for (const end = this.now + ms; this.now < end; this.now += STEP) {
+      for (const { act } of this.#due.splice(0).filter((each) => this.#isDue(each))) act()
+      for (const { node } of this.#living) {
+        for (const other of this.#living) {
+          const { id } = other.node.options
+          if (this.#hears(node.options.id, id)) node.handleHeartbeat(id, this.now, this.now)
+        }
+        node.beginTurn(this.now)
+        if (node.nextDeadline() <= this.now) attend(node, this.now)
+      }
+      for (const each of this.#living) this.#act(each)
+    }
+  }
+
+  // What is not due yet stays.
+  #isDue(each: { readonly at: number; readonly act: () => void }): boolean {
+    if (each.at > this.now) this.#due.push(each)
+    return each.at <= this.now
+  }
+
+  #act({ node }: Party): void {
+    const { id } = node.options
+    for (let a = node.pollAction(); a !== null; a = node.pollAction()) {
+      if (a.kind === 'report') this.reports.push({ by: id, report: a.report, at: this.now })
+      if (a.kind === 'send') {
+        const { bytes } = a
+        for (const to of this.#living) {
+          if (!this.#hears(to.node.options.id, id)) continue
+          this.#due.push({ at: this.now, act: () => to.node.handleDeclaration(bytes, this.now) })
+        }
+      }
+      if (a.kind === 'fence') {
+        const target = a.node
+        this.#due.push({
+          at: this.now + FENCE,
+          act: () => node.handleFenced(target, this.fences && this.dead.has(target), this.now),
+        })
+      }
+    }
+  }
+
+  /** Who has reported `event` since `at`. */
+  who(event: string, at = 0): number[] {
+    return this.reports.filter((r) => r.report.event === event && r.at >= at).map(({ by }) => by)
+  }
+}
+
+t.test('P4: two that were taken for dead by each other and did not notice are up again', (t) => {
+  const three = new Three()
+  t.equal(three.own(1).state, 'owner')
+  three.part(2, 3)
+  three.run(200)
+  t.same(three.who('peer-down').sort(), [2, 3], 'no beat for longer than silenceMs')
+  t.same(three.own(2).succession.up, [1, 2])
+  t.same(three.own(3).succession.up, [1, 3])
+  three.apart.clear()
+  three.run(50)
+  t.same(three.own(2).succession.up, [1, 2, 3], 'without a boot, a stop or a claim')
+  t.same(three.own(3).succession.up, [1, 2, 3])
+  t.end()
+})
+
+t.test('P4: a dead node is asked nothing', (t) => {
+  const three = new Three()
+  three.kill(3)
+  three.run(200)
+  t.same(three.own(2).succession.up, [1, 2])
+  const sent = three.parties.map(({ stack }) => [...frames(stack, three.now)].length)
+  three.run(190)
+  const more = three.parties.map(({ stack }) => [...frames(stack, three.now)].length)
+  t.ok((sent[1] ?? 0) > 0, 'it has spoken before')
+  t.equal(more[1], 0, 'and says nothing any more')
+  t.end()
+})
+
+function* frames(stack: Party['stack'], now: number): Generator<number> {
+  for (let f = stack.pollTransmit(now); f !== null; f = stack.pollTransmit(now)) yield f.end
+}
