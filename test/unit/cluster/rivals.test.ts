@@ -27,6 +27,10 @@ class Three {
     const storage = new MemoryCheckpointStorage()
     this.parties = [1, 2, 3].map((id) => party(id, storage, ONE))
     for (const { node } of this.parties) node.start(this.now)
+    this.run(20)
+    for (const { node } of this.parties) {
+      for (const id of [1, 2, 3]) if (id !== node.options.id) node.handleChannel(id, true, this.now)
+    }
     this.run(1000)
   }
 
@@ -77,11 +81,12 @@ class Three {
     const { id } = node.options
     for (let a = node.pollAction(); a !== null; a = node.pollAction()) {
       if (a.kind === 'report') this.reports.push({ by: id, report: a.report, at: this.now })
-      if (a.kind === 'send') {
+      if (a.kind === 'send' || a.kind === 'tell') {
         const { bytes } = a
-        for (const to of this.#living) {
-          if (!this.#hears(to.node.options.id, id)) continue
-          this.#due.push({ at: this.now, act: () => to.node.handleDeclaration(bytes, this.now) })
+        for (const { node: to } of this.#living) {
+          if (!this.#hears(to.options.id, id)) continue
+          if (a.kind === 'tell' && a.node !== to.options.id) continue
+          this.#due.push({ at: this.now, act: () => to.handleMessage(id, bytes, this.now) })
         }
       }
       if (a.kind === 'fence') {
@@ -103,6 +108,7 @@ class Three {
 t.test('P4: two that were taken for dead by each other and did not notice are up again', (t) => {
   const three = new Three()
   t.equal(three.own(1).state, 'owner')
+  t.ok(three.own(2).complete && three.own(3).complete)
   three.part(2, 3)
   three.run(200)
   t.same(three.who('peer-down').sort(), [2, 3], 'no beat for longer than silenceMs')
@@ -125,6 +131,77 @@ t.test('P4: a dead node is asked nothing', (t) => {
   const more = three.parties.map(({ stack }) => [...frames(stack, three.now)].length)
   t.ok((sent[1] ?? 0) > 0, 'it has spoken before')
   t.equal(more[1], 0, 'and says nothing any more')
+  t.end()
+})
+
+/** Two that took each other for dead hear each other again in the instant in which the owner dies. */
+function rivals(fences: boolean): Three {
+  const three = new Three()
+  three.fences = fences
+  three.part(2, 3)
+  three.run(200)
+  three.apart.clear()
+  three.kill(1)
+  return three
+}
+
+for (const fences of [true, false]) {
+  t.test(`D3: of two that would claim at once one does, fence confirmed: ${fences}`, (t) => {
+    const three = rivals(fences)
+    const from = three.now
+    three.run(fences ? 3 * STEP : 120)
+    t.same(three.who('suspect', from).sort(), [2, 3], 'each is the first in its own line')
+    t.same(three.who('owner', from), [2], 'no later than without the other')
+    three.run(1000)
+    t.same(three.who('owner', from), [2])
+    t.match(three.own(3), { state: 'standby', owner: 2, epoch: three.own(2).epoch })
+    t.end()
+  })
+
+  t.test(`D3: the other goes on when the first dies, fence confirmed: ${fences}`, (t) => {
+    const three = rivals(fences)
+    const from = three.now
+    three.run(2 * STEP)
+    t.same(three.who('owner', from), [], 'both are about to claim')
+    three.kill(2)
+    three.run(500)
+    t.same(three.who('owner', from), [3], 'behind the patience that it has with any other')
+    t.end()
+  })
+}
+
+t.test('D3: one whose owner beats on goes first for as long as it says so', (t) => {
+  const three = rivals(false)
+  const from = three.now
+  const [, second, third] = three.parties
+  // Its channel has ended, and what is heard of it renews its lease for both alike.
+  for (const end = from + 1500; three.now < end; ) {
+    second?.node.handleHeartbeat(1, three.now, three.now)
+    third?.node.handleHeartbeat(1, three.now, three.now)
+    three.run(STEP)
+  }
+  t.same(three.who('owner', from), [], 'it may still speak')
+  three.run(90)
+  t.same(three.who('owner', from), [2])
+  three.run(1000)
+  t.same(three.who('owner', from), [2])
+  t.end()
+})
+
+t.test('D3: who has not come to suspect the owner yet lets another go first that has', (t) => {
+  const three = new Three()
+  three.fences = false
+  three.part(2, 3)
+  three.run(200)
+  three.apart.clear()
+  // The third hears of the end of its channel only now.
+  three.dead.add(1)
+  three.parties[2]?.node.handleChannel(1, false, three.now)
+  const from = three.now
+  three.run(3 * STEP)
+  three.parties[1]?.node.handleChannel(1, false, three.now)
+  three.run(1000)
+  t.same(three.who('owner', from), [3])
   t.end()
 })
 
