@@ -3,7 +3,8 @@
  * by hand.
  */
 import t from 'tap'
-import type { NodeReport } from '../../../cluster/index.js'
+import { FailureDetector } from '../../../cluster/failure-detector.js'
+import { DEFAULT_TIMING, type NodeReport } from '../../../cluster/index.js'
 import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { attend, ONE, type Party, party } from './party.js'
 
@@ -131,6 +132,29 @@ t.test('P4: a dead node is asked nothing', (t) => {
   const more = three.parties.map(({ stack }) => [...frames(stack, three.now)].length)
   t.ok((sent[1] ?? 0) > 0, 'it has spoken before')
   t.equal(more[1], 0, 'and says nothing any more')
+  t.end()
+})
+
+t.test('P8: a buried node is asked when its event loop has turned, and not all the time', (t) => {
+  const detector = new FailureDetector(DEFAULT_TIMING)
+  detector.watch(2, 1000)
+  detector.heard(2, 1100)
+  t.equal(detector.findsLife(1100), false, 'it is not buried')
+  detector.bury(2, 2000)
+  t.equal(detector.nextDeadline(), Number.POSITIVE_INFINITY)
+  detector.heartbeat(2, 2500, 1900)
+  t.equal(detector.findsLife(2500), false, 'its heartbeat goes on, and its event loop hangs')
+  detector.grace(2600)
+  t.equal(detector.findsLife(2600), false, 'nothing was heard: this node was stopped')
+  detector.heartbeat(2, 2700, 2690)
+  t.equal(detector.nextDeadline(), 0)
+  t.equal(detector.findsLife(2700), true)
+  t.equal(detector.nextDeadline(), Number.POSITIVE_INFINITY, 'nothing is due behind that')
+  detector.heartbeat(2, 2790, 2790)
+  t.equal(detector.findsLife(2790), false, 'it is given time to answer')
+  detector.heartbeat(2, 2810, 2810)
+  t.equal(detector.findsLife(2810), true)
+  t.equal(detector.suspects(2, 9000), null, 'until it declares itself it counts as dead')
   t.end()
 })
 
