@@ -3,13 +3,13 @@
  * wait: for its turn in the policy's line, for a fence or the end of a lease, for a quorum.
  */
 import { type Millis, NEVER } from '../stack/index.js'
-import { DeclarationKind } from './declaration.js'
+import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { HandOver } from './hand-over.js'
 import { NOBODY } from './node-options.js'
 import type { Ownership } from './ownership.js'
 import type { OwnershipContext } from './ownership-context.js'
 import { Quorum } from './quorum.js'
-import { Suspicion } from './suspicion.js'
+import { CROSSING_MS, Suspicion } from './suspicion.js'
 import { Vacancy } from './vacancy.js'
 
 export class Candidacy {
@@ -19,6 +19,9 @@ export class Candidacy {
   readonly #term: Ownership
   readonly #context: OwnershipContext
   readonly #transfer: HandOver
+  // Another candidate goes first; until when this node lets it.
+  #defers = false
+  #deferUntil: Millis = 0
 
   constructor(term: Ownership, context: OwnershipContext, transfer: HandOver) {
     const { detector, options } = context
@@ -38,13 +41,50 @@ export class Candidacy {
     return Math.max(this.#patienceEnds(doubt), this.quorum.retryAt)
   }
 
+  /** When `pursue` may come to another result, unless something is heard before. */
+  get pursueAt(): Millis {
+    return Math.max(this.suspicion.claimAt, this.#deferUntil)
+  }
+
+  /**
+   * Another node is about to claim. Nodes that do not agree on who is up, or who lacks what, may each be the first in its own line: of two
+   * whose words have crossed the smaller id goes on and says so again, and whoever has said nothing yet lets the other go first.
+   */
+  handleCandidate(d: OwnershipDeclaration, now: Millis): void {
+    const { options } = this.#context
+    if (this.#term.state === 'claiming' && d.node > options.id) {
+      if (this.suspicion.claimed || this.#defers) return
+      this.#context.declare(DeclarationKind.CANDIDATE, false, this.#term)
+      return
+    }
+    this.#defers = true
+    this.#deferUntil = now + options.timing.patienceMs
+  }
+
+  // Nobody goes first any more, as far as was heard.
+  #sayCandidate(): void {
+    this.#defers = false
+    this.#deferUntil = 0
+    this.#context.declare(DeclarationKind.CANDIDATE, false, this.#term)
+  }
+
+  /** Somebody owns. */
+  end(): void {
+    this.suspicion.drop()
+    this.#transfer.end()
+    this.vacancy.end()
+    this.#defers = false
+    this.#deferUntil = 0
+  }
+
   // When it is this node's turn to act, after those before it in the policy's line had theirs.
   #patienceEnds(since: Millis): Millis {
     if (this.#transfer.accepted) return 0
     const { owner, succession } = this.#term
     const { patienceMs } = this.#context.options.timing
     const coverage = this.suspicion.holds ? this.suspicion.coverage : undefined
-    return since + succession.rank(owner, this.vacancy.yieldedBy, coverage) * patienceMs
+    const rank = succession.rank(owner, this.vacancy.yieldedBy, coverage)
+    return Math.max(since + rank * patienceMs, this.#deferUntil)
   }
 
   /** What this node does now, which stands by, and does not listen any more. */
@@ -76,7 +116,8 @@ export class Candidacy {
       this.#context.act({ kind: 'report', report })
     }
     if (now < this.#patienceEnds(suspicion.since) || !this.#mayAct(now)) return 'wait'
-    suspicion.fence(cause)
+    suspicion.fence(cause, now)
+    this.#sayCandidate()
     return 'fence'
   }
 
@@ -92,6 +133,13 @@ export class Candidacy {
 
   /** The same while the suspected owner is being silenced. */
   pursue(now: Millis): 'claim' | 'stand-by' | 'wait' {
+    if (now < this.#deferUntil) return 'wait'
+    if (this.#defers) {
+      // The other has not claimed in time. It may not have come to it yet: then it says so.
+      this.#sayCandidate()
+      this.#deferUntil = now + CROSSING_MS
+      return 'wait'
+    }
     const verdict = this.suspicion.verdict(this.#term.owner, now)
     if (verdict === 'wait') return 'wait'
     if (verdict === 'claim' && this.#mayAct(now)) return 'claim'

@@ -30,6 +30,8 @@ export const DeclarationKind = {
   YIELD: 4,
   /** "I return it to `owner`, which has recovered; what the owner recovery directive names stays where it is" (P23). */
   RETURN: 5,
+  /** "I suspect `owner`, and am about to claim the binding": whoever would claim it as well is to hear of it before either does. */
+  CANDIDATE: 6,
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
 
@@ -264,7 +266,7 @@ function lengthOf(view: DataView, limit: number): number {
 function isPlausible(w: Wire): boolean {
   return (
     w.kind >= DeclarationKind.PRESENT &&
-    w.kind <= DeclarationKind.RETURN &&
+    w.kind <= DeclarationKind.CANDIDATE &&
     w.node !== 0 &&
     Number.isSafeInteger(w.epoch) &&
     w.epoch >= 0 &&

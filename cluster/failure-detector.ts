@@ -19,14 +19,17 @@ export interface DetectorOptions {
   readonly stuckMs: Millis
 }
 
+/** How long a buried node that shows life is given to declare itself before it is asked once more. */
+const ASK_AGAIN_MS: Millis = 100
+
 interface Signs {
   heardAt: Millis
   turnedAt: Millis
   channelLost: boolean
   /** Its heartbeat port was found closed, and no beat came behind that. */
   gone: boolean
-  /** It counts as dead; whether it shows life all the same is noted, and nothing is due. */
-  buried: boolean
+  /** It counts as dead, and from when on turns of its event loop would be news; NEVER: it is not buried. */
+  buriedAt: Millis
 }
 
 export class FailureDetector {
@@ -45,14 +48,28 @@ export class FailureDetector {
       turnedAt: now,
       channelLost: false,
       gone: false,
-      buried: false,
+      buriedAt: NEVER,
     })
   }
 
   /** The node is taken for dead. Whoever is not sure of it goes on asking when it was heard last. */
-  bury(node: NodeId): void {
+  bury(node: NodeId, now: Millis): void {
     const signs = this.#signs.get(node)
-    if (signs !== undefined) signs.buried = true
+    if (signs !== undefined) signs.buriedAt = now
+  }
+
+  /**
+   * True when the event loop of a buried node has turned since: it may not know that it was taken for dead, and is to be asked to declare
+   * itself. Not true again for some time behind that.
+   */
+  findsLife(now: Millis): boolean {
+    let found = false
+    for (const signs of this.#signs.values()) {
+      if (signs.turnedAt <= signs.buriedAt) continue
+      signs.buriedAt = now + ASK_AGAIN_MS
+      found = true
+    }
+    return found
   }
 
   forget(node: NodeId): void {
@@ -102,7 +119,7 @@ export class FailureDetector {
   /** Why the node is suspected, or null while it is not. */
   suspects(node: NodeId, now: Millis): Cause | null {
     const signs = this.#signs.get(node)
-    if (signs === undefined || signs.buried) return null
+    if (signs === undefined || signs.buriedAt !== NEVER) return null
     if (signs.channelLost || signs.gone) return 'eof'
     if (now - signs.heardAt >= this.#options.silenceMs) return 'silence'
     if (now - signs.turnedAt >= this.#options.stuckMs) return 'stuck'
@@ -114,14 +131,19 @@ export class FailureDetector {
     for (const signs of this.#signs.values()) {
       signs.heardAt = now
       signs.turnedAt = now
+      if (signs.buriedAt !== NEVER) signs.buriedAt = Math.max(signs.buriedAt, now)
     }
   }
 
-  /** When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel or port. */
+  /**
+   * When the next node becomes suspect unless it is heard; 0 when one is already, by the end of its channel or port, or when a buried
+   * one shows life.
+   */
   nextDeadline(): Millis {
     let earliest = NEVER
-    for (const { heardAt, turnedAt, channelLost, gone, buried } of this.#signs.values()) {
-      if (buried) continue
+    for (const { heardAt, turnedAt, channelLost, gone, buriedAt } of this.#signs.values()) {
+      if (turnedAt > buriedAt) return 0
+      if (buriedAt !== NEVER) continue
       if (channelLost || gone) return 0
       earliest = Math.min(
         earliest,

@@ -172,7 +172,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   // Says what we know of each binding, and asks for what others know.
   #solicit(): void {
     for (const ownership of this.ownerships) {
-      this.declare(DeclarationKind.PRESENT, true, ownership)
+      const kind = ownership.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT
+      this.declare(kind, true, ownership)
     }
   }
 
@@ -304,12 +305,14 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
 
   bury(node: NodeId, now: Millis): void {
     this.peers.markDown(node)
-    this.detector.bury(node)
+    this.detector.bury(node, now)
     for (const { carriage } of this.ownerships) carriage.handleDead(node, now)
   }
 
-  // Nodes that own nothing and show no life are out of the line until they declare themselves again.
+  // Nodes that own nothing and show no life are out of the line until they declare themselves again: they are asked to, lest they count
+  // themselves in.
   #buryTheDead(now: Millis): void {
+    if (this.detector.findsLife(now)) this.#solicit()
     for (const peer of this.peers.all()) {
       const counts = (of: Ownership) => of.owner === peer.id || of.claimsFrom === peer.id
       if (!peer.up || this.ownerships.some(counts)) continue

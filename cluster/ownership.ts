@@ -185,6 +185,8 @@ export class Ownership {
     } else if (this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
+    } else if (d.kind === DeclarationKind.CANDIDATE) {
+      this.#candidacy.handleCandidate(d, now)
     } else if (YIELDS.includes(d.kind) && d.node === this.owner) {
       if (this.state === 'claiming') this.state = 'standby'
       this.#candidacy.suspicion.fencing = false
@@ -234,16 +236,14 @@ export class Ownership {
     this.succession.ownerSpoke(now)
     if (order === 0) {
       // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
-      if (this.state === 'claiming' && !this.#candidacy.suspicion.fencing) this.state = 'standby'
+      if (this.state === 'claiming' && !this.#candidacy.suspicion.binds) this.state = 'standby'
       if (this.state !== 'claiming') this.#candidacy.suspicion.end()
       return
     }
     const before = this.state
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
-    this.#candidacy.suspicion.drop()
-    this.#transfer.end()
-    this.#candidacy.vacancy.end()
+    this.#candidacy.end()
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     const unheard = before === 'fenced' && d.kind !== DeclarationKind.CLAIM
     if (before === 'owner' || unheard) this.snooper.distrust(true)
@@ -304,7 +304,7 @@ export class Ownership {
       this.#standAt,
     )
     if (this.state === 'owner') return Math.min(upkeep, this.#renewAt, this.quorum.endsAt())
-    if (this.state === 'claiming') return Math.min(upkeep, this.#candidacy.suspicion.claimAt)
+    if (this.state === 'claiming') return Math.min(upkeep, this.#candidacy.pursueAt)
     return Math.min(upkeep, this.#candidacy.nextDeadline())
   }
 

@@ -11,6 +11,8 @@ import type { Coverage } from './snooper.js'
 
 // Between the end of another's lease and our first word.
 const LEASE_MARGIN_MS = 10
+/** So long behind a candidate's word what crossed it has been heard: more than two declarations take, one behind the other. */
+export const CROSSING_MS: Millis = 10
 
 export class Suspicion {
   /** When the owner came to be suspected; 0: it is not. */
@@ -29,8 +31,10 @@ export class Suspicion {
   from: NodeId = NOBODY
   // When the fence around the owner stood, or could not be confirmed.
   #fencedAt: Millis = 0
-  // Nothing but the end of its lease says that the owner speaks no more.
-  #unconfirmed = false
+  // Whether a fence says that the owner speaks no more, or nothing but the end of its lease; null: the fence is not answered.
+  #confirmed: boolean | null = null
+  // When this node said that it is about to claim.
+  #saidAt: Millis = 0
   readonly #detector: FailureDetector
   readonly #timing: NodeTiming
 
@@ -41,6 +45,11 @@ export class Suspicion {
 
   get holds(): boolean {
     return this.since > 0
+  }
+
+  /** The fence is on its way, or stands: this node goes through with it, as behind it nobody would hear the owner. */
+  get binds(): boolean {
+    return this.fencing || this.#confirmed === true
   }
 
   begin(coverage: Coverage, now: Millis): void {
@@ -58,6 +67,7 @@ export class Suspicion {
     this.end()
     this.claimAt = NEVER
     this.fencing = false
+    this.#confirmed = null
     this.claimed = false
     this.from = NOBODY
   }
@@ -70,9 +80,11 @@ export class Suspicion {
     this.from = from
   }
 
-  /** The owner is to be silenced, whose failure showed by `cause`. */
-  fence(cause: ClaimCause): void {
+  /** The owner is to be silenced, whose failure showed by `cause`, and the others are told. */
+  fence(cause: ClaimCause, now: Millis): void {
     this.cause = cause
+    this.#confirmed = null
+    this.#saidAt = now
     this.claimAt = NEVER
     this.fencing = true
   }
@@ -81,8 +93,10 @@ export class Suspicion {
   fenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.fencing = false
     this.#fencedAt = now
-    this.#unconfirmed = !confirmed
-    this.claimAt = confirmed ? now : Math.max(now, this.#leaseOverAt(node))
+    this.#confirmed = confirmed
+    this.claimAt = confirmed
+      ? now
+      : Math.max(now, this.#leaseOverAt(node), this.#saidAt + CROSSING_MS)
   }
 
   /**
@@ -91,7 +105,7 @@ export class Suspicion {
    */
   verdict(node: NodeId, now: Millis): 'claim' | 'lives' | 'wait' {
     if (this.fencing || now < this.claimAt) return 'wait'
-    if (!this.#unconfirmed) return 'claim'
+    if (this.#confirmed === true) return 'claim'
     this.claimAt = Math.max(this.claimAt, this.#leaseOverAt(node))
     if (now >= this.claimAt) return 'claim'
     return this.#detector.suspects(node, now) === null ? 'lives' : 'wait'

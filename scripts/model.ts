@@ -42,7 +42,30 @@ export const RUNS: readonly ModelRun[] = [
   run('losses', 'two hand-overs, of one the word is lost; a death', 'CRASHES=1 MOVES=2 LOSSES=1'),
   run('link-cut', 'the link is cut; a death, a stop', 'CRASHES=1 STOPS=1 LINK_CUTS=1 FENCES=2'),
   run('control-cut', 'the control network is cut', 'CONTROL_CUTS=1'),
-  run('split', 'both networks are cut: there is no quorum', 'BOTH_CUTS=1 FENCES=0', true),
+  run(
+    'quorum',
+    'both networks are cut, and more than half must be heard: never two at a time; a death, a hand-over',
+    'BOTH_CUTS=1 CRASHES=1 MOVES=1 FENCES=0 QUORUM ANY_ORDER',
+  ),
+  run('quorum-cuts', 'the same, cut twice', 'BOTH_CUTS=2 CRASHES=1 FENCES=0 QUORUM ANY_ORDER'),
+  run(
+    'quorum-control',
+    'the control network is cut around an owner that cannot be fenced: a quorum silences it',
+    'CONTROL_CUTS=1 FENCES=0 QUORUM',
+  ),
+  run(
+    'secret-term',
+    'a quorum is as old as a lease: who is cut off uses a term unheard, and others use it again',
+    'BOTH_CUTS=1 CRASHES=1 FENCES=0 QUORUM',
+    true,
+  ),
+  run(
+    'nap',
+    'an owner sleeps over the loss of its quorum, and wakes when the cut is over',
+    'BOTH_CUTS=1 STOPS=1 FENCES=0 QUORUM ANY_ORDER',
+    true,
+  ),
+  run('split', 'both networks are cut, and no quorum is asked for', 'BOTH_CUTS=1 FENCES=0', true),
   run(
     'no-fence',
     'the control network is cut around an owner that lives and cannot be fenced',
@@ -71,6 +94,19 @@ export const RUNS: readonly ModelRun[] = [
   run('no-lease', 'mutant: who was stopped speaks on', 'STOPS=1 FENCES=0 NO_LEASE', true),
   run('no-turns', 'mutant: two claim at once', 'CRASHES=1 NO_TURNS', true),
   run('no-listening', 'mutant: who boots claims at once', 'CRASHES=1 NO_LISTENING', true),
+  run(
+    'deaf-owner',
+    'mutant: owns without a quorum',
+    'BOTH_CUTS=1 FENCES=0 QUORUM DEAF_OWNER',
+    true,
+  ),
+  run('deaf-claim', 'mutant: claims without one', 'BOTH_CUTS=1 FENCES=0 QUORUM DEAF_CLAIM', true),
+  run(
+    'late-fall',
+    'mutant: falls silent when it likes',
+    'BOTH_CUTS=1 FENCES=0 QUORUM LATE_FALL',
+    true,
+  ),
   run('early-transfer', 'mutant: speaks until the other does', 'MOVES=1 EARLY_TRANSFER', true),
 ]
 

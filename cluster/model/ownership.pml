@@ -24,6 +24,11 @@
  *   patienceMs > a claim     who claims has heard what was claimed before, if it can hear it: the next in line waits as long
  *   a lease, a fence < a start of a process
  *   turnLeaseMs < a transfer a binding on its way is claimed by a third node only when its taker has stopped for so long that it refuses
+ *   a quorum's leaseMs < silenceMs, leaseMs + margin
+ *                            with QUORUM: whoever is on the wrong side of a cut has fallen silent before anybody suspects it for the cut,
+ *                            and until then all go on as if there were none; who wakes looks at its quorum before it speaks
+ *   a quorum's leaseMs < patienceMs, bootMs
+ *                            nor does anybody claim until then who boots, or who could not hear of a claim that was made before its own
  * A machine that is so busy that one of these does not hold is outside of the model; the mutants show what that costs.
  *
  * Not in the model: the contents of connections (the simulator and the laws check those), several bindings, snapshots and who lacks what
@@ -59,9 +64,17 @@
 #endif
 
 /* Mutants. NO_LEASE_WAIT: claims from who was stopped without fence, and before its lease has run out. NO_TURNS: claims before it has heard what was claimed. NO_LISTENING: a node
- * that boots claims at once. NO_LEASE: who was stopped speaks on when it wakes. EARLY_TRANSFER: speaks on until the binding is taken. */
+ * that boots claims at once. NO_LEASE: who was stopped speaks on when it wakes. EARLY_TRANSFER: speaks on until the binding is taken.
+ * With QUORUM, more than half must be heard to own: DEAF_OWNER owns on without; DEAF_CLAIM claims without; LATE_FALL: the owner may fall
+ * silent later than others claim. ANY_ORDER leaves "one speaker" out: what is left is that there are never two at a time. */
 
-#define MAX_TERMS (2 + CRASHES + STOPS + 2 * MOVES + 2 * LINK_CUTS + 2 * CONTROL_CUTS + 2 * BOTH_CUTS)
+#ifdef QUORUM
+/* Who has fallen silent for want of others claims again when they are back. */
+#define FALLS (CRASHES + STOPS + LINK_CUTS + CONTROL_CUTS + BOTH_CUTS)
+#else
+#define FALLS 0
+#endif
+#define MAX_TERMS (2 + CRASHES + STOPS + 2 * MOVES + 2 * LINK_CUTS + 2 * CONTROL_CUTS + 2 * BOTH_CUTS + FALLS)
 
 #define DOWN 0
 #define STANDBY 1
@@ -85,6 +98,8 @@ byte refused[4];
 bool accepted[4];
 /* Which node is cut off; 0: none. */
 byte linkCut, controlCut;
+/* With QUORUM: no lease has passed since the control network was cut. */
+bool fresh;
 byte crashes = CRASHES, stops = STOPS, moves = MOVES, losses = LOSSES;
 byte linkCuts = LINK_CUTS, controlCuts = CONTROL_CUTS, bothCuts = BOTH_CUTS;
 /* The greatest claim that has come to n and that it has not looked at: it lies there even when its maker is dead. */
@@ -117,16 +132,38 @@ byte spokenEpoch, spokenOwner;
 #define willTell(m, n) (acts(m) && hears(n, m) && hasMail(m))
 #define unheard(n) (hasMail(n) || willTell(a(n), n) || willTell(b(n), n) || outclaims(a(n), n) || outclaims(b(n), n) || knowsMore(a(n), n) || knowsMore(b(n), n))
 
+/* n stands by for m, and hears that m stands by for n. */
+#define follows(n, m) (owner[n] == m && owner[m] == n && epoch[n] == epoch[m] && acts(m) && hears(n, m))
+
 /* The word of m's hand-over comes to n. */
 #define hasWord(n, m) (underway[m] && owner[n] == m && epoch[n] == epoch[m] && onLink(n, m) && state[n] != OWNER)
 /* All that has been said to n it has heard, if it runs. */
 #define upToDate(n) (!acts(n) || (!unheard(n) && !hasWord(n, a(n)) && !hasWord(n, b(n))))
 
+/* Two of three must be heard: of the other two, one. Beats tell, which the control network carries. */
+#ifdef QUORUM
+#define beats(n, m) (alive(m) && (running[m] || lease[m]) && (fresh || onControl(n, m)))
+#define quorate(n) (beats(n, a(n)) || beats(n, b(n)))
+#else
+#define quorate(n) true
+#endif
+#if defined(QUORUM) && !defined(DEAF_CLAIM)
+/* Whoever is suspected does not count. */
+#define mayClaim(n) ((owner[n] != a(n) && beats(n, a(n))) || (owner[n] != b(n) && beats(n, b(n))))
+#else
+#define mayClaim(n) true
+#endif
+#ifdef DEAF_OWNER
+#define mayOwn(n) true
+#else
+#define mayOwn(n) quorate(n)
+#endif
+
 /* n has no sign of life of m: its process ended or its channel did; or it stopped, long enough; or all ways to it are cut. */
 #ifdef NO_LEASE_WAIT
-#define suspects(n, m) (state[m] == DOWN || !onControl(n, m) || !running[m])
+#define suspects(n, m) (state[m] == DOWN || (!onControl(n, m) && !fresh) || !running[m])
 #else
-#define suspects(n, m) (state[m] == DOWN || !onControl(n, m) || (!running[m] && !lease[m]))
+#define suspects(n, m) (state[m] == DOWN || (!onControl(n, m) && !fresh) || (!running[m] && !lease[m]))
 #endif
 /* m may still speak, as far as the passing of time alone can tell. */
 #define leaseMayLast(m) (alive(m) && !running[m] && lease[m])
@@ -140,10 +177,13 @@ byte spokenEpoch, spokenOwner;
 #define isRefusing(m) (refused[m] != 0 && owner[refused[m]] == 0 && given[refused[m]] == m && \
                        lease[refused[m]] && alive(refused[m]) && onLink(m, refused[m]))
 
+/* A claim that n knows nothing of, as there is a cut between. */
+#define secret(n, m) (alive(m) && !hears(n, m) && (state[m] == OWNER || highest[m] > highest[n]))
+
 #ifdef NO_TURNS
 #define hasHeard(n) true
 #else
-#define hasHeard(n) (!unheard(n))
+#define hasHeard(n) (!unheard(n) && !(fresh && (secret(n, a(n)) || secret(n, b(n)))))
 #endif
 
 inline check() {
@@ -153,7 +193,9 @@ inline check() {
   :: who <= 3 ->
      if
      :: canSpeak(who) ->
+#ifndef ANY_ORDER
         assert(!greater(spokenEpoch, spokenOwner, epoch[who], who)); /* one speaker */
+#endif
         spokenEpoch = epoch[who];
         spokenOwner = who
      :: else
@@ -216,6 +258,16 @@ inline claim(n) {
   check()
 }
 
+/* n hears too few, and falls silent. */
+inline fall(n) {
+  if
+  :: state[n] == OWNER && !mayOwn(n) ->
+     state[n] = STANDBY;
+     owner[n] = 0
+  :: else
+  fi
+}
+
 /* What m says comes to n. */
 inline hear(n, m) {
   if
@@ -252,10 +304,14 @@ end:
   :: atomic { acts(n) && (outclaims(a(n), n) || knowsMore(a(n), n)) -> hear(n, a(n)) }
   :: atomic { acts(n) && (outclaims(b(n), n) || knowsMore(b(n), n)) -> hear(n, b(n)) }
 
+  /* Each has claimed in this term, and followed the other. */
+  :: atomic { acts(n) && follows(n, a(n)) -> owner[n] = 0; state[n] = STANDBY }
+  :: atomic { acts(n) && follows(n, b(n)) -> owner[n] = 0; state[n] = STANDBY }
+
   :: atomic { acts(n) && hasMail(n) -> learn(n, mailEpoch[n], mailOwner[n]); check() }
 
   /* Suspicion and fence. */
-  :: atomic { acts(n) && state[n] == STANDBY && owner[n] != 0 && owner[n] != n && suspects(n, owner[n]) && !unheard(n) ->
+  :: atomic { acts(n) && state[n] == STANDBY && owner[n] != 0 && owner[n] != n && suspects(n, owner[n]) && !unheard(n) && mayClaim(n) ->
        state[n] = CLAIMING
      }
   :: atomic { acts(n) && state[n] == CLAIMING ->
@@ -269,7 +325,9 @@ end:
 #ifdef NO_LEASE_WAIT
   :: atomic { acts(n) && state[n] == CLAIMING && hasHeard(n) -> claim(n) }
 #endif
-  :: atomic { acts(n) && state[n] == SILENCED && (shut[owner[n]] || !leaseMayLast(owner[n])) && hasHeard(n) -> claim(n) }
+  :: atomic { acts(n) && state[n] == SILENCED && (shut[owner[n]] || !leaseMayLast(owner[n])) && hasHeard(n) && mayClaim(n) -> claim(n) }
+  :: atomic { acts(n) && state[n] == SILENCED && !mayClaim(n) -> state[n] = STANDBY }
+  :: atomic { acts(n) && state[n] == OWNER && !fresh && !mayOwn(n) -> fall(n) }
   /* The owner lives after all; behind a fence nobody would hear it. */
   :: atomic { acts(n) && state[n] == SILENCED && !shut[owner[n]] && state[owner[n]] == OWNER && acts(owner[n]) && epoch[owner[n]] == epoch[n] &&
               hears(n, owner[n]) && !suspects(n, owner[n]) -> state[n] = STANDBY }
@@ -278,7 +336,7 @@ end:
 #ifdef NO_LISTENING
   :: atomic { acts(n) && state[n] == STANDBY && owner[n] == 0 -> claim(n) }
 #endif
-  :: atomic { acts(n) && state[n] == STANDBY && owner[n] == 0 && !accepted[n] && hasHeard(n) && !holdsBack(a(n), n) &&
+  :: atomic { acts(n) && state[n] == STANDBY && owner[n] == 0 && !accepted[n] && hasHeard(n) && mayClaim(n) && !fresh && !holdsBack(a(n), n) &&
               !holdsBack(b(n), n) && !isGiving(n) && !isGiving(a(n)) && !isGiving(b(n)) && !isRefusing(a(n)) &&
               !isRefusing(b(n)) && !isRefusing(n) -> claim(n) }
 
@@ -303,7 +361,7 @@ end:
        underway[n] = false;
        accepted[n] = true
      }
-  :: atomic { acts(n) && accepted[n] && hasHeard(n) -> claim(n) }
+  :: atomic { acts(n) && accepted[n] && hasHeard(n) && mayClaim(n) -> claim(n) }
   od
 }
 
@@ -324,7 +382,7 @@ end:
        underway[n] = false;
        refused[n] = 0
      }
-  :: atomic { state[n] == DOWN && !isBetween(a(n)) && !isBetween(b(n)) ->
+  :: atomic { state[n] == DOWN && !fresh && !isBetween(a(n)) && !isBetween(b(n)) ->
        state[n] = STANDBY;
        running[n] = true;
        lease[n] = true;
@@ -338,7 +396,14 @@ end:
        running[n] = false
      }
   :: atomic { alive(n) && !running[n] && lease[n] && upToDate(a(n)) && upToDate(b(n)) -> lease[n] = false }
-  :: atomic { alive(n) && !running[n] -> running[n] = true; check() }
+  :: atomic { alive(n) && !running[n] ->
+       running[n] = true;
+       if
+       :: !fresh -> fall(n)
+       :: else
+       fi;
+       check()
+     }
   /* It finds out: until then it may not speak, and does nothing else. */
   :: atomic { alive(n) && running[n] && !lease[n] ->
        lease[n] = true;
@@ -356,20 +421,44 @@ end:
   od
 }
 
+inline begin() {
+#ifdef QUORUM
+  fresh = true
+#else
+  skip
+#endif
+}
+
 proctype networks() {
   byte who;
 end:
   do
   :: atomic { linkCuts > 0 && linkCut == 0 && controlCut == 0 -> linkCuts--; select(who : 1 .. 3); linkCut = who; who = 0 }
-  :: atomic { controlCuts > 0 && linkCut == 0 && controlCut == 0 -> controlCuts--; select(who : 1 .. 3); controlCut = who; who = 0 }
+  :: atomic { controlCuts > 0 && linkCut == 0 && controlCut == 0 -> controlCuts--; select(who : 1 .. 3); controlCut = who; who = 0; begin() }
   :: atomic { bothCuts > 0 && linkCut == 0 && controlCut == 0 ->
        bothCuts--;
        select(who : 1 .. 3);
        linkCut = who;
        controlCut = who;
-       who = 0
+       who = 0;
+       begin()
      }
-  :: atomic { linkCut != 0 || controlCut != 0 -> linkCut = 0; controlCut = 0; check() }
+#ifdef QUORUM
+  /* A lease passes. */
+  :: atomic { fresh ->
+       fresh = false;
+#ifndef LATE_FALL
+       for (who : 1 .. 3) {
+         if
+         :: running[who] -> fall(who)
+         :: else
+         fi
+       }
+       who = 0
+#endif
+     }
+#endif
+  :: atomic { linkCut != 0 || controlCut != 0 -> linkCut = 0; controlCut = 0; fresh = false; check() }
   /* Nothing else can happen. */
   :: atomic { timeout ->
        assert(canSpeak(1) || canSpeak(2) || canSpeak(3)); /* somebody owns */

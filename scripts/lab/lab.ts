@@ -49,6 +49,8 @@ export interface LabOptions {
   readonly program?: readonly string[]
   /** Folders that are removed together with the lab. */
   readonly scratch?: readonly string[]
+  /** Fields of a node's configuration that take the place of the lab's own. */
+  readonly configure?: (id: number) => object
   /** Called for everything a node says. */
   readonly onEvent?: (event: HeardEvent) => void
 }
@@ -346,6 +348,7 @@ export class Lab {
         ? {}
         : { record: join(this.#options.record, `node${id}.pcapng`) }),
       offload: (this.#options.offload ?? true) && this.#options.plainNodes?.includes(id) !== true,
+      ...this.#options.configure?.(id),
     }
   }
 

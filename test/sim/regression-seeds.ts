@@ -34,6 +34,10 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
     'a node that woke took the end of the channel with an earlier life of the owner for that of this one',
   ],
   [1277, 'an owner that was cut off and outclaimed lost what it knew of without a count'],
+  [
+    31277,
+    'a node that had been taken for dead did not know it, and claimed at once with the one that took it for dead',
+  ],
 ]
 
 /** The same with peers that miss frames. */

@@ -216,6 +216,7 @@ t.test('P2: one node owns one binding and stands by for another', (t) => {
 t.test('D3: a node that is outclaimed in one binding falls silent in all', (t) => {
   const { a, b, now } = pair([ONE[0] as PermanencySet, { ...TWO[1], policy: smallestId } as never])
   const later = untilFence(a, b, now)
+  b.sent.length = 0
   b.node.handleFenced(1, true, later)
   attend(b.node, later)
   t.ok(b.node.ownerships.every(({ state }) => state === 'owner'))

@@ -23,6 +23,18 @@ t.test('D3: the model finds who claims without waiting for the lease', { skip: w
   if (mutant !== undefined) t.equal(checkModel(mutant).broken, 'never two hands')
 })
 
+t.test(
+  'D3: a quorum silences who is cut off, and who owns without one is found',
+  { skip: why },
+  async (t) => {
+    for (const name of ['quorum-control', 'no-fence', 'deaf-owner', 'deaf-claim']) {
+      const run = RUNS.find((each) => each.name === name)
+      if (run === undefined) t.fail(`there is no run ${name}`)
+      else t.equal(checkModel(run).broken, run.breaks ? 'never two hands' : null, name)
+    }
+  },
+)
+
 t.test('a search that was cut short is no proof', async (t) => {
   const text = 'error: max search depth too small\n errors: 0\n 77 states, stored\n'
   t.throws(() => readReport('short', text), /not complete/)
