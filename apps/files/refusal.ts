@@ -15,6 +15,7 @@ export class Refusal extends Error {
     const code = (error as NodeJS.ErrnoException).code
     const missing = code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR'
     if (missing) return new Refusal(404, 'no such file')
+    if (code === 'ENAMETOOLONG') return new Refusal(414, 'no file has a name so long')
     if (code === 'ENOSPC' || code === 'EDQUOT') return new Refusal(507, 'there is no room for it')
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
       return new Refusal(403, 'the server may not do that with the file')

@@ -14,10 +14,19 @@ import { Refusal } from './refusal.js'
 import { Session } from './session.js'
 import { upload } from './upload.js'
 
+/** How long a client may take to say a request's head, in milliseconds. */
+const HEAD_MS = 60_000
+/** How long nothing may go by in a request, in milliseconds. To compute the digest of a very large file takes minutes. */
+const SILENCE_MS = 300_000
+
 /** Options of a file server. */
 export interface FileServerOptions {
   /** Folder whose files are served, and where uploads go. */
   readonly root: string
+  /** How long a client may take to say a request's head, in milliseconds. */
+  readonly headMs?: number
+  /** How long a client may neither send of its upload nor take of its answer, in milliseconds. */
+  readonly silenceMs?: number
   /** Called for what went wrong in a request. */
   readonly onError?: (error: Error) => void
 }
@@ -39,10 +48,13 @@ export function createFileServer(options: FileServerOptions): Server {
   })
   // Ours goes first, so that the tracker hears every octet before the parser does.
   server.prependListener('connection', (socket: Socket) => {
-    sessions.set(socket, new Session(socket))
+    sessions.set(socket, new Session(socket, server))
   })
   server.keepAliveTimeout = 75_000
+  // An upload may take as long as it moves.
   server.requestTimeout = 0
+  server.headersTimeout = options.headMs ?? HEAD_MS
+  server.timeout = options.silenceMs ?? SILENCE_MS
   return server
 }
 
@@ -90,7 +102,8 @@ async function answer(
 }
 
 function targetOf(root: string, url: string): Target {
-  const [encoded = '/', query = ''] = url.split('?', 2)
+  // The absolute form, as for a proxy, must be accepted (RFC 9112 §3.2.2).
+  const [encoded = '/', query = ''] = url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 2)
   let path: string
   try {
     path = decodeURIComponent(encoded)

@@ -2,8 +2,9 @@
  * One connection of the file server: its requests in order, and its checkpoints (A2). For each request they hold its head and how far it
  * has come, so that a peer hears the same request again, regenerates the same head of the answer, and goes on in mid-file.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from '../../stack/socket/net.js'
+import { RequestClock } from '../http/request-clock.js'
 import { type RequestPlace, RequestTracker } from '../http/request-tracker.js'
 
 /** What a checkpoint holds: the request being answered, and how far. */
@@ -43,7 +44,7 @@ export class Session {
   /** Resolves when the answer before has been handed to the socket. */
   previous: Promise<void> = Promise.resolve()
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, server: Server) {
     this.socket = socket
     // As node:http does with connections that it accepts itself: head and body are two writes.
     socket.setNoDelay()
@@ -58,7 +59,11 @@ export class Session {
       this.tracker = new RequestTracker(start - head.length)
       socket.unshift(head)
     }
-    socket.on('data', (chunk: Buffer) => this.tracker.feed(chunk))
+    const clock = new RequestClock(socket, this.tracker, server)
+    socket.on('data', (chunk: Buffer) => {
+      this.tracker.feed(chunk)
+      clock.look()
+    })
   }
 
   /** Octets of the output that the stack has, or the client: the node before us sent them. */

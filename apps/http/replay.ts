@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from '../../stack/socket/net.js'
+import { RequestClock } from './request-clock.js'
 import { type RequestPlace, RequestTracker } from './request-tracker.js'
 
 /** What a checkpoint holds: the dates of the answers that are not given in whole. */
@@ -29,7 +30,7 @@ export function replayed(server: Server): (socket: Socket) => void {
   // From here on it is another protocol's, and its server's own to checkpoint.
   server.prependListener('upgrade', (req: IncomingMessage) => sessions.get(req.socket)?.leave())
   return (socket) => {
-    sessions.set(socket, new ReplaySession(socket))
+    sessions.set(socket, new ReplaySession(socket, server))
     server.emit('connection', socket)
   }
 }
@@ -44,6 +45,7 @@ interface Open {
 class ReplaySession {
   readonly #socket: Socket
   readonly #tracker: RequestTracker
+  readonly #clock: RequestClock
   /** Dates that the node before us had decided on. */
   readonly #dates: string[]
   #open: Open[] = []
@@ -52,7 +54,7 @@ class ReplaySession {
   #output: number
   #lost = false
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, server: Server) {
     this.#socket = socket
     // As node:http does with connections that it accepts itself: head and body are two writes.
     socket.setNoDelay()
@@ -61,16 +63,19 @@ class ReplaySession {
     this.#output = resumed?.output ?? socket.outputOffset
     this.#dates = [...(resumed?.state?.dates ?? [])]
     this.#tracker = new RequestTracker(this.#input)
+    this.#clock = new RequestClock(socket, this.#tracker, server)
     socket.prependListener('data', this.#hear)
   }
 
   readonly #hear = (chunk: Buffer): void => {
     this.#tracker.feed(chunk)
+    this.#clock.look()
     this.#settle()
   }
 
   leave(): void {
     this.#socket.removeListener('data', this.#hear)
+    this.#clock.stop()
     this.#lost = true
   }
 

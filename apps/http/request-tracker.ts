@@ -51,6 +51,19 @@ export class RequestTracker {
     return this.#offset
   }
 
+  /** Where the request that has not come in whole began; -1 between requests, and when the input can no longer be followed. */
+  get begun(): number {
+    if (this.#lost) return -1
+    if (this.#headLength > 0) return this.#offset - this.#headLength
+    const body = this.#bodyLeft > 0 || this.#chunked !== Chunked.NONE
+    return body && this.#place !== null ? this.#place.bodyOffset - this.#place.head.length : -1
+  }
+
+  /** True until the head of that request is whole, and between requests. */
+  get inHead(): boolean {
+    return this.#bodyLeft === 0 && this.#chunked === Chunked.NONE
+  }
+
   /** The oldest request not taken yet; undefined when the input can no longer be followed. */
   take(): RequestPlace | undefined {
     return this.#places.shift()

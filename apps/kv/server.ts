@@ -6,6 +6,7 @@
 import type { StateTable } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
+import { dismiss, limitSilence, SILENCE_MS } from '../patience.js'
 import { Channels } from './channels.js'
 import { MAX_ANSWER } from './command.js'
 import { Keyspace } from './keyspace.js'
@@ -22,10 +23,14 @@ const MAX_BEHIND = 1024 * 1024
 /** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
 const TERM_MS = 20
 
-/** What serves a connection, with its data in `store`. `now` is milliseconds since 1970. */
+/**
+ * What serves a connection, with its data in `store`. `now` is milliseconds since 1970; `silenceMs`: how long a client may be silent that owes
+ * the rest of a request or does not take its answers.
+ */
 export function createKvServer(
   store: DataStore,
   now: () => number = Date.now,
+  silenceMs = SILENCE_MS,
 ): (socket: Socket) => void {
   const table: StateTable<Uint8Array> = store.open('kv', 'octets')
   const keyspace = new Keyspace(table, now)
@@ -43,6 +48,12 @@ export function createKvServer(
     })
     socket.on('drain', () => client.work())
     socket.on('end', () => socket.end())
+    limitSilence(
+      socket,
+      silenceMs,
+      () => client.owes,
+      () => socket.resetAndDestroy(),
+    )
   }
 }
 
@@ -110,6 +121,11 @@ class Client {
     keyspace.swept = false
   }
 
+  /** The client has begun a request and not ended it, or does not take its answers. */
+  get owes(): boolean {
+    return !this.#waits && (this.#reader.waiting > 0 || this.#socket.writableNeedDrain)
+  }
+
   take(chunk: Buffer): void {
     this.#reader.push(chunk)
     this.work()
@@ -138,7 +154,8 @@ class Client {
       else throw error
       return
     }
-    if (room) socket.resume()
+    // Who was told to go is heard, and not listened to.
+    if (room || !socket.writable) socket.resume()
     else socket.pause()
   }
 
@@ -190,7 +207,7 @@ class Client {
     }
     const room = answers === '' || socket.write(answers, 'latin1')
     socket.commit(this.session.state, { input: socket.inputOffset - this.#reader.waiting })
-    if (ends) socket.end()
+    if (ends) dismiss(socket)
     return room && !ends
   }
 

@@ -2,6 +2,7 @@
  * Record marking (RFC 5531 §11): a stream is cut into records, and each record into fragments with four octets before them:
  * the highest bit tells the last fragment, the others its length.
  */
+import { Chunks } from '../chunks.js'
 
 /** Octets of one record with the marks of its fragments at most: a WRITE of 1 MiB and what stands around it. */
 export const MAX_RECORD = 1024 * 1024 + 64 * 1024
@@ -12,66 +13,62 @@ const MARK = 4
 /** A record that is too long: its end cannot be waited for, and so the connection has no sense any more. */
 export class RecordError extends Error {}
 
-/** Takes records out of what a connection brings, whatever pieces it comes in. */
+/** Takes records out of what a connection brings, whatever pieces it comes in. Each mark is looked at once. */
 export class RecordReader {
-  #chunks: Buffer[] = []
-  #waiting = 0
-  // The first record, when it is whole, and how many octets it takes with its marks.
-  #record: Buffer | null = null
+  readonly #chunks = new Chunks()
+  // Of the first record: what has come of it, its octets with their marks, and of its fragment how many there are to be.
+  #parts = new Chunks()
   #taken = 0
-  // How many octets must have come before it makes sense to look again.
-  #needed = MARK
+  #missing = -1
+  #last = false
+  #record: Buffer | null = null
 
   /** Octets that have come and belong to no record that was dropped. */
   get waiting(): number {
-    return this.#waiting
+    return this.#taken + this.#chunks.length
   }
 
   push(chunk: Buffer): void {
     this.#chunks.push(chunk)
-    this.#waiting += chunk.length
   }
 
   /** The first record that was not dropped, or null until it is whole. Throws RecordError. */
   peek(): Buffer | null {
-    if (this.#record === null && this.#waiting >= this.#needed) this.#assemble()
+    while (this.#record === null) {
+      if (this.#missing < 0 && !this.#begin()) return null
+      if (this.#chunks.length < this.#missing) return null
+      this.#finish()
+    }
     return this.#record
   }
 
   /** Goes on to the next record; `peek` has shown the first. */
   drop(): void {
-    const rest = this.#joined().subarray(this.#taken)
-    this.#chunks = rest.length === 0 ? [] : [rest]
-    this.#waiting = rest.length
     this.#record = null
+    this.#parts = new Chunks()
     this.#taken = 0
-    this.#needed = MARK
   }
 
-  #joined(): Buffer {
-    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
-    return this.#chunks[0] as Buffer
-  }
-
-  #assemble(): void {
-    const bytes = this.#joined()
-    const parts: Buffer[] = []
-    let at = 0
-    while (at + MARK <= bytes.length) {
-      const mark = bytes.readUInt32BE(at)
-      const end = at + MARK + (mark & ~LAST)
-      if (end > MAX_RECORD) throw new RecordError(`a record of more than ${MAX_RECORD} octets`)
-      this.#needed = end
-      if (end > bytes.length) return
-      parts.push(bytes.subarray(at + MARK, end))
-      at = end
-      if (mark >= LAST) {
-        this.#record = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
-        this.#taken = at
-        return
-      }
+  // A fragment's mark. False until it is there.
+  #begin(): boolean {
+    if (this.#chunks.length < MARK) return false
+    const mark = this.#chunks.take(MARK).readUInt32BE()
+    const length = mark & ~LAST
+    this.#taken += MARK
+    if (this.#taken + length > MAX_RECORD) {
+      throw new RecordError(`a record of more than ${MAX_RECORD} octets`)
     }
-    if (at + MARK > MAX_RECORD) throw new RecordError(`a record of more than ${MAX_RECORD} octets`)
-    this.#needed = at + MARK
+    this.#missing = length
+    this.#last = mark >= LAST
+    return true
+  }
+
+  // A fragment that is whole.
+  #finish(): void {
+    const length = this.#missing
+    if (length > 0) this.#parts.push(this.#chunks.take(length))
+    this.#taken += length
+    this.#missing = -1
+    if (this.#last) this.#record = this.#parts.peek(this.#parts.length)
   }
 }

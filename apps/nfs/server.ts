@@ -6,6 +6,7 @@
  */
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
+import { dismiss, limitSilence, SILENCE_MS } from '../patience.js'
 import { Duplicates } from './duplicates.js'
 import type { HandleKey } from './handles.js'
 import { Handles } from './handles.js'
@@ -43,6 +44,8 @@ export interface NfsServerOptions {
   readonly store: DataStore
   /** Milliseconds since 1970. */
   readonly now?: () => number
+  /** How long a client may be silent, in milliseconds, that owes the rest of a call or does not take its answers. */
+  readonly silenceMs?: number
   /** Called for what went wrong and is no fault of the client's. */
   readonly onError?: (error: Error) => void
 }
@@ -50,6 +53,7 @@ export interface NfsServerOptions {
 /** What serves a connection. */
 export function createNfsServer(options: NfsServerOptions): (socket: Socket) => void {
   const service = new Service(options)
+  const { silenceMs = SILENCE_MS } = options
   return (socket) => {
     socket.on('error', () => socket.destroy())
     if (service.clients >= MAX_CLIENTS) {
@@ -63,6 +67,12 @@ export function createNfsServer(options: NfsServerOptions): (socket: Socket) => 
     socket.on('data', (chunk: Buffer) => client.take(chunk))
     socket.on('drain', () => client.work())
     socket.on('end', () => client.end())
+    limitSilence(
+      socket,
+      silenceMs,
+      () => client.owes,
+      () => socket.resetAndDestroy(),
+    )
   }
 }
 
@@ -127,6 +137,11 @@ class Client {
     this.#address = socket.remoteAddress ?? ''
   }
 
+  /** The client has begun a call and not ended it, or does not take its answers. */
+  get owes(): boolean {
+    return !this.#waits && (this.#reader.waiting > 0 || this.#socket.writableNeedDrain)
+  }
+
   take(chunk: Buffer): void {
     this.#reader.push(chunk)
     this.work()
@@ -147,7 +162,8 @@ class Client {
       while (room && !socket.destroyed && socket.writable && this.#reader.peek() !== null) {
         room = this.#step()
       }
-      if (room) socket.resume()
+      // Who was told to go is heard, and not listened to.
+      if (room || !socket.writable) socket.resume()
       else socket.pause()
       if (this.#ending && !this.#waits && this.#reader.peek() === null) socket.end()
     } catch (error) {
@@ -222,7 +238,7 @@ class Client {
     let room = true
     for (const answer of answers) room = socket.write(answer)
     socket.commit(null, { input: socket.inputOffset - this.#reader.waiting })
-    if (ends) socket.end()
+    if (ends) dismiss(socket)
     return room && !ends
   }
 

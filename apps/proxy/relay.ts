@@ -20,6 +20,8 @@ export class Relay {
   /** Why the server could not be reached, or broke off: a code, or empty. */
   error = ''
   readonly #header: Uint8Array
+  // Kept, as a connection that was reset has no state any more that would tell.
+  #opened: boolean
 
   /** `header` goes to the server before the client's first octet. */
   constructor(client: Connection, server: Connection, now: Millis, header: Uint8Array = NOTHING) {
@@ -33,16 +35,18 @@ export class Relay {
     server.sender.noDelay = true
     this.startedAt = now
     this.activeAt = now
+    this.#opened = server.state >= TcpState.ESTABLISHED
   }
 
-  /** True while the server has not answered. */
+  /** True while the server has not answered, as far as `handle` was told. */
   get opening(): boolean {
-    return this.server.state < TcpState.ESTABLISHED
+    return !this.#opened
   }
 
   /** Takes the news of `leg`: bits of ConnectionEvent. */
   handle(leg: Connection, events: number, now: Millis): void {
     if (this.over) return
+    if (this.server.state >= TcpState.ESTABLISHED) this.#opened = true
     if (isMoved(this.client) || isMoved(this.server)) {
       this.over = true
       return

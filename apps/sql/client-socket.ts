@@ -1,7 +1,9 @@
 /** ClientSocket: a client's connection as messages in, octets out, and checkpoints. */
 import { type Socket, StackError } from '../../stack/index.js'
+import { dismiss, limitSilence, SILENCE_MS } from '../patience.js'
+import { HALF_MESSAGE } from './failures.js'
 import type { SessionMemory } from './memory.js'
-import { type Message, MessageReader, type TransactionStatus } from './wire.js'
+import { errorResponse, type Message, MessageReader, type TransactionStatus } from './wire.js'
 
 /** Octets that wait here while a unit is carried out. */
 const MAX_AHEAD = 256 * 1024
@@ -38,8 +40,10 @@ export class ClientSocket {
   readonly #reader: MessageReader
   #wake: (() => void) | null = null
   #ended = false
+  #dismissed = false
 
-  constructor(socket: Socket, store: Store) {
+  /** `silenceMs`: how long the client may be silent in the middle of a message. */
+  constructor(socket: Socket, store: Store, silenceMs: number) {
     this.socket = socket
     this.#store = store
     this.#reader = new MessageReader(this.resumed === null, KINDS)
@@ -49,6 +53,12 @@ export class ClientSocket {
       if (this.#wake === null && this.#reader.waiting > MAX_AHEAD) socket.pause()
       this.#stir()
     })
+    limitSilence(
+      socket,
+      silenceMs,
+      () => this.#wake !== null && this.#reader.waiting > 0,
+      () => this.end(errorResponse(HALF_MESSAGE)),
+    )
     for (const event of ['end', 'close'] as const) {
       socket.on(event, () => {
         this.#ended = true
@@ -76,7 +86,7 @@ export class ClientSocket {
   /** The next message, or null at the end of the client's input. Throws SqlProtocolError. */
   async next(): Promise<Message | null> {
     for (;;) {
-      const message = this.#reader.next()
+      const message = this.#dismissed ? null : this.#reader.next()
       if (message !== null) return message
       if (this.#ended || this.gone) return null
       this.socket.resume()
@@ -135,10 +145,13 @@ export class ClientSocket {
     }
   }
 
+  /** Ends the connection, and nothing more is read of it. Without `octets`, the failure it ends with, what was said before has time to arrive. */
   end(octets?: Uint8Array): void {
     if (this.gone) return
-    if (octets === undefined) this.socket.end()
-    else this.socket.end(octets)
+    this.#dismissed = true
+    if (octets === undefined) dismiss(this.socket, '', SILENCE_MS)
+    else dismiss(this.socket, octets)
+    this.#stir()
   }
 
   #stir(): void {

@@ -1,6 +1,8 @@
 /** One client of the database: its startup, and its messages as units of work. */
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Socket } from '../../stack/index.js'
+import { Chunks } from '../chunks.js'
+import { SILENCE_MS } from '../patience.js'
 import { ClientSocket, type Store } from './client-socket.js'
 import type { Database } from './database.js'
 import { IDLE_TOO_LONG } from './failures.js'
@@ -33,9 +35,20 @@ export interface ClientLimits {
   readonly idleMs: number
   /** How long a client may take to begin. */
   readonly startupMs: number
+  /** How long a client may be silent in the middle of a message. */
+  readonly silenceMs: number
 }
 
-const LIMITS: ClientLimits = { clients: 1000, turnMs: 60_000, idleMs: 30_000, startupMs: 60_000 }
+const LIMITS: ClientLimits = {
+  clients: 1000,
+  turnMs: 60_000,
+  idleMs: 30_000,
+  startupMs: 60_000,
+  silenceMs: SILENCE_MS,
+}
+
+/** Characters of a query that may be a COPY FROM STDIN: to look through a longer one would keep the loop from turning. */
+const MAX_COPY_QUERY = 64 * 1024
 
 /** All clients of a server. */
 export class Clients {
@@ -59,7 +72,7 @@ export class Clients {
 
   serve(socket: Socket): void {
     const client = new Client(
-      new ClientSocket(socket, this.#store),
+      new ClientSocket(socket, this.#store, this.#limits.silenceMs),
       this.#database,
       this,
       this.#limits,
@@ -128,7 +141,7 @@ class Client {
 
   // True when a session has begun.
   async #begin(full: boolean): Promise<boolean> {
-    const timer = setTimeout(() => this.#io.socket.destroy(), this.#limits.startupMs)
+    const timer = setTimeout(() => this.#io.socket.destroy(), this.#limits.startupMs).unref()
     try {
       for (let tries = 0; tries < 3; tries++) {
         const first = await this.#io.next()
@@ -166,6 +179,8 @@ class Client {
       encode('K', uint32(runner.process, runner.key)),
     ]
     this.#io.write(Buffer.concat([negotiated, ...welcome, readyForQuery('I')]))
+    // The startup message is not to be heard again.
+    runner.start(this.#io.consumed)
     runner.commit()
     return true
   }
@@ -174,7 +189,7 @@ class Client {
     const { runner } = this
     for (;;) {
       const start = this.#io.consumed
-      const message = await this.#nextUnit()
+      const message = await this.#next()
       if (message === null || message.kind === 'X') return
       runner.start(start)
       if (message.kind === 'Q') await this.#query(message)
@@ -186,13 +201,14 @@ class Client {
     }
   }
 
-  // The first message of a unit. A transaction that does nothing while others wait is ended.
-  async #nextUnit(): Promise<Message | null> {
-    if (this.runner.status === 'I') return await this.#io.next()
+  // The next message. Who has the database, by a transaction or by half a unit, and does nothing while others wait, is ended.
+  async #next(): Promise<Message | null> {
+    const { turns } = this.#database
+    if (turns.holder !== this.runner) return await this.#io.next()
     const timer = setInterval(() => {
-      if (this.#database.turns.holder !== this.runner || this.#database.turns.waiting === 0) return
-      this.#io.end(errorResponse(IDLE_TOO_LONG))
-      this.#io.socket.destroySoon()
+      if (turns.holder === this.runner && turns.waiting > 0) {
+        this.#io.end(errorResponse(IDLE_TOO_LONG))
+      }
     }, this.#limits.idleMs)
     try {
       return await this.#io.next()
@@ -204,8 +220,8 @@ class Client {
   async #query(message: Message): Promise<void> {
     checkMessage(message)
     const sql = new BodyReader(message.body).text()
-    const statements = splitStatements(sql)
     const octets = encode('Q', message.body)
+    const statements = sql.length <= MAX_COPY_QUERY ? splitStatements(sql) : []
     const copies = statements.length === 1 && statements[0]?.kind === 'copy'
     if (copies) await this.#copy(octets)
     else await this.#run('simple', octets)
@@ -216,10 +232,11 @@ class Client {
   async #copy(query: Uint8Array): Promise<void> {
     const begins = await this.#attempt('probe', query, (result) => result.answer[0] === 0x47)
     if (!begins) return
-    const parts = [query]
+    const parts = new Chunks()
+    parts.push(query)
     let length = query.length
     for (;;) {
-      const message = await this.#io.next()
+      const message = await this.#next()
       if (message === null || message.kind === 'X') return
       const { kind, body } = message
       if (kind === 'S' || kind === 'H') continue
@@ -233,20 +250,18 @@ class Client {
       if (kind !== 'd') break
     }
     if (length > MAX_MESSAGE) {
-      parts.splice(
-        1,
-        parts.length,
-        encode('f', `more than ${MAX_MESSAGE} octets: copy in several parts`),
-      )
+      parts.drop(parts.length)
+      parts.push(query)
+      parts.push(encode('f', `more than ${MAX_MESSAGE} octets: copy in several parts`))
     }
-    await this.#run('copy', Buffer.concat(parts))
+    await this.#run('copy', parts.take(parts.length))
   }
 
   // Takes messages up to Sync, and carries out those before each Flush.
   async #extended(first: Message): Promise<void> {
-    let parts: Uint8Array[] = []
+    const parts = new Chunks()
     let length = 0
-    for (let message: Message | null = first; message !== null; message = await this.#io.next()) {
+    for (let message: Message | null = first; message !== null; message = await this.#next()) {
       const { kind, body } = message
       if (kind === 'X') return
       if (!'PBDECSH'.includes(kind)) {
@@ -261,13 +276,12 @@ class Client {
       if (!this.#skipping || kind === 'S') parts.push(encode(kind, body))
       if (kind === 'S') {
         this.#skipping = false
-        await this.#run('extended', Buffer.concat(parts))
+        await this.#run('extended', parts.take(parts.length))
         await this.#io.drained()
         return
       }
       if (kind !== 'H' || this.#skipping) continue
-      await this.#attempt('extended', Buffer.concat(parts), () => true)
-      parts = []
+      await this.#attempt('extended', parts.take(parts.length), () => true)
     }
   }
 

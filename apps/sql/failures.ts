@@ -44,3 +44,8 @@ export const TOO_SLOW: Failure = {
   message: 'terminating connection: others wait for the database, and the answer is not taken',
   fatal: true,
 }
+export const HALF_MESSAGE: Failure = {
+  code: '57P05',
+  message: 'terminating connection: the rest of a message did not come',
+  fatal: true,
+}

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { StackError } from '../../stack/index.js'
+import { Chunks } from '../chunks.js'
 
 /** Octets of one message, and of all that a client sends before it waits for an answer. The node keeps input for a peer no longer. */
 export const MAX_MESSAGE = 8 * 1024 * 1024
@@ -31,12 +32,10 @@ export class SqlProtocolError extends StackError {
 
 /** Cuts a stream into messages. */
 export class MessageReader {
-  readonly #chunks: Uint8Array[] = []
+  readonly #chunks = new Chunks()
   readonly #kinds: string
-  #first: boolean
-  #waiting = 0
-
   readonly #longest: number
+  #first: boolean
 
   /** `first`: the next message is a connection's first. `kinds`: the letters that may come, or '' for any. */
   constructor(first: boolean, kinds = '', longest = MAX_MESSAGE) {
@@ -47,12 +46,11 @@ export class MessageReader {
 
   /** Octets that have come and belong to no message yet that was handed out. */
   get waiting(): number {
-    return this.#waiting
+    return this.#chunks.length
   }
 
   push(chunk: Uint8Array): void {
     this.#chunks.push(chunk)
-    this.#waiting += chunk.length
   }
 
   /** The next message has no kind, as the one before was answered with N. */
@@ -63,10 +61,10 @@ export class MessageReader {
   /** The next whole message, or null. Throws SqlProtocolError at a length or kind that cannot be. */
   next(): Message | null {
     const header = this.#first ? HEADER - 1 : HEADER
-    if (this.#waiting < header) return null
-    const head = this.#peek(header)
+    if (this.waiting < header) return null
+    const head = this.#chunks.peek(header)
     const kind = this.#first ? '' : String.fromCharCode(head[0] ?? 0)
-    const length = viewOf(head).getUint32(header - 4)
+    const length = head.readUInt32BE(header - 4)
     if (kind !== '' && this.#kinds !== '' && !this.#kinds.includes(kind)) {
       throw new SqlProtocolError(`invalid frontend message type ${head[0]}`)
     }
@@ -74,34 +72,11 @@ export class MessageReader {
       throw new SqlProtocolError(`invalid message length ${length}`)
     }
     const whole = header - 4 + length
-    if (this.#waiting < whole) return null
-    const octets = this.#peek(whole)
-    this.#drop(whole)
+    if (this.waiting < whole) return null
+    const octets = this.#chunks.take(whole)
     this.#first = false
     return { kind, body: octets.subarray(header) }
   }
-
-  // The next `length` octets in one piece. Joins no more than it must: a message may come in a thousand chunks.
-  #peek(length: number): Uint8Array {
-    const [first = new Uint8Array(0)] = this.#chunks
-    if (first.length >= length) return first.subarray(0, length)
-    let count = 0
-    for (let have = 0; have < length; count++) have += this.#chunks[count]?.length ?? length
-    const joined = Buffer.concat(this.#chunks.slice(0, count))
-    this.#chunks.splice(0, count, joined)
-    return joined.subarray(0, length)
-  }
-
-  #drop(length: number): void {
-    this.#waiting -= length
-    const [first = new Uint8Array(0)] = this.#chunks
-    if (first.length === length) this.#chunks.shift()
-    else this.#chunks[0] = first.subarray(length)
-  }
-}
-
-function viewOf(octets: Uint8Array): DataView {
-  return new DataView(octets.buffer, octets.byteOffset, octets.byteLength)
 }
 
 /** A message as it goes over the wire. */

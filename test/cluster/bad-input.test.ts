@@ -123,4 +123,5 @@ t.test('A8: bad input for the chat', { timeout: 60_000 }, async (t) => {
     t.equal(heard.at(-1), what)
   }
   good.close()
+  await until(() => good.readyState === WebSocket.CLOSED, 'closed')
 })

@@ -159,3 +159,33 @@ t.test('A1: what is repeated does not keep the loop from turning', async (t) => 
   t.ok(between > 100, `${between} turns for ${pieces / 3} pieces`)
   client.socket.destroy()
 })
+
+t.test('A1: the limits of node:http hold for a server that does not listen itself', async (t) => {
+  const limits = { headersTimeout: 300, requestTimeout: 600 }
+  const lab = new Company(t, (node) => {
+    const server = createServer((req, res) => {
+      req.resume()
+      req.on('end', () => res.end('answer'))
+    })
+    Object.assign(server, limits)
+    node.net.createServer({ allowHalfOpen: true }, replayed(server)).listen(80)
+  })
+  await lab.owner()
+  const good = talk(lab, 80)
+  const [mute, head, body] = [talk(lab, 80, true), talk(lab, 80, true), talk(lab, 80, true)]
+  head.socket.write('GET / HTTP/1.1\r\nHost')
+  body.socket.write('PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n')
+  const dripping = setInterval(() => {
+    head.socket.write('x')
+    body.socket.write('x')
+  }, 50)
+  good.socket.write(get('/'))
+  for (const each of [mute, head, body]) {
+    await until(() => each.closed || each.socket.readableEnded, 'dropped')
+    t.match(each.heard, /^HTTP\/1\.1 408/)
+  }
+  clearInterval(dripping)
+  good.socket.write(get('/'))
+  await until(() => good.heard.split('HTTP/1.1 200').length === 3, 'answered beside them')
+  good.socket.destroy()
+})

@@ -30,6 +30,7 @@ export class MemorySocket extends EventEmitter {
   out: Buffer[] = []
 
   setNoDelay(): void {}
+  setTimeout(): void {}
   write(bytes: Uint8Array): boolean {
     this.out.push(Buffer.from(bytes))
     return !this.writableNeedDrain

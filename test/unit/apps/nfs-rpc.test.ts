@@ -93,6 +93,24 @@ t.test('A6: records in any pieces and fragments (RFC 5531 §11)', (t) => {
   t.end()
 })
 
+t.test('A6: fragments without octets cost what they weigh, however they come', (t) => {
+  const reader = new RecordReader()
+  const count = MAX_RECORD / 4 - 1
+  const marks = Buffer.alloc(4)
+  const before = process.cpuUsage()
+  for (let i = 0; i < count; i++) {
+    reader.push(marks)
+    if (reader.peek() !== null) throw new Error('a record of nothing')
+  }
+  const { user } = process.cpuUsage(before)
+  t.ok(user < 5_000_000, `${user} µs`)
+  t.equal(reader.waiting, 4 * count)
+  const more = Buffer.alloc(8)
+  reader.push(more)
+  t.throws(() => reader.peek(), { message: /more than/ })
+  t.end()
+})
+
 t.test('A6: what cannot be carried out is answered as RFC 5531 §9 says', (t) => {
   const client = new World(t).client()
   const answer = (bytes: Buffer) => {
