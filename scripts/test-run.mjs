@@ -1,21 +1,27 @@
 #!/usr/bin/env node
 /**
- * Runs the compiled tests with tap and reports them compactly: one line per file, failures in full, what was skipped
- * and why, and a last line `N passed, N failed`. Counts are assertions. A file that ran no test, and a run without
- * any test, count as failures: a green run must mean that something was tested.
+ * Runs the compiled tests, which speak TAP, and reports them compactly: one line per file, failures in full, what was
+ * skipped and why, and a last line `N passed, N failed`. Counts are assertions. A file that ran no test, and a run
+ * without any test, count as failures: a green run must mean that something was tested.
  *
- * Arguments: files, folders or parts of names choose tests (`test/unit`, `test/law/seq.test.ts`, `sack`); options that
- * begin with `-` go to tap as they are.
+ * Arguments: files, folders or parts of names choose tests (`test/unit`, `test/law/seq.test.ts`, `sack`); `--jobs=N`
+ * runs so many files at a time, `--timeout=S` gives each so many seconds unless it says otherwise itself.
  */
-import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { runFiles, signalAll } from './test-pool.mjs'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const require = createRequire(fs.realpathSync(join(ROOT, 'node_modules', 'tap', 'package.json')))
 const { Parser } = require('tap-parser')
+
+/** Labs wait for much of their time: one file more than there are processors keeps all of them busy. */
+const JOBS = Math.min(availableParallelism() + 1, 6)
+/** A machine that is busy with other things takes its time. */
+const TIMEOUT_S = 300
 
 /** Output of a file that is no TAP, kept to be shown when the file fails: the last lines only. */
 const MAX_EXTRA_LINES = 200
@@ -106,56 +112,54 @@ function keepExtra(file, line) {
   if (file.extra.length > MAX_EXTRA_LINES) file.extra.shift()
 }
 
-/** Follows the whole run: its children are the files. */
-function followRun(parser) {
-  let file
-  parser.on('child', (subtest) => {
-    file = newFile(sourceOf(subtest.name))
-    follow(subtest, file, [])
-  })
-  parser.on('assert', (result) => {
-    const name = sourceOf(result.name)
-    const ended = file?.name === name ? file : newFile(name)
-    file = undefined
-    endFile(ended, result)
-  })
-  parser.on('bailout', (reason) => {
-    total.failures.push({ file: 'the run', name: `bailed out: ${reason}`, extra: [] })
-    total.failed++
-  })
-}
-
-function endFile(file, result) {
+/**
+ * Closes `file`, whose process ended as `how` says. It failed, whatever its assertions say, when the process did not
+ * end well, when it was ended for its time-out, or when it broke its own plan.
+ */
+function endFile(file, { results, code, signal, error, expired, seconds }) {
   const empty = file.passed + file.failed + file.skipped === 0
-  if (result.ok && empty && (!result.skip || /no tests found/.test(reasonOf(result.skip)))) {
+  const skipped = results.plan.skipAll ? results.plan.skipReason || 'no tests found' : undefined
+  const fault = faultOf({ results, code, signal, error, expired })
+  if (fault !== undefined && file.failed === 0) {
+    file.failed++
+    file.failures.push({ name: `the file itself: ${fault}` })
+  } else if (fault === undefined && empty && (skipped ?? 'no tests found') === 'no tests found') {
     file.failed++
     file.failures.push({ name: 'the file ran no test' })
-  } else if (result.ok && empty) {
+  } else if (fault === undefined && empty) {
     file.skipped++
-    total.skips.push({ file: file.name, name: 'the whole file', reason: reasonOf(result.skip) })
-  }
-  if (!result.ok && file.failed === 0) {
-    file.failed++
-    file.failures.push({ name: 'the file itself', diag: result.diag })
+    total.skips.push({ file: file.name, name: 'the whole file', reason: skipped })
   }
   total.passed += file.passed
   total.failed += file.failed
-  printFile(file, result.time)
+  printFile(file, seconds)
   for (const failure of file.failures) {
     total.failures.push({ ...failure, file: file.name, extra: file.extra })
   }
+}
+
+/** What is wrong with a file beside its assertions; undefined when nothing is. */
+function faultOf({ results, code, signal, error, expired }) {
+  if (error !== undefined) return error.message
+  if (expired) return 'it took too long and was ended'
+  if (results.bailout) return `it bailed out: ${reasonOf(results.bailout)}`
+  if (signal !== null) return `it was ended by ${signal}`
+  if (code !== 0) return `it ended with ${code}`
+  if (!results.ok)
+    return results.failures.map((failure) => failure.tapError ?? failure.name).join('; ')
+  return undefined
 }
 
 function sourceOf(compiled) {
   return compiled.replace(/^(\.\/)?build\//, '').replace(/\.js$/, '.ts')
 }
 
-function printFile(file, timeMs) {
+function printFile(file, seconds) {
   const mark = file.failed > 0 ? 'FAIL' : file.passed > 0 ? 'ok  ' : 'skip'
   const skipped = file.skipped > 0 ? `, ${file.skipped} skipped` : ''
   const failed = file.failed > 0 ? `, ${file.failed} failed` : ''
-  const seconds = timeMs === undefined || timeMs === null ? '' : `  ${(timeMs / 1000).toFixed(2)} s`
-  console.log(`${mark} ${file.name}  ${file.passed} passed${failed}${skipped}${seconds}`)
+  const time = `${seconds.toFixed(2)} s`
+  console.log(`${mark} ${file.name}  ${file.passed} passed${failed}${skipped}  ${time}`)
 }
 
 function printFailures() {
@@ -191,12 +195,8 @@ function printSkips() {
   for (const skip of total.skips) console.log(`  ${skip.file}: ${skip.name}: ${skip.reason}`)
 }
 
-function finish(tapEnd) {
-  if (tapEnd !== 0 && total.failed === 0) {
-    total.failed++
-    const name = `tap ended with ${tapEnd} although no assertion failed`
-    total.failures.push({ file: 'the run', name, extra: [] })
-  } else if (total.passed + total.failed === 0) {
+function finish() {
+  if (total.passed + total.failed === 0) {
     total.failed++
     total.failures.push({ file: 'the run', name: 'no test was executed', extra: [] })
   }
@@ -207,31 +207,46 @@ function finish(tapEnd) {
   process.exitCode = total.failed > 0 ? 1 : 0
 }
 
-function main() {
-  const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
-  const patterns = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
-  let tests = []
-  try {
-    tests = choose(patterns)
-  } catch (error) {
-    total.failures.push({ file: 'the run', name: error.message, extra: [] })
-    total.failed++
+/** Reads the arguments. Throws when one says nothing that is known here. */
+function readArguments(args) {
+  const numbers = { '--jobs': JOBS, '--timeout': TIMEOUT_S }
+  const patterns = []
+  for (const argument of args) {
+    const [, name, value] = /^(--\w+)=([1-9]\d*)$/.exec(argument) ?? []
+    if (name in numbers) numbers[name] = Number(value)
+    else if (argument.startsWith('-')) throw new Error(`no option is ${argument}`)
+    else patterns.push(argument)
   }
-  if (tests.length === 0) return finish(0)
-  const tap = join(ROOT, 'node_modules', '.bin', 'tap')
-  const args = [tap, 'run', '--reporter=tap', '--no-color', ...options, ...tests]
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] })
-  const parser = new Parser()
-  followRun(parser)
-  child.stdout.pipe(parser)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
-  child.on('close', (code, signal) => {
-    if (parser.ended) finish(signal ?? code)
-    else parser.on('complete', () => finish(signal ?? code))
-  })
-  parser.on('complete', () => {
-    parser.ended = true
-  })
+  return { jobs: numbers['--jobs'], timeoutMs: 1000 * numbers['--timeout'], patterns }
 }
 
-main()
+async function run() {
+  const { jobs, timeoutMs, patterns } = readArguments(process.argv.slice(2))
+  const files = new Map()
+  const begin = (test) => {
+    const file = newFile(sourceOf(test))
+    files.set(test, file)
+    const parser = new Parser()
+    follow(parser, file, [])
+    return parser
+  }
+  let ending
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      ending = signal
+      signalAll(signal)
+    })
+  }
+  const stopped = () => ending !== undefined
+  const end = (test, how) => endFile(files.get(test), how)
+  await runFiles(choose(patterns), { cwd: ROOT, jobs, timeoutMs, begin, end, stopped })
+  if (stopped()) throw new Error(`ended by ${ending}`)
+}
+
+try {
+  await run()
+} catch (error) {
+  total.failures.push({ file: 'the run', name: error.message, extra: [] })
+  total.failed++
+}
+finish()

@@ -14,7 +14,10 @@ const why = await whyNoLab()
 const CLIENT = fileURLToPath(new URL('../../scripts/demo/apps/kv-client.js', import.meta.url))
 const noRedis =
   spawnSync('redis-benchmark', ['--version']).status === 0 ? false : 'redis-tools is not installed'
-const KILLS = 5
+/** Three in a row, each time behind a node that was started again. */
+const KILLS = 3
+/** Requests of each kind for redis-benchmark. */
+const REQUESTS = 100_000
 
 async function openLab(t: Test): Promise<{ lab: Lab; host: string }> {
   const lab = await Lab.create({ nodes: 3, app: 'kv' })
@@ -38,11 +41,12 @@ async function harass(
     await Promise.race([done, due(kills)])
     if (over) t.fail(`the client was done before kill ${kills}`)
     const { from } = await killOwner(lab)
-    await lab.start(from)
+    // Nobody needs it behind the last.
+    if (kills < KILLS) await lab.start(from)
   }
 }
 
-t.test('A4: every request is carried out once over five deaths', { skip: why }, async (t) => {
+t.test(`A4: every request is carried out once over ${KILLS} deaths`, { skip: why }, async (t) => {
   const { lab, host } = await openLab(t)
   const counting = lab.startCounting()
   const child = lab.spawnInClient([process.execPath, CLIENT, host, 'open'], 0, 'pipe')
@@ -65,22 +69,26 @@ t.test('A4: every request is carried out once over five deaths', { skip: why }, 
   if (counting) t.match(lab.wireCounts(), once, 'no connection was opened again')
 })
 
-t.test('A4: redis-benchmark goes on over five deaths', { skip: why || noRedis }, async (t) => {
+t.test(`A4: redis-benchmark goes on over ${KILLS} deaths`, { skip: why || noRedis }, async (t) => {
   const { lab, host } = await openLab(t)
   const run = (...argv: string[]) => ended(lab.spawnInClient(argv))
   const load = ['-P', '16', '-t', 'set,incr,lpush', '-q']
   const monitor = await WireMonitor.start(lab)
   t.teardown(() => monitor.close())
   // How much goes over the wire for a tenth of it tells how far it is.
-  await run('redis-benchmark', '-h', host, '-n', '20000', ...load)
+  await run('redis-benchmark', '-h', host, '-n', String(REQUESTS / 10), ...load)
   await run('redis-cli', '-h', host, 'flushall')
   await delay(100)
   const tenth = monitor.totals.up
-  const bench = run('redis-benchmark', '-h', host, '-n', '200000', ...load)
-  await harass(t, lab, bench, (kills) => reach(monitor, 'up', (10 * tenth * kills) / 8, tenth))
+  const bench = run('redis-benchmark', '-h', host, '-n', String(REQUESTS), ...load)
+  await harass(t, lab, bench, (kills) =>
+    reach(monitor, 'up', (10 * tenth * kills) / (KILLS + 2), tenth),
+  )
   const { code, stdout, stderr } = await bench
   t.equal(code, 0, stderr)
   t.notMatch(`${stdout}${stderr}`, /error|reset|closed/i)
-  t.match(await run('redis-cli', '-h', host, 'get', 'counter:__rand_int__'), { stdout: '200000\n' })
-  t.match(await run('redis-cli', '-h', host, 'llen', 'mylist'), { stdout: '200000\n' })
+  t.match(await run('redis-cli', '-h', host, 'get', 'counter:__rand_int__'), {
+    stdout: `${REQUESTS}\n`,
+  })
+  t.match(await run('redis-cli', '-h', host, 'llen', 'mylist'), { stdout: `${REQUESTS}\n` })
 })

@@ -13,7 +13,7 @@ import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import { ended, gone, hashOf, killOwner, randomFile, reach, whyNoLab } from './support.js'
 
 const MB = 1_000_000
-const SIZE = 160 * MB
+const SIZE = 80 * MB
 const noTools = fs.existsSync('/usr/bin/nfs-cp') ? false : 'libnfs-utils is not installed'
 const why = noTools || (await whyNoLab())
 const scratch = fs.mkdtempSync(join(tmpdir(), 'understudy-nfs-test-'))
@@ -185,12 +185,12 @@ const CHANGER = `
 t.test('A6: each change of names is made once, whoever dies', { skip: why }, (t) =>
   inLab(t, 1, async (lab) => {
     const [host = ''] = lab.record.address.split('/')
-    const rounds = 1000
+    const rounds = 500
     const argv = [process.execPath, '--input-type=module', '-e', CHANGER, host, String(rounds)]
     const changing = ended(lab.spawnInClient(argv))
     for (let kills = 0; kills < 2; kills++) {
       const giveUpAt = Date.now() + 20_000
-      while (fs.readdirSync(lab.root).length <= 200 * (kills + 1) && Date.now() < giveUpAt) {
+      while (fs.readdirSync(lab.root).length <= 100 * (kills + 1) && Date.now() < giveUpAt) {
         await delay(20)
       }
       await killOwner(lab)

@@ -15,7 +15,7 @@ const browserPath = findBrowser()
 const noBrowser =
   browserPath === null ? 'no Chromium: apt-get install -y chromium brings it' : false
 const why = (await whyNoLab()) || noBrowser
-const SIZE = 64 * 2 ** 20
+const SIZE = 16 * 2 ** 20
 
 // Where to leave pictures of the page, for people to look at.
 const SHOTS = process.env.UNDERSTUDY_SHOTS ?? ''
@@ -51,7 +51,7 @@ t.test('O3: the page kills an owner and tells how its peer took over', { skip: w
     'curl',
     '-s',
     '--limit-rate',
-    '16M',
+    '4M',
     '-o',
     copy,
     `${lab.url}/big.bin`,

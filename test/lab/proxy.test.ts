@@ -13,7 +13,7 @@ import { curl, ended, hashOf, killOwner, randomFile, whyNoLab } from './support.
 
 const why = await whyNoLab()
 const SERVER = '10.77.0.10:8080'
-const MEGABYTES = 128
+const MEGABYTES = 48
 
 /** An HTTP server on the kernel's sockets: GET gives the file, slowly enough to be interrupted, PUT answers with a hash. */
 const PROGRAM = `
@@ -54,7 +54,7 @@ t.test(
     const counting = lab.startCounting()
     const [address = ''] = lab.record.address.split('/')
     const url = `http://${address}:8080/`
-    const limited = ['--limit-rate', '60M']
+    const limited = ['--limit-rate', '24M']
 
     const got = join(scratch, 'got.bin')
     const download = curl(lab, ...limited, '-o', got, url)

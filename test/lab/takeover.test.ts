@@ -139,10 +139,10 @@ t.test(
   { skip: why },
   (t) =>
     inLab(t, { nodes: 3, app: 'http', plainNodes: [2] }, async (lab, monitor) => {
-      const size = 64 * MB
+      const size = 24 * MB
       const wanted = randomFile(join(lab.root, 'file.bin'), size)
       const copy = join(scratch, 'mixed.bin')
-      const download = curl(lab, '--limit-rate', '32M', '-o', copy, `${lab.url}/file.bin`)
+      const download = curl(lab, '--limit-rate', '12M', '-o', copy, `${lab.url}/file.bin`)
       const owners: number[] = []
       for (const part of [1 / 3, 2 / 3]) {
         await reach(monitor, 'down', part * size)
@@ -154,7 +154,7 @@ t.test(
       await lab.start(1)
       await lab.start(2)
       const before = monitor.totals.up
-      const upload = curl(lab, '--limit-rate', '32M', '-T', copy, `${lab.url}/upload.bin`)
+      const upload = curl(lab, '--limit-rate', '12M', '-T', copy, `${lab.url}/upload.bin`)
       await reach(monitor, 'up', size / 3, before)
       await killOwner(lab)
       await reach(monitor, 'up', (2 * size) / 3, before)

@@ -8,11 +8,17 @@ import t from 'tap'
 const PROGRAM = fileURLToPath(new URL('./idle-bytes.js', import.meta.url))
 const COUNT = 4000
 
+const known = new Map<string, number>()
+
 function octets(mode: 'connection' | 'socket' | 'shadow'): number {
+  const before = known.get(mode)
+  if (before !== undefined) return before
+
   const said = execFileSync(process.execPath, ['--expose-gc', PROGRAM, mode, String(COUNT)], {
     encoding: 'utf8',
   })
   const { octets, retained } = JSON.parse(said)
+  known.set(mode, octets - retained)
   return octets - retained
 }
 

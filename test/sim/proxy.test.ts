@@ -9,7 +9,7 @@ import { cutAt, record, SWEPT } from './sweep.js'
 import { addCounts, newTotals } from './totals.js'
 import { stream } from './workload.js'
 
-const SEEDS = 150
+const SEEDS = 75
 
 const PROXIED: Setting = {
   ...SWEPT,

@@ -5,7 +5,7 @@ import t from 'tap'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals } from './totals.js'
 
-const SEEDS = 120
+const SEEDS = 60
 
 t.test(`D3: with a quorum no cut makes two speakers in ${SEEDS} runs`, (t) => {
   const totals = newTotals()

@@ -6,7 +6,7 @@ import { RETURN_REGRESSION_SEEDS } from './regression-seeds.js'
 import { simulate } from './scenario.js'
 import { addCounts, newTotals } from './totals.js'
 
-const SEEDS = 120
+const SEEDS = 60
 
 t.test(`P23, D3: no law is broken in ${SEEDS} runs in which owners come back`, (t) => {
   const totals = newTotals()

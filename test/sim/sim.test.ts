@@ -6,7 +6,7 @@ import { REGRESSION_SEEDS } from './regression-seeds.js'
 import { type RunResult, simulate } from './scenario.js'
 import { addCounts, newTotals, type Totals } from './totals.js'
 
-const SEEDS = 500
+const SEEDS = 200
 
 /** Runs one seed; says which command shows what went wrong. */
 function failure(result: RunResult): string {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type AppDemo, isInstalled, SERVER } from '../stage.js'
 
 const PORT = '2049'
-const SIZE = 256 * 1024 * 1024
+const SIZE = 96 * 1024 * 1024
 const GANESHA = '/usr/bin/ganesha.nfsd'
 
 export const proxyNfsDemo: AppDemo = {
@@ -29,7 +29,7 @@ export const proxyNfsDemo: AppDemo = {
     await stage.serve(argv, ['nfs-ls', url(SERVER, '/x')])
   },
   async play(stage) {
-    const copy = await stage.act('nfs-cat of 256 MiB over NFSv4', (turn) =>
+    const copy = await stage.act('nfs-cat of 96 MiB over NFSv4', (turn) =>
       turn.follow(stage.client(['nfs-cat', url(stage.address, '/x/large')])),
     )
     return copy

@@ -7,7 +7,7 @@ import { StackError } from '../../../stack/base/errors.js'
 import { type AppDemo, isInstalled, SERVER } from '../stage.js'
 
 const PORT = '8443'
-const SIZE = 96 * 1024 * 1024
+const SIZE = 48 * 1024 * 1024
 const CURL = [
   'curl',
   '--disable',
@@ -48,8 +48,8 @@ export const proxyNginxDemo: AppDemo = {
   },
   async play(stage) {
     const url = `https://${stage.address}:${PORT}/large`
-    const download = await stage.act('curl https, 96 MiB', (turn) =>
-      turn.follow(stage.client([...CURL, '--limit-rate', '60M', url])),
+    const download = await stage.act('curl https, 48 MiB', (turn) =>
+      turn.follow(stage.client([...CURL, '--limit-rate', '30M', url])),
     )
     return download
   },

@@ -6,7 +6,7 @@ import { type AppDemo, isInstalled, SERVER } from '../stage.js'
 
 const CLIENT = fileURLToPath(new URL('./kv-client.js', import.meta.url))
 const PORT = '6379'
-const ROUNDS = 4000
+const ROUNDS = 1500
 const VALUE = 4_000_000
 const COMMANDS = 400
 

@@ -58,9 +58,9 @@ export const proxySshDemo: AppDemo = {
       await client.succeeded()
       return client
     })
-    const copy = await stage.act('a copy of 64 MiB', (turn) => {
+    const copy = await stage.act('a copy of 32 MiB', (turn) => {
       const source =
-        'head -c 67108864 /dev/zero | openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 2>/dev/null'
+        'head -c 33554432 /dev/zero | openssl enc -aes-128-ctr -nosalt -K 0 -iv 0 2>/dev/null'
       return turn.follow(stage.client(ssh(stage, stage.address, [], source)))
     })
     return [...session, ...copy]
