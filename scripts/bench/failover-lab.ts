@@ -42,7 +42,7 @@ const MAX_FAILURES = 5
  * octets under way all the time. One that limits itself, as `curl --limit-rate`, rests for tens of milliseconds, and so do its
  * acknowledgements; nobody could tell that from a server's silence.
  */
-const LINK = 'root tbf rate 100mbit burst 32k latency 50ms'
+const LINK = 'root tbf rate 100mbit burst 128k latency 50ms'
 const MAX_UNDER_WAY = 300_000
 
 function putBehindLink({ record, space }: Lab): void {
