@@ -12,7 +12,7 @@
 import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
 import { catchUp } from './said-again.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
-import type { SnapshotMessage } from './snapshot.js'
+import { nextRound, type SnapshotMessage } from './snapshot.js'
 import type { Snooper } from './snooper.js'
 
 /** Octets of segments that are kept at most; a connection for which there is no more room is asked for again. */
@@ -45,6 +45,8 @@ export class Joining {
   forsaken: readonly Shadow[] = []
   /** Connections that snapshots have brought. */
   installed = 0
+  /** The number of the last request. */
+  round = 0
   readonly #snooper: Snooper
   #askAt: Millis = 0
   #asking = false
@@ -98,6 +100,7 @@ export class Joining {
   /** A request leaves now, for all. */
   asked(now: Millis): void {
     this.#asking = true
+    this.round = nextRound(this.round)
     this.#askAt = now + ASK_AGAIN_MS
     this.#settleAt = NEVER
     this.#incoming = null
@@ -169,7 +172,7 @@ export class Joining {
   /** Takes a message of the owner's. True: it is to be asked for the next page. */
   // allocates: only while a snapshot is under way
   handle(message: SnapshotMessage, now: Millis): boolean {
-    if (!this.#asking) return false
+    if (!this.#asking || message.round !== this.round) return false
     switch (message.kind) {
       case 'flow': {
         const { key, record, received, sent, opener } = message

@@ -45,7 +45,7 @@ export class SnapshotExchange {
     if (message.epoch !== epoch) return
     if (message.kind === 'request') {
       if (!owned) return
-      for (const bytes of this.#source.answer(from, message.fromStart, epoch, now)) {
+      for (const bytes of this.#source.answer(from, message, now)) {
         this.#act({ kind: 'tell', node: from, bytes })
       }
       return
@@ -56,8 +56,13 @@ export class SnapshotExchange {
   }
 
   #ask(fromStart: boolean): void {
-    const { binding, epoch, owner } = this.#term
-    const encoder = new SnapshotEncoder(this.#world.authenticator, binding.id, epoch)
+    const { binding, epoch, owner, snooper } = this.#term
+    const encoder = new SnapshotEncoder(
+      this.#world.authenticator,
+      binding.id,
+      epoch,
+      snooper.joining.round,
+    )
     this.#act({ kind: 'tell', node: owner, bytes: encoder.request(fromStart) })
   }
 

@@ -13,7 +13,7 @@ import type { Authenticator } from './authenticator.js'
 import { type Binding, connectionsOf, type NodeId } from './binding.js'
 import { flowKeyOf } from './flow-key.js'
 import type { TextSide } from './mirror-store.js'
-import { SnapshotEncoder } from './snapshot.js'
+import { SnapshotEncoder, type SnapshotMessage } from './snapshot.js'
 import { encodeTcbRecord } from './tcb-record.js'
 
 /** Octets of a page, but for what its last connection has beyond. */
@@ -23,9 +23,13 @@ export const MAX_FLOW_TEXT = 3 * 1024 * 1024
 /** Octets of a run of text. */
 const RUN_OCTETS = 64 * 1024
 
+/** What is asked for. */
+export type SnapshotRequest = Extract<SnapshotMessage, { kind: 'request' }>
+
 /** What one node has still to hear of. */
 interface Session {
   readonly epoch: number
+  readonly round: number
   readonly connections: Connection[]
   /** A connection was left out. */
   skipped: boolean
@@ -44,13 +48,18 @@ export class SnapshotSource {
   }
 
   /** The messages that answer a request of `node`; each is the caller's. */
-  answer(node: NodeId, fromStart: boolean, epoch: number, now: Millis): Uint8Array[] {
+  answer(
+    node: NodeId,
+    { fromStart, round, epoch }: Pick<SnapshotRequest, 'fromStart' | 'round' | 'epoch'>,
+    now: Millis,
+  ): Uint8Array[] {
     let session = this.#sessions.get(node)
-    if (fromStart || session === undefined || session.epoch !== epoch) {
-      session = { epoch, connections: this.#all(), skipped: false }
+    const goesOn = session?.epoch === epoch && session.round === round
+    if (fromStart || session === undefined || !goesOn) {
+      session = { epoch, round, connections: this.#all(), skipped: false }
       this.#sessions.set(node, session)
     }
-    const encoder = new SnapshotEncoder(this.#authenticator, this.#binding.id, epoch)
+    const encoder = new SnapshotEncoder(this.#authenticator, this.#binding.id, epoch, round)
     const messages: Uint8Array[] = []
     let octets = 0
     while (octets < PAGE_OCTETS) {

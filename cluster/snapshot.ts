@@ -22,7 +22,12 @@ import {
   viewOf,
 } from './term-message.js'
 
-export type SnapshotMessage = { readonly binding: number; readonly epoch: number } & (
+export type SnapshotMessage = {
+  readonly binding: number
+  readonly epoch: number
+  /** The number of the request from the start that this belongs to: what is left of an earlier answer is none of a later one. */
+  readonly round: number
+} & (
   | { readonly kind: 'request'; readonly fromStart: boolean }
   | {
       readonly kind: 'flow'
@@ -45,6 +50,14 @@ export type SnapshotMessage = { readonly binding: number; readonly epoch: number
   | { readonly kind: 'page'; readonly more: boolean; readonly lacks: boolean }
 )
 
+/** Numbers of requests that there are, before the first is used again. */
+const ROUNDS = 64
+
+/** The number of the request behind the one with `round`. */
+export function nextRound(round: number): number {
+  return (round + 1) % ROUNDS
+}
+
 /** A flow as it is to be encoded: its record has been encoded already. */
 export interface OutgoingFlow {
   readonly key: FlowKey
@@ -58,6 +71,8 @@ const MAGIC = 0x5553534e
 const Kind = { REQUEST: 1, FLOW: 2, TEXT: 3, INSTALL: 4, PAGE: 5 } as const
 const FLAG = 1
 const LACKS = 2
+// Above these the number of the request.
+const ROUND_SHIFT = 2
 const RECORD_AT = HEADER_LENGTH + FLOW_KEY_LENGTH + 16
 const TEXT_AT = HEADER_LENGTH + 8
 
@@ -66,22 +81,22 @@ export function isSnapshotMessage(bytes: Uint8Array): boolean {
   return isTermMessage(bytes, MAGIC)
 }
 
-/** Writes messages of one binding and term; each is the caller's. */
+/** Writes messages of one binding, term and round; each is the caller's. */
 export class SnapshotEncoder {
   readonly #messages: TermMessageEncoder
+  readonly #round: number
 
-  constructor(authenticator: Authenticator, binding: number, epoch: number) {
+  constructor(authenticator: Authenticator, binding: number, epoch: number, round: number) {
+    this.#round = round << ROUND_SHIFT
     this.#messages = new TermMessageEncoder(authenticator, MAGIC, binding, epoch)
   }
 
   request(fromStart: boolean): Uint8Array {
-    return this.#messages.seal(
-      this.#messages.begin(Kind.REQUEST, fromStart ? FLAG : 0, HEADER_LENGTH),
-    )
+    return this.#messages.seal(this.#begin(Kind.REQUEST, fromStart ? FLAG : 0, HEADER_LENGTH))
   }
 
   flow({ key, opener, record, received, sent }: OutgoingFlow): Uint8Array {
-    const bytes = this.#messages.begin(Kind.FLOW, opener ? FLAG : 0, RECORD_AT + TCB_RECORD_LENGTH)
+    const bytes = this.#begin(Kind.FLOW, opener ? FLAG : 0, RECORD_AT + TCB_RECORD_LENGTH)
     const view = viewOf(bytes)
     bytes.set(encodeFlowKey(key), HEADER_LENGTH)
     view.setFloat64(HEADER_LENGTH + FLOW_KEY_LENGTH, received)
@@ -97,19 +112,23 @@ export class SnapshotEncoder {
     length: number,
     fill: (into: Uint8Array, at: number) => void,
   ): Uint8Array {
-    const bytes = this.#messages.begin(Kind.TEXT, side === 'sent' ? FLAG : 0, TEXT_AT + length)
+    const bytes = this.#begin(Kind.TEXT, side === 'sent' ? FLAG : 0, TEXT_AT + length)
     viewOf(bytes).setFloat64(HEADER_LENGTH, offset)
     fill(bytes, TEXT_AT)
     return this.#messages.seal(bytes)
   }
 
   install(): Uint8Array {
-    return this.#messages.seal(this.#messages.begin(Kind.INSTALL, 0, HEADER_LENGTH))
+    return this.#messages.seal(this.#begin(Kind.INSTALL, 0, HEADER_LENGTH))
   }
 
   page(more: boolean, lacks: boolean): Uint8Array {
     const flags = (more ? FLAG : 0) | (lacks ? LACKS : 0)
-    return this.#messages.seal(this.#messages.begin(Kind.PAGE, flags, HEADER_LENGTH))
+    return this.#messages.seal(this.#begin(Kind.PAGE, flags, HEADER_LENGTH))
+  }
+
+  #begin(kind: number, flags: number, length: number): Uint8Array {
+    return this.#messages.begin(kind, flags | this.#round, length)
   }
 }
 
@@ -122,7 +141,7 @@ export function decodeSnapshotMessage(
   if (opened === null) return null
   const { kind, flags, binding, epoch, length } = opened
   const flag = (flags & FLAG) !== 0
-  const head = { binding, epoch }
+  const head = { binding, epoch, round: flags >> ROUND_SHIFT }
   switch (kind) {
     case Kind.REQUEST:
       return { ...head, kind: 'request', fromStart: flag }

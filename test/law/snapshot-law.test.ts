@@ -48,7 +48,8 @@ class Joiner {
 
   /** The owner answers; what it says is on its way. */
   ask(): void {
-    const answer = this.#source.answer(2, true, EPOCH, this.#link.now)
+    const { round } = this.snooper.joining
+    const answer = this.#source.answer(2, { fromStart: true, round, epoch: EPOCH }, this.#link.now)
     this.#messages = answer.flatMap((bytes) => {
       const message = decodeSnapshotMessage(bytes.slice(), AUTHENTICATOR)
       return message === null ? [] : [message]
@@ -159,10 +160,10 @@ t.test('P27: who is told of a connection in its middle holds the same Tcb from t
 })
 
 t.test('P27: what is damaged, forged or cut short is no message', async (t) => {
-  const encoder = new SnapshotEncoder(AUTHENTICATOR, 7, EPOCH)
+  const encoder = new SnapshotEncoder(AUTHENTICATOR, 7, EPOCH, 63)
   const good = encoder.text('sent', 1000, 300, (into, at) => into.fill(9, at, at + 300))
   t.match(decodeSnapshotMessage(good, AUTHENTICATOR), {
-    kind: 'text', side: 'sent', offset: 1000, binding: 7, epoch: EPOCH,
+    kind: 'text', side: 'sent', offset: 1000, binding: 7, epoch: EPOCH, round: 63,
   }) // biome-ignore format: a list of fields is read as a list
   for (let cut = 0; cut < good.length; cut++) {
     if (decodeSnapshotMessage(good.subarray(0, cut), AUTHENTICATOR) !== null) t.fail(`${cut}`)

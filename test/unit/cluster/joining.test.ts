@@ -1,0 +1,37 @@
+/** A node that asks for a snapshot again takes nothing for its answer that answers an earlier request. */
+import t from 'tap'
+import { Cluster } from './linked.js'
+
+t.test('P27, D1: what is left of an earlier answer does not end the snapshot', (t) => {
+  const cluster = new Cluster(2)
+  cluster.connects(4001)
+  const [one, two] = [cluster.of(1).node, cluster.of(2).node]
+  const { joining } = cluster.own(2).snooper
+  /** Node 2 doubts what it knows, and asks; resolves with what the owner answers. */
+  const ask = (): Uint8Array[] => {
+    joining.doubt()
+    joining.restart()
+    two.handleTimeout(cluster.now)
+    for (let a = two.pollAction(); a !== null; a = two.pollAction()) {
+      if (a.kind === 'tell') one.handleMessage(2, a.bytes, cluster.now)
+    }
+    const answers: Uint8Array[] = []
+    for (let a = one.pollAction(); a !== null; a = one.pollAction()) {
+      if (a.kind === 'tell') answers.push(a.bytes)
+    }
+    return answers
+  }
+  const take = (messages: readonly Uint8Array[]): void => {
+    for (const bytes of messages) two.handleMessage(1, bytes, cluster.now)
+    two.handleTimeout(cluster.now)
+  }
+  const first = ask()
+  t.ok(first.length >= 3, 'a connection, and the end')
+  take(first.slice(0, 1))
+  const second = ask()
+  take(first.slice(1))
+  t.equal(joining.complete, false, 'that was the earlier one')
+  take(second)
+  t.equal(joining.complete, true)
+  t.end()
+})
