@@ -10,7 +10,6 @@ import { createFileServer } from './files/server.js'
 import { createKvServer } from './kv/server.js'
 import { createNfsServer } from './nfs/server.js'
 import { startProxy } from './proxy/server.js'
-import { sqlServerFor } from './sql/server.js'
 import { ticker } from './ticker/server.js'
 
 /**
@@ -32,18 +31,19 @@ export async function startApp(
     })
     return
   }
-  const server = runtime.net.createServer({ allowHalfOpen: true }, serverOf(app, runtime, onError))
+  const serve = await serverOf(app, runtime, onError)
+  const server = runtime.net.createServer({ allowHalfOpen: true }, serve)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: Error) => reject(refused(app, error)))
     server.listen(app.port, resolve)
   })
 }
 
-function serverOf(
+async function serverOf(
   app: AppConfig,
   runtime: NodeRuntime,
   onError: (error: Error) => void,
-): (socket: Socket) => void {
+): Promise<(socket: Socket) => void> {
   switch (app.name) {
     case 'echo':
       return echo
@@ -57,8 +57,11 @@ function serverOf(
       return createKvServer(runtime.store)
     case 'nfs':
       return createNfsServer({ root: rootOf(app), store: runtime.store, onError })
-    case 'sql':
+    case 'sql': {
+      // A database in WASM is a quarter of what a node loads, and other nodes need none of it.
+      const { sqlServerFor } = await import('./sql/server.js')
       return sqlServerFor(app, runtime, onError)
+    }
     case 'ticker':
       return ticker
     case 'chat':

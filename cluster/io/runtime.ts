@@ -223,7 +223,8 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     const { expirations } = this.#parts.beats
     if (expirations !== this.#expirations) {
       this.#expirations = expirations
-      this.node.handleLeaseLost(now)
+      // The turn may have begun before the stop: others are to be listened to from now on, and not from then.
+      this.node.handleLeaseLost(this.now())
     }
     this.node.beginTurn(now)
     this.#parts.beats.turn()
