@@ -212,6 +212,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     // Before anything leaves that a checkpoint counts as produced.
     this.#parts.checkpointStore.flush()
     // And behind it what the link says in this turn, too: who hears of it here first would take the link for cut.
+    this.#sayDeclared()
+  }
+
+  #sayDeclared(): void {
     for (const bytes of this.#declared.splice(0)) {
       for (const id of this.#known) this.#parts.control.send(id, bytes)
     }
@@ -257,6 +261,11 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     // the claim asks at once.
     this.#claiming = true
     for (let step = 0; step < ATTEND_STEPS; step++) {
+      // A claim is heard of before what it leads to is done: with many connections that takes longer than the next in line waits.
+      if (this.#declared.length > 0) {
+        this.#sayDeclared()
+        this.#parts.driver.speak()
+      }
       this.node.handleTimeout(now)
       this.#act()
       if (this.node.nextDeadline() > now) break
