@@ -207,7 +207,8 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
 
   #beforeTransmit(now: Millis): void {
     this.#beginTurn(now)
-    if (this.#told) this.#attendTo(now)
+    // What is being attended to already sends its claim: that is one turn, not two within each other.
+    if (this.#told && !this.#claiming) this.#attendTo(now)
     else this.#act()
     // Before anything leaves that a checkpoint counts as produced.
     this.#parts.checkpointStore.flush()
