@@ -6,12 +6,15 @@ export const SILENCE_MS = 60_000
 /** How long a client may take to go, in milliseconds, when it has been told that its connection is over. */
 const LEAVE_MS = 5000
 
-/** Calls `late` when nothing goes over `socket` for `silenceMs`, in either direction, and its client `owes` something. */
+/**
+ * Calls `late`, which resets the connection unless told otherwise, when nothing goes over `socket` for `silenceMs`, in either direction, and
+ * its client `owes` something.
+ */
 export function limitSilence(
   socket: Socket,
   silenceMs: number,
   owes: () => boolean,
-  late: () => void,
+  late: () => void = () => socket.resetAndDestroy(),
 ): void {
   // Whatever comes to be owed comes with traffic, which starts the time anew.
   socket.setTimeout(silenceMs)

@@ -48,12 +48,7 @@ export function createKvServer(
     })
     socket.on('drain', () => client.work())
     socket.on('end', () => socket.end())
-    limitSilence(
-      socket,
-      silenceMs,
-      () => client.owes,
-      () => socket.resetAndDestroy(),
-    )
+    limitSilence(socket, silenceMs, () => client.owes)
   }
 }
 

@@ -67,12 +67,7 @@ export function createNfsServer(options: NfsServerOptions): (socket: Socket) => 
     socket.on('data', (chunk: Buffer) => client.take(chunk))
     socket.on('drain', () => client.work())
     socket.on('end', () => client.end())
-    limitSilence(
-      socket,
-      silenceMs,
-      () => client.owes,
-      () => socket.resetAndDestroy(),
-    )
+    limitSilence(socket, silenceMs, () => client.owes)
   }
 }
 

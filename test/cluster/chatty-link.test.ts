@@ -2,15 +2,14 @@
 import t from 'tap'
 import { echo } from '../../apps/echo/server.js'
 import { Frame } from '../../stack/wire/frame.js'
-import { Company, until } from './company.js'
+import { Company } from './company.js'
 
 t.test('P9: the next owner claims while the link is never silent', async (t) => {
   const lab = new Company(t, (node) => {
     node.net.createServer({ allowHalfOpen: true }, echo).listen(7)
   })
   const first = await lab.owner()
-  const joined = () => lab.reports.filter(({ event }) => event === 'joined')
-  await until(() => joined().length === 2, 'joined')
+  await lab.joined()
   const port = lab.cluster.hub.addPort(0x02_00_00_00_00_77)
   const frame = new Frame()
   frame.reset()

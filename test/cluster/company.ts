@@ -54,6 +54,12 @@ export class Company {
     await this.owner()
   }
 
+  /** Resolves when both standbys have been told of the owner's connections. */
+  async joined(): Promise<void> {
+    const joined = () => this.reports.filter(({ event }) => event === 'joined')
+    await until(() => joined().length === IDS.length - 1, 'joined')
+  }
+
   get takeovers(): Extract<NodeReport, { event: 'takeover' }>[] {
     return this.reports.filter((report) => report.event === 'takeover')
   }
