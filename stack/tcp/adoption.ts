@@ -88,6 +88,9 @@ export class Adoption {
   provesLoss(tcb: Tcb, seg: Segment, dropped: boolean, now: Millis): boolean {
     this.#askAt = NEVER
     if (this.#inputFrom < 0 || (dropped && !this.#isAhead(tcb, seg, now))) return false
+    // It was established unheard, and what was said since is lost; the reset that such an ACK is answered with before a connection is
+    // established (RFC 9293 §3.10.7.4) ends it, and is to be accounted for.
+    if (dropped && tcb.state === TcpState.SYN_RECEIVED) return true
     if (tcb.rcvNxtOffset !== this.#inputFrom) {
       this.#inputFrom = -1
       this.#lostAt = NEVER

@@ -332,6 +332,23 @@ t.test(
   },
 )
 
+t.test('S2 D5: nor is one whose handshake was all that this node heard of it', (t) => {
+  const c = new Script(t)
+  c.listens()
+  c.peerSends({ seq: IRS, flags: SYN })
+  const next = handedOver(t, c)
+  next.expects({ seq: ISS, ack: IRS + 1, flags: SYN | ACK })
+  // Out of the window: any stranger could say so.
+  next.peerSends({ seq: IRS + 1_000_001, ack: ISS + 1001, flags: ACK, text: octets(100) })
+  const [half] = [...next.stack.tcp.demux.connections()]
+  next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK })
+  t.equal(half?.error, '')
+  next.peerSends({ seq: IRS + 101, ack: ISS + 1001, flags: ACK, text: octets(100) })
+  next.expects({ seq: ISS + 1001, flags: RST })
+  t.equal(half?.error, 'ERR_INPUT_LOST')
+  t.end()
+})
+
 t.test('S2: nor is one that was let send beyond the window that this node knows of', (t) => {
   const next = handedOver(t, established(t))
   next.expects({ seq: ISS + 1, ack: IRS + 1, flags: ACK, text: '' })
