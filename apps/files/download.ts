@@ -1,5 +1,5 @@
 /** GET and HEAD: files whole and in parts, the pages of folders, and digests. */
-import * as fs from 'node:fs'
+import type * as fs from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { basename, join } from 'node:path'
@@ -8,6 +8,7 @@ import type { RequestPlace } from '../http/request-tracker.js'
 import { evaluate, rangeApplies, type Validators } from './conditions.js'
 import { type FileDigests, wantsSha256 } from './file-digest.js'
 import { folderPage } from './folder-page.js'
+import { lookAt, openPart } from './haste.js'
 import { parseRange } from './range.js'
 import { Refusal } from './refusal.js'
 import type { Progress, Session } from './session.js'
@@ -41,8 +42,8 @@ export async function download(
   target: Target,
   digests: FileDigests,
 ): Promise<void> {
-  const { session, place, req, res } = exchange
-  const info = await stat(target.file)
+  const { session, place, progress, req, res } = exchange
+  const info = await lookAt(target.file, progress !== null)
   if (info.isDirectory()) {
     if (!target.path.endsWith('/')) {
       // Only the last name, so that it holds behind whatever stands in front of the server.
@@ -117,8 +118,13 @@ async function sendFile(
     socket.commit(state, { input: place.bodyOffset, output: start })
   }
   const done = body === 0 ? 0 : skipSent(session, length)
-  if (done < body)
-    await pipeline(fs.createReadStream(file, { start: first + done, end: last }), res)
+  if (done >= body) {
+    res.end()
+    return
+  }
+  const { head, rest } = openPart(file, first + done, last, progress !== null)
+  if (head !== null) res.write(head)
+  if (rest !== null) await pipeline(rest, res)
   else res.end()
 }
 
