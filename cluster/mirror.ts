@@ -46,6 +46,11 @@ export class Mirror {
     return waiting ? this.#writtenAt + MIRROR_INTERVAL_MS : Number.POSITIVE_INFINITY
   }
 
+  /** Writes nothing for a while: there is something that does not wait. */
+  rest(now: Millis): void {
+    this.#writtenAt = now
+  }
+
   /** Writes what changed, unless that was done a moment ago: what has left first, as another may have come in its place. */
   write(snooper: Snooper, now: Millis): void {
     if (this.nextDeadline(snooper) > now) return

@@ -274,9 +274,14 @@ export class Ownership {
     }
     if (this.answer) this.#sendAnswer()
     this.snooper.handleTimeout(now)
-    this.#mirror.write(this.snooper, now)
     this.carriage.handleTimeout(now)
     this.#checkQuorum(now)
+    this.#proceed(now)
+    // Last, as it takes longest: a claim, and what comes of it, does not wait for it.
+    if (this.state !== 'claiming') this.#mirror.write(this.snooper, now)
+  }
+
+  #proceed(now: Millis): void {
     if (this.state === 'owner') {
       if (now >= this.#renewAt) this.#renew(now)
       return
@@ -346,6 +351,7 @@ export class Ownership {
     const heardAt = detector.lastHeardAt(from)
     const instants = this.#candidacy.suspicion.instants(heardAt, now)
     const clients = clientsHeard(nic, this.snooper)
+    this.#mirror.rest(now)
     stack.setQuiet(binding.address, true)
     const { yieldedBy } = this.#candidacy.vacancy
     const orderly = from !== NOBODY && from === yieldedBy
@@ -365,13 +371,8 @@ export class Ownership {
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
     if (this.answersArp) announce(nic, binding, clients, now)
-    const claim = {
-      binding: binding.id,
-      id,
-      from,
-      epoch: this.epoch,
-      cause: this.#candidacy.suspicion.cause,
-    }
+    const { cause } = this.#candidacy.suspicion
+    const claim = { binding: binding.id, id, from, epoch: this.epoch, cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
     this.carriage.handleClaimed(now, blind)
   }

@@ -248,9 +248,15 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #stir(take: (now: Millis) => void): void {
     const now = this.now()
     this.#beginTurn(now)
-    const owned = this.#owned
+    let owned = this.#owned
     take(now)
+    // Who is given a binding waits for that word alone: the reports come behind it.
+    this.#claiming = true
     this.#act()
+    if (this.#owned < owned) {
+      this.#parts.driver.speak()
+      owned = this.#owned
+    }
     this.#hearHeartbeats()
     this.#attend(now, owned)
     this.#parts.driver.kick()
