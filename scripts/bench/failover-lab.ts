@@ -28,6 +28,9 @@ export interface Decision {
   readonly givenUp: number
 }
 
+/** A lab that is to fail; `link`: its first client is behind one of 100 Mbit/s, which is the default. */
+export type Failing = Pick<LabOptions, 'app' | 'clients'> & { readonly link?: boolean }
+
 /** What a node says when it has been told of all connections and has played its application's part once. */
 const PREPARED = 'rehearsed'
 const SUCCESSOR_MS = 15_000
@@ -40,9 +43,10 @@ const MAX_FAILURES = 5
 /**
  * The first client is behind a link of 100 Mbit/s, with a queue of 50 ms, and with buffers that do not overflow it: a transfer has
  * octets under way all the time. One that limits itself, as `curl --limit-rate`, rests for tens of milliseconds, and so do its
- * acknowledgements; nobody could tell that from a server's silence.
+ * acknowledgements; nobody could tell that from a server's silence. A burst is short, so that super-frames are cut: whole ones take
+ * 5 ms each, and so would the least silence.
  */
-const LINK = 'root tbf rate 100mbit burst 128k latency 50ms'
+const LINK = 'root tbf rate 100mbit burst 16k latency 50ms'
 const MAX_UNDER_WAY = 300_000
 
 function putBehindLink({ record, space }: Lab): void {
@@ -67,13 +71,11 @@ export class FailoverLab {
     this.#program = program
   }
 
-  static async open(
-    world: World,
-    options: Pick<LabOptions, 'app' | 'clients'>,
-  ): Promise<FailoverLab> {
+  /** `link`: the first client is behind one of 100 Mbit/s. */
+  static async open(world: World, { link = true, ...options }: Failing): Promise<FailoverLab> {
     const lab = await world.lab({ nodes: 3, ...options })
     try {
-      putBehindLink(lab)
+      if (link) putBehindLink(lab)
       const monitor = await WireMonitor.start(lab)
       const owner = await lab.startAll()
       const others = lab.record.nodes.filter(({ id }) => id !== owner)
@@ -180,7 +182,7 @@ function hasSaid(lab: Lab, event: string, node: number, mark: number): boolean {
  */
 export async function play<T>(
   world: World,
-  options: Pick<LabOptions, 'app' | 'clients'>,
+  options: Failing,
   count: number,
   round: (at: FailoverLab, n: number) => Promise<T>,
 ): Promise<{ done: T[]; failures: string[] }> {

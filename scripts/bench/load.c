@@ -15,7 +15,7 @@
  *                                      many are lost
  *   load ask ADDRESS NAME FILE         asks for http://ADDRESS/NAME again and again on one connection, until standard input has a
  *                                      line; each answer must be the octets of FILE; says how many there were
- *   load wait ADDRESS                  says "open"; a line on standard input: sends one octet, says "idle" behind its answer, and
+ *   load wait ADDRESS                  says "open"; a line on standard input: sends one octet, says "idle" if it is answered, and
  *                                      reads until that ends: says when, as hold does, and why; SIGUSR1: sends one octet more
  *
  * Results are one line of numbers. Congestion control is cubic where the kernel has it. Exit code 1 with a line on
@@ -358,10 +358,13 @@ static void wait_for_end(const char *host) {
   waiting = open_to(host, ECHO);
   say("open");
   if (fgets(line, sizeof line, stdin) == NULL) return;
-  if (send(waiting, &octet, 1, MSG_NOSIGNAL) != 1 || recv(waiting, &octet, 1, 0) != 1) fail("echo");
+  if (send(waiting, &octet, 1, MSG_NOSIGNAL) != 1) fail("send");
   sigaction(SIGUSR1, &on_signal, NULL);
-  say("idle");
   ssize_t n = recv(waiting, &octet, 1, 0);
+  if (n == 1) {
+    say("idle");
+    n = recv(waiting, &octet, 1, 0);
+  }
   printf("%.3f %s\n", wall_ms(), n > 0 ? "octet" : n == 0 ? "end" : errno == ECONNRESET ? "ECONNRESET" : strerror(errno));
 }
 
