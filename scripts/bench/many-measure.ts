@@ -13,8 +13,8 @@ const CLIENT = '10.77.0.9'
 const MOVING = '10.77.0.200'
 const MOVED_MS = 2000
 const READ_MS = 30_000
-/** Within this an octet has been heard by all nodes, and an owner that was stopped is not missed yet. */
-const HEARD_MS = 10
+/** Within this a process that is stopped has come to a halt, and is not missed yet. */
+const STOPPED_MS = 10
 
 /** The numbers of the load's next line. Throws ERR_BENCH_TAKEOVER. */
 async function numbers(dialog: Dialog, what: string): Promise<number[]> {
@@ -115,12 +115,11 @@ async function lostRound(at: FailoverLab): Promise<{ ms: number; whole: number }
     setPorts(at, owner, true)
   }
   await delay(300)
-  // An owner that lives would be asked for the connection as soon as something is heard of it, and save it.
-  at.lab.stop(owner)
-  dialog.say()
-  await delay(HEARD_MS)
   const begun = Date.now()
-  const failure = await at.fail('kill')
+  // An owner that lives would be asked for the connection as soon as something is heard of it, and save it.
+  const failure = await at.fail('stop')
+  await delay(STOPPED_MS)
+  dialog.say()
   const line = await dialog.line(READ_MS)
   if (line === undefined) throw broken(`the client still reads after ${READ_MS / 1000} s`)
   const [instant = '', why = ''] = line.split(' ')
@@ -185,7 +184,7 @@ export const FAIL_FAST: Measure = {
         reference,
         referenceName: silent ? 'kernel >' : 'kernel',
         notes: [
-          `from the kill ${whole.toFixed(0)} ms: nodes that could not save it let others go first`,
+          `from the stop ${whole.toFixed(0)} ms: nodes that could not save it let others go first`,
           `reference: the address moves to a kernel that knows nothing${silent ? `: nothing within ${MOVED_MS / 1000} s` : ''}; ${before} before`,
         ],
       }),
