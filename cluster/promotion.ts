@@ -17,6 +17,12 @@ import { type Pairs, passedOn, producedTo } from './pairs.js'
 import { type GivenUp, isOutputFinished, resumePoint } from './resume-point.js'
 import type { Shadow } from './shadow.js'
 
+/**
+ * Connections that say something at once at most when nothing has to be said. One segment for each of many holds up those that wait for
+ * an answer.
+ */
+const MAX_SPOKEN = 256
+
 /** What became of the connections. */
 export interface PromotionCount {
   connections: number
@@ -145,6 +151,8 @@ export class Promotion {
       this.#orderly,
     )
     connection.opener = shadow.opener
+    // The rest is asked within a second or two anyway, each at another instant.
+    if (this.count.promoted > MAX_SPOKEN) connection.receiver.rest(tcb)
     return connection
   }
 }

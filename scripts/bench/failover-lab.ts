@@ -24,6 +24,8 @@ export interface Failure {
 /** When the next owner decided to claim, and what it found out by then. Instants in milliseconds of the wall clock. */
 export interface Decision {
   readonly at: number
+  /** When all of them were its own. */
+  readonly doneAt: number
   readonly promoted: number
   readonly givenUp: number
 }
@@ -120,6 +122,7 @@ export class FailoverLab {
     const givenUp = Object.values(takeover.givenUp as Record<string, number>)
     return {
       at: Number((suspect ?? takeover).at) + Number(takeover.ms),
+      doneAt: Number(takeover.at),
       promoted: Number(takeover.promoted),
       givenUp: givenUp.reduce((sum, count) => sum + count, 0),
     }

@@ -5,7 +5,7 @@
  */
 import { type DropCounters, DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
-import { add, type Seq } from '../base/seq.js'
+import { add, type Seq, ZERO } from '../base/seq.js'
 import type { SipKey } from '../base/siphash.js'
 import type { Millis, Rng } from '../base/time.js'
 import { RST, type Segment } from '../wire/tcp.js'
@@ -17,7 +17,7 @@ import type { EcnUse } from './handshake.js'
 import { initialSequenceNumber, initialTimestampOffset, pairedSequenceNumber } from './iss.js'
 import { DEFAULT_BACKLOG, TcpListener } from './listener.js'
 import type { PathTable } from './path-table.js'
-import { TcpState } from './state.js'
+import { isSynchronized, TcpState } from './state.js'
 import { beginStrict } from './strict.js'
 import { SynCookies } from './syn-cookies.js'
 import { newBuffers, openPassive, Tcb, type TcbParts } from './tcb.js'
@@ -152,7 +152,9 @@ export class Openings {
     resumption: unknown,
     orderly = false,
   ): Connection {
-    const options = this.#connectionOptions(local, localPort, remote, remotePort, linkMss, now)
+    const options = isSynchronized(parts.tcb.state)
+      ? this.#settledOptions(remote, linkMss, now)
+      : this.#connectionOptions(local, localPort, remote, remotePort, linkMss, now)
     parts.buffers.received.keep = this.keptInput
     const connection = new Connection(parts, options, this.#touched)
     this.#place(connection, local, localPort, remote, remotePort)
@@ -320,17 +322,31 @@ export class Openings {
     linkMss: number,
     now: Millis,
   ): ConnectionOptions {
-    const { receiveLimit, sendLimit, congestion, ecn, secret } = this.#options
+    const { secret } = this.#options
+    const options = this.#settledOptions(remote, linkMss, now)
+    options.iss = initialSequenceNumber(secret, local, localPort, remote, remotePort, now)
+    options.tsOffset = initialTimestampOffset(secret, local, localPort, remote, remotePort)
+    return options
+  }
+
+  // Of a connection whose numbers are settled: to compute new ones takes half of the time of its promotion.
+  #settledOptions(
+    remote: number,
+    linkMss: number,
+    now: Millis,
+  ): ConnectionOptions & { iss: Seq; tsOffset: number } {
+    const { receiveLimit, sendLimit, congestion, ecn } = this.#options
+    const pathMss = this.#paths.mssTo(remote, now)
     // allocates: once per connection
     return {
       linkMss,
-      pathMss: this.#paths.mssTo(remote, now),
+      pathMss,
       receiveLimit,
       sendLimit,
       congestion,
       ecn,
-      iss: initialSequenceNumber(secret, local, localPort, remote, remotePort, now),
-      tsOffset: initialTimestampOffset(secret, local, localPort, remote, remotePort),
+      iss: ZERO,
+      tsOffset: 0,
     }
   }
 

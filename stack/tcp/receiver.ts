@@ -169,6 +169,11 @@ export class Receiver {
     return received.rangeCount > 0 || this.#againFrom < this.#againTo
   }
 
+  /** Behind a promotion: says nothing if the last owner has been heard to acknowledge all that came. */
+  rest(tcb: Tcb): void {
+    if (tcb.lastAckSent === tcb.rcvNxt) this.ackNow = false
+  }
+
   /** A challenge ACK is asked for (RFC 5961): it leaves at once, if the budget lets it. */
   challenge(now: Millis): void {
     // allocates: once per connection that is attacked

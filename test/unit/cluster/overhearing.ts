@@ -16,6 +16,7 @@ export interface Overhearing {
     flags: number,
     at?: number,
     remotePort?: number,
+    text?: number,
   ): void
   /** A handshake with the ISNs 100 and 500. */
   open(at?: number, remotePort?: number): void
@@ -29,8 +30,18 @@ export function overhearing(): Overhearing {
 }
 
 export function sayingTo(snooper: Snooper): Overhearing {
-  const say: Overhearing['say'] = (direction, seq, ack, flags, at = 1000, port = PEER_PORT) => {
+  const say: Overhearing['say'] = (
+    direction,
+    seq,
+    ack,
+    flags,
+    at = 1000,
+    port = PEER_PORT,
+    text = 0,
+  ) => {
     const seg = Object.assign(new Segment(), { seq, ack, flags, wnd: 60_000 })
+    seg.text = new Uint8Array(text)
+    seg.textEnd = text
     snooper.observe(seg, direction, 80, PEER, port, 2, at)
   }
   const open: Overhearing['open'] = (at, port) => {
