@@ -67,7 +67,8 @@ function refuse(
   onError?: (error: Error) => void,
 ): void {
   if (res.headersSent || res.destroyed) {
-    onError?.(error)
+    // Of a client that goes away, or of a connection that moves to another node, nothing is wrong.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') onError?.(error)
     res.destroy()
     return
   }
