@@ -134,7 +134,7 @@ export class Connection extends ConnectionSlots {
     this.#adoption.start(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
-      this.sender.adopt(tcb, orderly, now)
+      this.sender.adopt(tcb, buffers.sent, orderly, now)
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED

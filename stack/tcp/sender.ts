@@ -4,6 +4,7 @@
  * by segmentDeparts. Here are new text, FIN, Nagle's algorithm, zero windows and the timers (RFC 9293 §3.8, RFC 6298); what
  * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
+import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { CWR, DEFAULT_MSS, Ecn, type Segment } from '../wire/tcp.js'
 import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
@@ -131,23 +132,29 @@ export class Sender {
     // allocates: once per connection that needs it
     this.path ??= new PathMss()
     if (!this.path.lower(mss, now) || !this.#fitToPath(tcb)) return
-    this.recovery.resendAll(tcb, now)
+    this.recovery.resend(tcb, tcb.sndNxtOffset, now)
     this.rtoAt = now + this.rtt.rtoMs
     this.recovery.tailAt = NEVER
   }
 
   /**
-   * The connection is promoted. What is in flight leaves again at once, unless its last owner ended in an `orderly` way: then all of it is
-   * on its way, and has the usual time to be acknowledged.
+   * The connection is promoted. What is in flight and was heard was on the link, and is on its way to the peer: it has the usual time to be
+   * acknowledged, and is what the path has been carrying. Unless its last owner ended in an `orderly` way the first segment leaves again
+   * at once, whose answer tells what has arrived; and all of it does, where some was not heard.
    */
-  adopt(tcb: Tcb, orderly: boolean, now: Millis): void {
-    if (!orderly) this.recovery.resendAll(tcb, now)
-    else if (tcb.flightSize > 0) {
-      this.recovery.awaitAll(tcb, now)
-      this.rtoAt = now + this.rtt.rtoMs
-      this.#armTail(tcb, now)
+  adopt(tcb: Tcb, sent: StreamBuffer, orderly: boolean, now: Millis): void {
+    const { flightSize, sndUnaOffset, sndNxtOffset, sndFinSent } = tcb
+    const heard = sent.start <= sndUnaOffset && sent.contiguousEnd >= sndNxtOffset - sndFinSent
+    if (flightSize === 0 || !(orderly || heard)) {
+      this.recovery.resend(tcb, tcb.sndNxtOffset, now)
+      this.congestion.restart()
+      return
     }
-    this.congestion.restart()
+    if (orderly) this.recovery.awaitAll(tcb, now)
+    else this.recovery.resend(tcb, Math.min(sndUnaOffset + this.#mss, sndNxtOffset), now)
+    this.congestion.inherit(flightSize)
+    this.rtoAt = now + this.rtt.rtoMs
+    this.#armTail(tcb, now)
   }
 
   // True when segments have become shorter.
@@ -195,7 +202,7 @@ export class Sender {
     this.#probed = false
     if (acked > 0 || tcb.flightSize === 0) return
     this.rtt.resetBackoff()
-    this.recovery.resendAll(tcb, now)
+    this.recovery.resend(tcb, tcb.sndNxtOffset, now)
     this.#beyondProbe = true
     this.rtoAt = now + this.rtt.rtoMs
   }

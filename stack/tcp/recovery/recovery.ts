@@ -108,19 +108,19 @@ export class Recovery {
     this.congestion.changeMss(mss)
   }
 
-  /** Everything in flight is to be sent again from SND.UNA, at once: the first act of a promoted connection. */
-  resendAll(tcb: Tcb, now: Millis): void {
+  /** What is in flight below `end` is to be sent again from SND.UNA, at once; of the rest nothing is known to be lost. */
+  resend(tcb: Tcb, end: number, now: Millis): void {
     if (tcb.flightSize === 0) return
+    this.awaitAll(tcb, now)
     this.mode = SenderMode.LOSS
     this.#probeEnd = -1
     this.wakeAt = NEVER
-    this.#recoveryPoint = tcb.sndNxtOffset
+    this.#recoveryPoint = end
     this.#force = true
-    this.ranges.cover(tcb.sndUnaOffset, tcb.sndNxtOffset, now)
-    this.ranges.markLost(tcb.sndUnaOffset, tcb.sndNxtOffset, false)
+    this.ranges.markLost(tcb.sndUnaOffset, end, false)
   }
 
-  /** Nothing of the flight is known to be lost, though others sent it: the first act behind an orderly end of the last owner. */
+  /** Nothing of the flight is known to be lost, though others sent it. */
   awaitAll(tcb: Tcb, now: Millis): void {
     this.lastSentAt = now
     this.ranges.cover(tcb.sndUnaOffset, tcb.sndNxtOffset, now)
@@ -367,7 +367,7 @@ export class Recovery {
     // RFC 2018 §8: after a time-out the reports are no longer trusted.
     this.scoreboard.clear()
     this.#dupAcks = 0
-    this.resendAll(tcb, now)
+    this.resend(tcb, tcb.sndNxtOffset, now)
   }
 
   // RFC 6675 §4 SetPipe(): octets believed to be under way. RFC 3042: each duplicate ACK tells of a segment that is not.
