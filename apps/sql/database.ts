@@ -5,6 +5,7 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { StackError } from '../../stack/index.js'
 import type { DataLock } from './data-lock.js'
 import { type AttachResult, TEMPLATE, type UnitRequest, type UnitResult } from './jobs.js'
 import type { SessionMemory } from './memory.js'
@@ -16,6 +17,14 @@ const TURN_MS = 60_000
 const RETRY_MS = 500
 /** When a thread that has nothing to do warms up; an owner that is the first is one by then. */
 const WARM_MS = 1000
+/**
+ * How long a thread may take to open the database; twice as long for each that did not come to it. It takes less than a second, and some on a
+ * machine that is busy; the first owner makes the data directory, too.
+ */
+const OPEN_MS = 20_000
+const MAX_OPEN_MS = 320_000
+/** How long a thread may take to end. */
+const END_MS = 10_000
 
 export interface DatabaseOptions {
   /** Folder that has the data directory in it. */
@@ -24,6 +33,10 @@ export interface DatabaseOptions {
   readonly onError: (error: Error) => void
   /** How long a client waits for its turn. */
   readonly turnMs?: number
+  /** How long the first thread may take to open the database, in milliseconds. */
+  readonly openMs?: number
+  /** Makes a thread that loads; `onEnd` hears when it ends by itself. */
+  readonly newThread?: (onEnd: (error: Error) => void) => DatabaseThread
 }
 
 export class Database {
@@ -42,6 +55,8 @@ export class Database {
   #warmTimer: NodeJS.Timeout | null = null
   /** How often the database has been opened: clients are made known to each anew. */
   generation = 0
+  /** Threads in a row that were replaced because they did not come to open it. */
+  #stalled = 0
 
   constructor(options: DatabaseOptions) {
     this.#options = options
@@ -55,15 +70,29 @@ export class Database {
     return this.#owned
   }
 
-  /** This node is the owner in the term `epoch`: the database is opened as soon as nobody else has it open. */
+  /** This node is the owner in the term `epoch`: the database is opened as soon as nobody else has it open. May be called at any time. */
   own(epoch: number): void {
     // One that had to let go may not have heard yet that it is the owner no more.
-    if (this.#owned || this.#closed || epoch <= this.#deposed) return
+    if (this.#closed || epoch <= this.#deposed) return
+    if (this.#owned) {
+      if (epoch > this.#epoch) this.#raise(epoch)
+      return
+    }
     this.#owned = true
     this.#epoch = epoch
     // To begin anew is quicker than to wait for the end of it.
     if (this.#warming) this.#replace('it is needed now')
     void this.#run()
+  }
+
+  // It ceased to be the owner and became it again before that was told: whoever had the term between may not ask for the data any more.
+  #raise(epoch: number): void {
+    this.#epoch = epoch
+    try {
+      this.#options.lock.raise(epoch)
+    } catch (error) {
+      this.#options.onError(error as Error)
+    }
   }
 
   /** It is not any more. Nothing is written from the moment in which the promise resolves. */
@@ -119,8 +148,9 @@ export class Database {
   }
 
   #newThread(): DatabaseThread {
-    const thread: DatabaseThread = new DatabaseThread((error) => {
-      this.#options.onError(error)
+    const { onError, newThread = (onEnd) => new DatabaseThread(onEnd) } = this.#options
+    const thread: DatabaseThread = newThread((error) => {
+      onError(error)
       if (thread === this.#thread && !this.#closed) this.#replace(error.message)
     })
     return thread
@@ -131,7 +161,9 @@ export class Database {
     this.turns.open = false
     const old = this.#thread
     const before = this.#ending
+    const late = setTimeout(() => this.#complain(`does not end in ${END_MS} ms`), END_MS).unref()
     this.#ending = Promise.all([before, old.end(why)]).then(() => {
+      clearTimeout(late)
       if (!this.#owned) this.#options.lock.release()
     })
     this.#thread = this.#newThread()
@@ -184,7 +216,8 @@ export class Database {
       )
         return false
       if (thread !== this.#thread) return false
-      await thread.ask({ kind: 'open', folder }).result
+      const late = setTimeout(() => this.#giveUp(thread), this.#patienceMs).unref()
+      await thread.ask({ kind: 'open', folder }).result.finally(() => clearTimeout(late))
     } catch (error) {
       if (!(error instanceof ThreadEnded)) onError(error as Error)
       if (!this.#owned) lock.release()
@@ -192,7 +225,26 @@ export class Database {
     }
     if (thread !== this.#thread || !this.#owned) return false
     this.generation++
+    this.#stalled = 0
     this.turns.open = true
     return true
+  }
+
+  get #patienceMs(): number {
+    return Math.min((this.#options.openMs ?? OPEN_MS) * 2 ** this.#stalled, MAX_OPEN_MS)
+  }
+
+  // Another thread may come to it: clients wait for it, and nothing else would ever happen.
+  #giveUp(thread: DatabaseThread): void {
+    if (thread !== this.#thread || !this.#owned) return
+    const what = thread.ready ? 'has not opened the data' : 'has not even begun'
+    const why = `${what} in ${this.#patienceMs} ms`
+    this.#stalled++
+    this.#complain(`${why}, and is replaced for the ${this.#stalled}. time in a row`)
+    this.#replace(why)
+  }
+
+  #complain(what: string): void {
+    this.#options.onError(new StackError('ERR_SQL_THREAD', `the thread of the database ${what}`))
   }
 }
