@@ -44,6 +44,10 @@ export class Database {
   readonly #options: DatabaseOptions
   #thread: DatabaseThread
   #owned = false
+  /** This node does not own the address, and nobody else need: what it has of the database it keeps. */
+  #kept = false
+  /** The thread has opened the database. */
+  #opened = false
   /** The term in which this node owns the binding, and the last in which another wanted the data. */
   #epoch = 0
   #deposed = 0
@@ -74,12 +78,15 @@ export class Database {
   own(epoch: number): void {
     // One that had to let go may not have heard yet that it is the owner no more.
     if (this.#closed || epoch <= this.#deposed) return
-    if (this.#owned) {
-      if (epoch > this.#epoch) this.#raise(epoch)
+    if (this.#holds && epoch > this.#epoch) this.#raise(epoch)
+    if (this.#owned) return
+    this.#owned = true
+    this.#kept = false
+    this.#epoch = epoch
+    if (this.#opened) {
+      this.#serve()
       return
     }
-    this.#owned = true
-    this.#epoch = epoch
     // To begin anew is quicker than to wait for the end of it.
     if (this.#warming) this.#replace('it is needed now')
     void this.#run()
@@ -95,13 +102,35 @@ export class Database {
     }
   }
 
+  /**
+   * It does not know whether it is: its lease has run out. On a machine that is busy that may happen again and again to a node that is alone, and
+   * to open the database takes longer than the time between: what is open, or about to be, stays so until another node asks for the lock. Where
+   * a client has the session it is closed: what it does must not go on unheard.
+   */
+  pause(): void {
+    if (!this.#owned) return
+    if (this.turns.holder !== null) {
+      void this.disown()
+      return
+    }
+    this.#owned = false
+    this.#kept = true
+    this.turns.open = false
+  }
+
   /** It is not any more. Nothing is written from the moment in which the promise resolves. */
   disown(): Promise<void> {
-    if (this.#owned) {
+    if (this.#holds) {
       this.#owned = false
+      this.#kept = false
       this.#replace('this node does not own the address any more')
     }
     return this.#ending
+  }
+
+  // The lock is this node's, or about to be.
+  get #holds(): boolean {
+    return this.#owned || this.#kept
   }
 
   #letGo(): void {
@@ -118,6 +147,7 @@ export class Database {
   async close(): Promise<void> {
     this.#closed = true
     this.#owned = false
+    this.#kept = false
     this.turns.open = false
     const ended = this.#thread.end('the node is closed')
     await this.#ending
@@ -159,15 +189,16 @@ export class Database {
   // The lock stays until the thread has ended.
   #replace(why: string): void {
     this.turns.open = false
+    this.#opened = false
     const old = this.#thread
     const before = this.#ending
     const late = setTimeout(() => this.#complain(`does not end in ${END_MS} ms`), END_MS).unref()
     this.#ending = Promise.all([before, old.end(why)]).then(() => {
       clearTimeout(late)
-      if (!this.#owned) this.#options.lock.release()
+      if (!this.#holds) this.#options.lock.release()
     })
     this.#thread = this.#newThread()
-    if (this.#owned) void this.#run()
+    if (this.#holds) void this.#run()
     else this.#warmUp()
   }
 
@@ -175,7 +206,7 @@ export class Database {
   #warmUp(): void {
     if (this.#warmTimer !== null) clearTimeout(this.#warmTimer)
     this.#warmTimer = setTimeout(() => {
-      if (this.#owned || this.#closed) return
+      if (this.#holds || this.#closed) return
       const { folder } = this.#options
       if (!fs.existsSync(join(folder, TEMPLATE))) {
         this.#warmUp()
@@ -195,7 +226,7 @@ export class Database {
     if (this.#running) return
     this.#running = true
     try {
-      while (this.#owned && !(await this.#open())) await delay(RETRY_MS, undefined, { ref: false })
+      while (this.#holds && !(await this.#open())) await delay(RETRY_MS, undefined, { ref: false })
     } finally {
       this.#running = false
     }
@@ -209,7 +240,7 @@ export class Database {
       await this.#ending
       if (
         !(await lock.acquire(
-          () => this.#owned,
+          () => this.#holds,
           this.#epoch,
           () => this.#letGo(),
         ))
@@ -220,14 +251,19 @@ export class Database {
       await thread.ask({ kind: 'open', folder }).result.finally(() => clearTimeout(late))
     } catch (error) {
       if (!(error instanceof ThreadEnded)) onError(error as Error)
-      if (!this.#owned) lock.release()
+      if (!this.#holds) lock.release()
       return false
     }
-    if (thread !== this.#thread || !this.#owned) return false
-    this.generation++
+    if (thread !== this.#thread || !this.#holds) return false
+    this.#opened = true
     this.#stalled = 0
-    this.turns.open = true
+    if (this.#owned) this.#serve()
     return true
+  }
+
+  #serve(): void {
+    this.generation++
+    this.turns.open = true
   }
 
   get #patienceMs(): number {
@@ -236,7 +272,7 @@ export class Database {
 
   // Another thread may come to it: clients wait for it, and nothing else would ever happen.
   #giveUp(thread: DatabaseThread): void {
-    if (thread !== this.#thread || !this.#owned) return
+    if (thread !== this.#thread || !this.#holds) return
     const what = thread.ready ? 'has not opened the data' : 'has not even begun'
     const why = `${what} in ${this.#patienceMs} ms`
     this.#stalled++

@@ -87,11 +87,13 @@ export function sqlServerFor(
 export function follow(
   runtime: Pick<NodeRuntime, 'on'>,
   ownership: Pick<NodeRuntime['node']['ownerships'][number], 'state' | 'epoch'>,
-  database: Pick<Database, 'own' | 'disown'>,
+  database: Pick<Database, 'own' | 'pause' | 'disown'>,
 ): void {
   const look = (): void => {
-    if (ownership.state === 'owner') database.own(ownership.epoch)
-    else void database.disown()
+    const { state, epoch } = ownership
+    if (state === 'owner') database.own(epoch)
+    else if (state === 'standby') void database.disown()
+    else database.pause()
   }
   const timer = setInterval(look, LOOK_MS).unref()
   runtime.on('report', look)

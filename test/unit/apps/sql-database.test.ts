@@ -11,8 +11,10 @@ import { DataLock } from '../../../apps/sql/data-lock.js'
 import { Database } from '../../../apps/sql/database.js'
 import { follow } from '../../../apps/sql/server.js'
 import { type DatabaseThread, ThreadEnded } from '../../../apps/sql/thread.js'
+import type { OwnershipState } from '../../../cluster/index.js'
 
-type Opens = 'at once' | 'never' | 'does not begin'
+/** After so many milliseconds, or not at all. */
+type Opens = number | 'never' | 'does not begin'
 
 /** A thread that opens the database as it was told. */
 class StandIn {
@@ -29,7 +31,7 @@ class StandIn {
   ask(): { id: number; result: Promise<null> } {
     const result = new Promise<null>((resolve, reject) => {
       this.#reject = reject
-      if (this.#opens === 'at once') resolve(null)
+      if (typeof this.#opens === 'number') setTimeout(() => resolve(null), this.#opens)
     })
     return { id: 1, result }
   }
@@ -57,7 +59,7 @@ function scene(folder: string, ...opens: Opens[]): Scene {
     openMs: 50,
     onError: ({ message }) => errors.push(message),
     newThread: () => {
-      const thread = new StandIn(opens.shift() ?? 'at once')
+      const thread = new StandIn(opens.shift() ?? 0)
       threads.push(thread)
       return thread as unknown as DatabaseThread
     },
@@ -66,7 +68,7 @@ function scene(folder: string, ...opens: Opens[]): Scene {
 }
 
 t.test('A5: a thread that does not come to open the database is replaced', async (t) => {
-  const { database, threads, errors } = scene(t.testdir(), 'does not begin', 'never', 'at once')
+  const { database, threads, errors } = scene(t.testdir(), 'does not begin', 'never', 0)
   t.teardown(() => database.close())
   database.own(1)
   await database.turns.take({}, false)
@@ -93,6 +95,68 @@ t.test('A5: a node that is not the owner any more waits for no thread', async (t
   t.equal(threads.length, 2, 'the one that was opening it has made way')
   t.same(errors, [])
 })
+
+t.test(
+  'A5: an owner that is cut short again and again comes to open it all the same',
+  async (t) => {
+    const folder = t.testdir()
+    const { database, threads, errors } = scene(folder, 40)
+    t.teardown(() => database.close())
+    const client = {}
+    const turn = database.turns.take(client, false)
+    let epoch = 0
+    while (database.turns.holder === null) {
+      database.own(++epoch)
+      await delay(10)
+      if (database.turns.holder === null) database.pause()
+      await delay(10)
+    }
+    await turn
+    t.equal(threads.length, 1, 'what was begun was not thrown away')
+    database.turns.end(client)
+    database.pause()
+    void database.turns.take(client, false)
+    await delay(30)
+    t.equal(database.turns.holder, null, 'nobody is let in meanwhile')
+    database.own(++epoch)
+    t.equal(database.generation, 2, 'clients are made known anew')
+    t.equal(threads.length, 1)
+    t.same(errors, [])
+  },
+)
+
+t.test(
+  'A5: what is kept open is closed for another owner, and for what is under way',
+  async (t) => {
+    const folder = t.testdir()
+    const { database, threads, errors } = scene(folder)
+    t.teardown(() => database.close())
+    database.own(1)
+    const client = {}
+    await database.turns.take(client, false)
+    database.pause()
+    t.equal(threads.length, 2, 'a client had the session')
+    database.own(2)
+    await database.turns.take(client, false)
+    database.turns.end(client)
+    database.pause()
+    t.equal(threads.length, 2)
+    t.equal(database.turns.waiting, 0)
+    const other = new DataLock(folder, 'ours')
+    t.ok(
+      await other.acquire(
+        () => true,
+        3,
+        () => {},
+      ),
+    )
+    t.equal(threads.length, 3, 'its thread has ended')
+    t.ok(threads[1]?.ended)
+    t.equal(errors.length, 1)
+    t.match(errors, [/another node has the data now/])
+    other.release()
+  },
+)
 
 t.test('A5: whoever owned the address between two terms is not let in', async (t) => {
   const folder = t.testdir()
@@ -138,11 +202,12 @@ t.test('A5: a lock that is not held is not taken by a later term', async (t) => 
 
 t.test('A5: the database follows the ownership, reported or not', async (t) => {
   const runtime = new EventEmitter()
-  const ownership = { state: 'standby' as 'standby' | 'owner', epoch: 1 }
+  const ownership = { state: 'standby' as OwnershipState, epoch: 1 }
   const heard: (number | null)[] = []
   const last = (): number | null | undefined => heard.at(-1)
   follow(runtime as unknown as Parameters<typeof follow>[0], ownership, {
     own: (epoch) => void heard.push(epoch),
+    pause: () => void heard.push(-1),
     disown: async () => void heard.push(null),
   })
   const until = async (wanted: number | null): Promise<void> => {
@@ -154,6 +219,11 @@ t.test('A5: the database follows the ownership, reported or not', async (t) => {
   t.equal(last(), 2, 'when something is reported')
   ownership.epoch = 3
   await until(3)
+  for (const state of ['fenced', 'claiming'] as const) {
+    ownership.state = state
+    runtime.emit('report')
+    t.equal(last(), -1, state)
+  }
   ownership.state = 'standby'
   await until(null)
   runtime.emit('close')
