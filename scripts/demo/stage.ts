@@ -79,6 +79,8 @@ export interface StageOptions {
   readonly scratch: string
   /** Rows of a long result. */
   readonly rows: number
+  /** The client does all that it can. */
+  readonly long?: boolean
   /** Kills in each play of an act but the undisturbed one. */
   readonly kills: number
   /** How often each act is played with kills, one time behind the other. */
@@ -124,6 +126,7 @@ export class Stage {
   readonly lab: Lab
   readonly scratch: string
   readonly rows: number
+  readonly long: boolean
   readonly kills: number
   readonly say: (line: string) => void
   readonly #times: number
@@ -131,10 +134,11 @@ export class Stage {
   readonly #servers: ChildProcess[] = []
   #counting = false
 
-  constructor(lab: Lab, { scratch, rows, kills, times, say }: StageOptions) {
+  constructor(lab: Lab, { scratch, rows, long = false, kills, times, say }: StageOptions) {
     this.lab = lab
     this.scratch = scratch
     this.rows = rows
+    this.long = long
     this.kills = kills
     this.#times = times
     this.say = say
