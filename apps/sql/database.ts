@@ -21,8 +21,8 @@ const WARM_MS = 1000
  * How long a thread may take to open the database; twice as long for each that did not come to it. It takes less than a second, and some on a
  * machine that is busy; the first owner makes the data directory, too.
  */
-const OPEN_MS = 20_000
-const MAX_OPEN_MS = 320_000
+const OPEN_MS = 30_000
+const MAX_OPEN_MS = 240_000
 /** How long a thread may take to end. */
 const END_MS = 10_000
 

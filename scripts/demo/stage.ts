@@ -70,6 +70,8 @@ export interface AppReport {
   readonly app: string
   readonly acts: readonly ActReport[]
   readonly takeovers: number
+  /** How long each took, as the node that took over tells it. */
+  readonly takeoverMs: readonly number[]
   /** Connections that no node could save. */
   readonly givenUp: number
 }
@@ -301,7 +303,8 @@ export class Stage {
       .flatMap(({ givenUp }) => Object.values(givenUp as Record<string, number>))
       .reduce((sum, each) => sum + each, 0)
     const ok = acts.every(({ equal }) => equal) && givenUp === 0
-    return { ok, app, acts, takeovers: takeovers.length, givenUp }
+    const takeoverMs = takeovers.map(({ ms }) => Math.round(Number(ms) * 10) / 10)
+    return { ok, app, acts, takeovers: takeovers.length, takeoverMs, givenUp }
   }
 
   /** When something went wrong: what the nodes said last. */
@@ -357,11 +360,11 @@ export function tabulateApp(report: AppReport): string {
     const wire = `${syns ?? '?'} SYNs, ${resets ?? '?'} RSTs`
     return `  ${title.padEnd(width)}  ${same}, ${wire}; the client waited ${stallsMs.join(', ')} ms`
   })
-  const { takeovers, ok } = report
+  const { takeovers, takeoverMs, ok } = report
   return [
     '',
     ...rows,
-    `  ${takeovers} take-overs`,
+    `  ${takeovers} take-overs, the longest ${Math.max(0, ...takeoverMs)} ms`,
     ok ? '  The clients noticed nothing.' : '  NOT AS IT SHOULD BE: see above.',
   ].join('\n')
 }
