@@ -123,6 +123,7 @@ export class Database {
     if (this.#holds) {
       this.#owned = false
       this.#kept = false
+      this.#stalled = 0
       this.#replace('this node does not own the address any more')
     }
     return this.#ending
@@ -195,7 +196,7 @@ export class Database {
     const late = setTimeout(() => this.#complain(`does not end in ${END_MS} ms`), END_MS).unref()
     this.#ending = Promise.all([before, old.end(why)]).then(() => {
       clearTimeout(late)
-      if (!this.#holds) this.#options.lock.release()
+      if (!this.#holds) this.#release()
     })
     this.#thread = this.#newThread()
     if (this.#holds) void this.#run()
@@ -225,14 +226,14 @@ export class Database {
   async #run(): Promise<void> {
     if (this.#running) return
     this.#running = true
-    try {
-      while (this.#holds && !(await this.#open())) await delay(RETRY_MS, undefined, { ref: false })
-    } finally {
-      this.#running = false
+    // Nothing may come between the last look and the end: who replaces the thread meanwhile relies on this.
+    while (this.#holds && !this.#opened) {
+      if (!(await this.#open())) await delay(RETRY_MS, undefined, { ref: false })
     }
+    this.#running = false
   }
 
-  // True when it is open.
+  // True when it is open. Never rejects.
   async #open(): Promise<boolean> {
     const { folder, lock, onError } = this.#options
     const thread = this.#thread
@@ -251,7 +252,7 @@ export class Database {
       await thread.ask({ kind: 'open', folder }).result.finally(() => clearTimeout(late))
     } catch (error) {
       if (!(error instanceof ThreadEnded)) onError(error as Error)
-      if (!this.#holds) lock.release()
+      if (!this.#holds) this.#release()
       return false
     }
     if (thread !== this.#thread || !this.#holds) return false
@@ -264,6 +265,15 @@ export class Database {
   #serve(): void {
     this.generation++
     this.turns.open = true
+  }
+
+  // What cannot be read cannot be let go, and must not keep the next thread from its turn.
+  #release(): void {
+    try {
+      this.#options.lock.release()
+    } catch (error) {
+      this.#options.onError(error as Error)
+    }
   }
 
   get #patienceMs(): number {
