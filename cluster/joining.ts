@@ -24,6 +24,8 @@ const LACKING_MS: Millis = 50
 /** How long checkpoints are waited for that lie behind what a snapshot could not bring. */
 const SETTLE_MS: Millis = 1000
 const SETTLE_INTERVAL_MS: Millis = 10
+/** Requests that are made again at most for connections of which the owner was heard only behind the last one. */
+const MAX_LATE_ROUNDS = 3
 // What a segment costs besides its text.
 const SEGMENT_COST = 300
 
@@ -61,8 +63,12 @@ export class Joining {
   #incoming: Shadow | null = null
   // What is known may be behind, or over.
   #doubting = false
-  // Connections that the owner had spoken in when it was asked, and has not named since.
+  // Connections that the owner had spoken in when it was asked, and has not named since: known ones, while they are in doubt.
   readonly #unnamed = new Set<Shadow>()
+  // The same of those whose beginning was missed.
+  readonly #strangers = new Set<Shadow>()
+  // Of this snapshot.
+  #lateRounds = 0
 
   constructor(snooper: Snooper) {
     this.#snooper = snooper
@@ -90,11 +96,31 @@ export class Joining {
     )
     this.#settleAt = now + SETTLE_INTERVAL_MS
     if (this.#unsettled.length > 0 && now < this.#settleBy) return false
+    if (this.#lateRounds < MAX_LATE_ROUNDS && this.#hasLateStranger()) {
+      this.#lateRounds++
+      this.#askAt = now + LACKING_MS
+      this.#settleAt = NEVER
+      return false
+    }
+    // Each of them would keep this node from its turn for ever, as nobody else will say that it is over. One that lives is met again by its
+    // next segment.
+    for (const shadow of this.#strangers) {
+      if (shadow.verdict === 'untracked') this.#snooper.forgetUnnamed(shadow)
+    }
     const ended = this.#snooper.forgetDistrusted()
     this.forsaken = this.outclaimed ? ended : []
     for (const shadow of this.#unnamed) this.#snooper.forgetUnnamed(shadow)
     this.end()
     return true
+  }
+
+  // The owner may have let go of it between our request and its answer, or not: it is asked once more.
+  // allocates: only while a snapshot is under way
+  #hasLateStranger(): boolean {
+    for (const shadow of this.#snooper.table.shadows()) {
+      if (isStranger(shadow) && !this.#strangers.has(shadow)) return true
+    }
+    return false
   }
 
   /** A request leaves now, for all. */
@@ -106,9 +132,12 @@ export class Joining {
     this.#incoming = null
     this.#forgetKept()
     this.#unnamed.clear()
-    if (!this.#doubting) return
+    this.#strangers.clear()
     for (const shadow of this.#snooper.table.shadows()) {
-      if (shadow.verdict !== 'untracked' && shadow.tcb.synSent) this.#unnamed.add(shadow)
+      if (isStranger(shadow)) this.#strangers.add(shadow)
+      else if (this.#doubting && shadow.verdict !== 'untracked' && shadow.tcb.synSent) {
+        this.#unnamed.add(shadow)
+      }
     }
   }
 
@@ -119,6 +148,8 @@ export class Joining {
     this.#doubting = false
     this.outclaimed = false
     this.#unnamed.clear()
+    this.#strangers.clear()
+    this.#lateRounds = 0
     // allocates: once per snapshot
     this.#unsettled = []
     this.#settleAt = NEVER
@@ -252,4 +283,9 @@ export class Joining {
       this.#snooper.observe(seg, direction, localPort, remoteAddress, remotePort, 0, now)
     })
   }
+}
+
+/** The owner was heard in it, and its beginning was not; what was merely missed for a while is another matter. */
+function isStranger(shadow: Shadow): boolean {
+  return shadow.verdict === 'untracked' && shadow.ownerSpoke && !shadow.distrusted
 }

@@ -6,7 +6,7 @@
 import type { StateTable } from '../../cluster/io/index.js'
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
-import { dismiss, limitSilence, SILENCE_MS } from '../patience.js'
+import { dismiss, isForOwner, limitSilence, SILENCE_MS } from '../patience.js'
 import { Channels } from './channels.js'
 import { MAX_ANSWER } from './command.js'
 import { Keyspace } from './keyspace.js'
@@ -20,8 +20,6 @@ const SWEPT_AT_ONCE = 200
 const BATCH = 256 * 1024
 /** Octets that may wait for a client that hears channels and does not read. */
 const MAX_BEHIND = 1024 * 1024
-/** How long a node that carries a connection waits for a new owner's term, in milliseconds. */
-const TERM_MS = 20
 
 /**
  * What serves a connection, with its data in `store`. `now` is milliseconds since 1970; `silenceMs`: how long a client may be silent that owes
@@ -144,9 +142,8 @@ class Client {
         if (this.#reader.waiting === before) break
       }
     } catch (error) {
-      if (codeOf(error) === 'ERR_NOT_OWNER') this.#wait()
-      else if (codeOf(error) === 'ERR_SOCKET_CLOSED') this.#leave()
-      else throw error
+      if (!isForOwner(error, socket, () => this.#again())) throw error
+      this.#waits = true
       return
     }
     // Who was told to go is heard, and not listened to.
@@ -159,20 +156,6 @@ class Client {
     this.#waits = true
     this.#socket.pause()
     this.#turns.defer(() => this.#again(), served)
-  }
-
-  // The connection is another's, and ends here; or it is carried here (P20), and the term of a new owner is about to be heard. Nothing
-  // of the batch has been carried out.
-  #wait(): void {
-    this.#waits = true
-    this.#socket.pause()
-    setTimeout(() => this.#again(), TERM_MS).unref()
-  }
-
-  // The connection is another's already, and its socket is about to be told so. Nothing of the batch is stored.
-  #leave(): void {
-    this.#waits = true
-    this.#socket.pause()
   }
 
   #again(): void {

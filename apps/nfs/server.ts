@@ -6,7 +6,7 @@
  */
 import type { Socket } from '../../stack/socket/net.js'
 import type { DataStore } from '../data-store.js'
-import { dismiss, limitSilence, SILENCE_MS } from '../patience.js'
+import { dismiss, isForOwner, limitSilence, SILENCE_MS } from '../patience.js'
 import { Duplicates } from './duplicates.js'
 import type { HandleKey } from './handles.js'
 import { Handles } from './handles.js'
@@ -121,7 +121,7 @@ class Client {
   readonly #reader = new RecordReader()
   // The files that have been synced for the first request.
   readonly #synced = new Set<HandleKey>()
-  // The first request waits for the disk.
+  // The first request waits: for the disk, or for a term in which this node may answer.
   #waits = false
   // The client sends no more.
   #ending = false
@@ -167,10 +167,8 @@ class Client {
   }
 
   #fail(error: Error): void {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ERR_NOT_OWNER') {
-      // The connection is another node's by now, and that one answers.
-      this.#socket.pause()
+    if (isForOwner(error, this.#socket, () => this.#again())) {
+      this.#waits = true
       return
     }
     if (!(error instanceof RecordError)) this.#service.onError(error)
@@ -196,11 +194,15 @@ class Client {
   #wait(key: HandleKey): boolean {
     this.#waits = true
     this.#service.sync(key, () => {
-      this.#waits = false
       this.#synced.add(key)
-      this.work()
+      this.#again()
     })
     return false
+  }
+
+  #again(): void {
+    this.#waits = false
+    this.work()
   }
 
   readonly #settle = (key: HandleKey): void => {

@@ -66,8 +66,13 @@ export class Backend {
     this.#switch.begin()
   }
 
-  /** A client is there. `database`: what it asks for, or null when it has been let in before. */
+  /** A client is there, or there again: what was known of it is forgotten. `database`: what it asks for, or null when it has been let in before. */
   attach(connection: string, memory: SessionMemory, database: string | null): AttachResult {
+    const before = this.#sessions.get(connection)
+    if (before !== undefined) {
+      const octets = Buffer.concat([before.statements.closeAll(), SYNC])
+      this.#run([{ octets, shown: false }], silent())
+    }
     const session = new ClientSession(
       connection,
       `u${(++this.#count).toString(36)}_`,

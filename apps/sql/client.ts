@@ -37,6 +37,8 @@ export interface ClientLimits {
   readonly startupMs: number
   /** How long a client may be silent in the middle of a message. */
   readonly silenceMs: number
+  /** How long a client waits whose connection this node serves, and not the address: it may come to be the owner. */
+  readonly elsewhereMs: number
 }
 
 const LIMITS: ClientLimits = {
@@ -45,6 +47,7 @@ const LIMITS: ClientLimits = {
   idleMs: 30_000,
   startupMs: 60_000,
   silenceMs: SILENCE_MS,
+  elsewhereMs: 5000,
 }
 
 /** Characters of a query that may be a COPY FROM STDIN: to look through a longer one would keep the loop from turning. */
@@ -120,7 +123,7 @@ class Client {
       unmarked: false,
       memory: newMemory({ user: '', database: '', settings: {} }),
     }
-    this.runner = new UnitRunner(io, database, state, limits.idleMs)
+    this.runner = new UnitRunner(io, database, state, limits)
   }
 
   /** Resolves when the client is gone. */
@@ -130,7 +133,7 @@ class Client {
       this.#io.end()
     } catch (error) {
       // The address is gone, and the connection with it: another node answers.
-      if (error instanceof ThreadEnded && !this.#database.owned) return
+      if (error instanceof ThreadEnded && this.#io.gone) return
       const failure = failureOf(error)
       if (failure === null) throw error
       this.#io.end(errorResponse({ ...failure, fatal: true }))
@@ -342,6 +345,6 @@ function failureOf(error: unknown): Failure | null {
 
 // A failure with which the connection goes on.
 function softened(error: unknown): Failure {
-  if (error instanceof TurnRefused) return error.failure
+  if (error instanceof TurnRefused && error.failure.fatal !== true) return error.failure
   throw error
 }

@@ -87,13 +87,23 @@ export class DataLock {
       if (holder.cluster !== this.#self.cluster) {
         throw locked(this.#file, holder, 'a node of another cluster')
       }
-      if (holder.epoch > epoch) throw locked(this.#file, holder, 'a node of a later term')
-      fs.writeFileSync(this.#wanted, String(epoch))
+      const { epoch: own } = this.#self
+      if (holder.epoch > own) throw locked(this.#file, holder, 'a node of a later term')
+      fs.writeFileSync(this.#wanted, String(own))
       const stopped = alive === 'T' || alive === 't'
       if (stopped || performance.now() - since > LET_GO_MS) await this.#kill(holder)
       else await delay(LOOK_MS)
     }
     return false
+  }
+
+  /** This node owns the binding in the later term `epoch` by now: only a node of one later still may ask for the lock. */
+  raise(epoch: number): void {
+    this.#self = { ...this.#self, epoch }
+    const holder = this.#read()
+    if (holder === null || !this.#isMine(holder)) return
+    const own = this.#writeOwn()
+    fs.renameSync(own, this.#file)
   }
 
   /** Lets go. Only when nothing can write any more. */
@@ -109,16 +119,30 @@ export class DataLock {
     if (this.#watch !== null) clearInterval(this.#watch)
     fs.rmSync(this.#wanted, { force: true })
     this.#watch = setInterval(() => {
-      if (!fs.existsSync(this.#wanted)) return
-      if (Number(fs.readFileSync(this.#wanted, 'utf8')) > this.#self.epoch) onAsked()
+      if (this.#wantedBy() > this.#self.epoch) onAsked()
     }, ASKED_MS)
     this.#watch.unref()
   }
 
-  // The file appears whole, or not at all.
-  #take(): boolean {
+  // The term of the node that asks for the lock; 0: none does.
+  #wantedBy(): number {
+    try {
+      return Number(fs.readFileSync(this.#wanted, 'utf8'))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+      throw error
+    }
+  }
+
+  #writeOwn(): string {
     const own = `${this.#file}.${this.#self.token}`
     fs.writeFileSync(own, JSON.stringify(this.#self))
+    return own
+  }
+
+  // The file appears whole, or not at all.
+  #take(): boolean {
+    const own = this.#writeOwn()
     try {
       fs.linkSync(own, this.#file)
       return true

@@ -30,6 +30,13 @@ export const CRASHED: Failure = {
   code: '58000',
   message: 'the database failed at it and was opened again; nothing of the statement was done',
 }
+/** This node serves the connection (P20), and not the address: the data are open where that is. */
+export const ELSEWHERE: Failure = {
+  code: '57P01',
+  message: 'terminating connection: the database is open at another server of this address',
+  hint: 'Connect again.',
+  fatal: true,
+}
 export const CANCELLED: Failure = {
   code: '57014',
   message: 'canceling statement due to user request',

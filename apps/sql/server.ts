@@ -10,6 +10,8 @@
  *                                    in the mark up to 256 KiB; beyond, ERROR 08007 (done) or 40001 (undone) ends it
  *   COMMIT                           the same; a transaction that is not committed is answered with ERROR 40001
  *   an open transaction              is lost: the next statement is answered with ERROR 40001, and ROLLBACK ends it
+ *   a connection that another node than the owner of the address goes on with (P20, P23): it has no data, and the client is told to
+ *                                    connect again (57P01), unless that node comes to own the address within some seconds
  *   what cannot be in a transaction  (VACUUM, a procedure that commits): ERROR 08007, as nobody can tell
  *
  * Lost with the owner: temporary tables, cursors WITH HOLD, session advisory locks, sequences' cached values. All clients share one
@@ -17,11 +19,14 @@
  * survive the death of processes, not of the host: PGlite does not fsync.
  */
 import * as fs from 'node:fs'
-import type { AppConfig, NodeReport, NodeRuntime } from '../../cluster/io/index.js'
+import type { AppConfig, NodeRuntime } from '../../cluster/io/index.js'
 import { type Socket, StackError } from '../../stack/index.js'
 import { type ClientLimits, Clients } from './client.js'
 import { DataLock } from './data-lock.js'
 import { Database } from './database.js'
+
+/** How often the database looks whether this node owns the address. */
+const LOOK_MS = 500
 
 export interface SqlServer {
   /** Serves a connection. */
@@ -70,12 +75,28 @@ export function sqlServerFor(
   fs.mkdirSync(app.root, { recursive: true, mode: 0o700 })
   const cluster = fs.realpathSync(runtime.config.sharedDir)
   const { serve, database } = createSqlServer(app.root, cluster, runtime.store, onError)
-  const follow = (): void => {
-    if (ownership.state === 'owner') database.own(ownership.epoch)
-    else void database.disown()
-  }
-  runtime.on('report', (_report: NodeReport) => follow())
+  follow(runtime, ownership, database)
   runtime.on('close', () => void database.close())
-  follow()
   return serve
+}
+
+/**
+ * Lets the database follow `ownership`: at once when something is reported, and within LOOK_MS whatever is reported or not. A database that
+ * did not hear would stay closed for ever at the owner, or be open beside it.
+ */
+export function follow(
+  runtime: Pick<NodeRuntime, 'on'>,
+  ownership: Pick<NodeRuntime['node']['ownerships'][number], 'state' | 'epoch'>,
+  database: Pick<Database, 'own' | 'pause' | 'disown'>,
+): void {
+  const look = (): void => {
+    const { state, epoch } = ownership
+    if (state === 'owner') database.own(epoch)
+    else if (state === 'standby') void database.disown()
+    else database.pause()
+  }
+  const timer = setInterval(look, LOOK_MS).unref()
+  runtime.on('report', look)
+  runtime.on('close', () => clearInterval(timer))
+  look()
 }

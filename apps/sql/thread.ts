@@ -31,6 +31,7 @@ export class DatabaseThread {
   readonly #onEnd: (error: Error) => void
   #last = 0
   #ended = false
+  #ready = false
 
   /** `onEnd` hears when the thread ends by itself. */
   constructor(onEnd: (error: Error) => void) {
@@ -45,6 +46,11 @@ export class DatabaseThread {
     this.#worker.on('message', (message: FromThread) => this.#take(message))
     this.#worker.on('error', (error) => this.#end(error.message))
     this.#worker.on('exit', (code) => this.#end(`exit code ${code}`))
+  }
+
+  /** It has loaded what it needs, and takes requests. */
+  get ready(): boolean {
+    return this.#ready
   }
 
   /** Asks, and resolves with the answer. Rejects with ThreadEnded. */
@@ -85,6 +91,7 @@ export class DatabaseThread {
   }
 
   #take(message: FromThread): void {
+    if (message.kind === 'ready') this.#ready = true
     if (message.kind === 'ready' || this.#ended) return
     const pending = this.#pending.get(message.id)
     switch (message.kind) {

@@ -4,7 +4,7 @@
  */
 import type { ClientSocket, ClientState } from './client-socket.js'
 import type { Database } from './database.js'
-import { CANCELLED, CRASHED, LOST, TOO_SLOW, UNKNOWN } from './failures.js'
+import { CANCELLED, CRASHED, ELSEWHERE, LOST, TOO_SLOW, UNKNOWN } from './failures.js'
 import type { AttachResult, UnitForm, UnitRequest, UnitResult } from './jobs.js'
 import type { SessionMemory } from './memory.js'
 import { type Sink, ThreadEnded } from './thread.js'
@@ -14,13 +14,21 @@ import { errorResponse, type Failure, type TransactionStatus } from './wire.js'
 /** How often a unit is looked for in a database that had to be opened again. */
 const MAX_TRIES = 3
 
+/** Times, in milliseconds. */
+interface UnitLimits {
+  /** How long an answer may not be taken while others wait. */
+  readonly idleMs: number
+  /** How long a client waits for a database that is open at another node. */
+  readonly elsewhereMs: number
+}
+
 export class UnitRunner {
   readonly process: number
   readonly key: number
   readonly #io: ClientSocket
   readonly #database: Database
   readonly #id: string
-  readonly #idleMs: number
+  readonly #limits: UnitLimits
   #memory: SessionMemory
   #unit: number
   #status: TransactionStatus
@@ -42,10 +50,10 @@ export class UnitRunner {
   #cancelled = false
   #first: boolean
 
-  constructor(io: ClientSocket, database: Database, state: ClientState, idleMs: number) {
+  constructor(io: ClientSocket, database: Database, state: ClientState, limits: UnitLimits) {
     this.#io = io
     this.#database = database
-    this.#idleMs = idleMs
+    this.#limits = limits
     const resumed = io.resumed !== null
     this.process = state.process
     this.key = state.key
@@ -113,11 +121,11 @@ export class UnitRunner {
         if (result.memory !== null) this.#memory = result.memory
         return result
       } catch (error) {
-        // With the address gone, another node goes on with the client.
-        if (!(error instanceof ThreadEnded) || !this.#database.owned) throw error
-        if (this.#io.gone || tries >= MAX_TRIES) throw error
-        instead = this.#cancelled ? CANCELLED : this.#unmarked ? UNKNOWN : CRASHED
+        if (!(error instanceof ThreadEnded) || this.#io.gone || tries >= MAX_TRIES) throw error
         this.#recover = true
+        instead = this.#cancelled ? CANCELLED : this.#unmarked ? UNKNOWN : CRASHED
+        // The address is gone, and the connection with it; or it stays here (P20, P23), and the data may come back. The unit is not to blame.
+        if (!this.#database.owned && !this.#unmarked) instead = null
       }
     }
   }
@@ -184,13 +192,18 @@ export class UnitRunner {
   }
 
   async #takeTurn(first: boolean): Promise<void> {
+    const { turns } = this.#database
     this.#waits = true
+    const timer = setInterval(() => {
+      if (!this.#database.owned) turns.leave(this, new TurnRefused(ELSEWHERE))
+    }, this.#limits.elsewhereMs)
     try {
-      await this.#database.turns.take(this, first)
+      await turns.take(this, first)
     } catch (error) {
       const untold = error instanceof TurnRefused && this.#recover && this.#first
-      throw untold ? new TurnRefused(UNKNOWN) : error
+      throw untold ? new TurnRefused({ ...error.failure, ...UNKNOWN }) : error
     } finally {
+      clearInterval(timer)
       this.#waits = false
     }
   }
@@ -231,7 +244,7 @@ export class UnitRunner {
       if (this.#database.turns.waiting === 0) return
       this.#io.end(errorResponse(TOO_SLOW))
       this.#io.socket.destroy()
-    }, this.#idleMs)
+    }, this.#limits.idleMs)
     this.#io.write(octets, () => {
       clearInterval(timer)
       taken()

@@ -26,6 +26,7 @@ the same way. Its connection survives each time.
   --app NAME         files: as above (default); or one of these, each act of which is played undisturbed and then again
                      while owners are killed, to compare what the client sees:
 ${[...APP_DEMOS.values()].map(({ name, summary }) => `                       ${name.padEnd(15)} ${summary}`).join('\n')}
+  --long             kv: redis-benchmark with all its tests, which takes minutes
   --rows N           rows of a long result of SQL (default 2000000)
   --kills N          owners that are killed in each act of an application (default 3); nodes that were killed are started again
   --times N          how often each act is played with kills, one time behind the other (default 1)
@@ -49,6 +50,7 @@ Exit codes: 0 both transfers are exact on their first connections, 1 they are no
 
 const OPTIONS = {
   app: { type: 'string', default: 'files' },
+  long: { type: 'boolean', default: false },
   rows: { type: 'string', default: '2000000' },
   kills: { type: 'string', default: String(KILLS) },
   times: { type: 'string', default: '1' },
@@ -112,7 +114,8 @@ async function playApp(demo: AppDemo, values: Values): Promise<number> {
   try {
     const say = (line: string): void => screen.say(line)
     const { signal } = interrupt
-    const report = await runAppDemo(demo, { rows, kills, times, scratch, say, signal })
+    const { long } = values
+    const report = await runAppDemo(demo, { rows, long, kills, times, scratch, say, signal })
     screen.say(tabulateApp(report))
     if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? 0 : 1

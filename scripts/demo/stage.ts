@@ -70,6 +70,8 @@ export interface AppReport {
   readonly app: string
   readonly acts: readonly ActReport[]
   readonly takeovers: number
+  /** How long each took, as the node that took over tells it. */
+  readonly takeoverMs: readonly number[]
   /** Connections that no node could save. */
   readonly givenUp: number
 }
@@ -79,6 +81,8 @@ export interface StageOptions {
   readonly scratch: string
   /** Rows of a long result. */
   readonly rows: number
+  /** The client does all that it can. */
+  readonly long?: boolean
   /** Kills in each play of an act but the undisturbed one. */
   readonly kills: number
   /** How often each act is played with kills, one time behind the other. */
@@ -124,6 +128,7 @@ export class Stage {
   readonly lab: Lab
   readonly scratch: string
   readonly rows: number
+  readonly long: boolean
   readonly kills: number
   readonly say: (line: string) => void
   readonly #times: number
@@ -131,10 +136,11 @@ export class Stage {
   readonly #servers: ChildProcess[] = []
   #counting = false
 
-  constructor(lab: Lab, { scratch, rows, kills, times, say }: StageOptions) {
+  constructor(lab: Lab, { scratch, rows, long = false, kills, times, say }: StageOptions) {
     this.lab = lab
     this.scratch = scratch
     this.rows = rows
+    this.long = long
     this.kills = kills
     this.#times = times
     this.say = say
@@ -297,7 +303,8 @@ export class Stage {
       .flatMap(({ givenUp }) => Object.values(givenUp as Record<string, number>))
       .reduce((sum, each) => sum + each, 0)
     const ok = acts.every(({ equal }) => equal) && givenUp === 0
-    return { ok, app, acts, takeovers: takeovers.length, givenUp }
+    const takeoverMs = takeovers.map(({ ms }) => Math.round(Number(ms) * 10) / 10)
+    return { ok, app, acts, takeovers: takeovers.length, takeoverMs, givenUp }
   }
 
   /** When something went wrong: what the nodes said last. */
@@ -353,11 +360,11 @@ export function tabulateApp(report: AppReport): string {
     const wire = `${syns ?? '?'} SYNs, ${resets ?? '?'} RSTs`
     return `  ${title.padEnd(width)}  ${same}, ${wire}; the client waited ${stallsMs.join(', ')} ms`
   })
-  const { takeovers, ok } = report
+  const { takeovers, takeoverMs, ok } = report
   return [
     '',
     ...rows,
-    `  ${takeovers} take-overs`,
+    `  ${takeovers} take-overs, the longest ${Math.max(0, ...takeoverMs)} ms`,
     ok ? '  The clients noticed nothing.' : '  NOT AS IT SHOULD BE: see above.',
   ].join('\n')
 }

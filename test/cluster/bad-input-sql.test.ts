@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { type ClientLimits, Clients } from '../../apps/sql/client.js'
 import type { Database } from '../../apps/sql/database.js'
 import type { UnitRequest, UnitResult } from '../../apps/sql/jobs.js'
+import { ThreadEnded } from '../../apps/sql/thread.js'
 import { Turns } from '../../apps/sql/turns.js'
 import {
   encode,
@@ -25,8 +26,11 @@ const PORT = 5432
 
 class StandIn {
   readonly turns = new Turns(60_000)
-  readonly owned = true
-  readonly generation = 1
+  owned = true
+  generation = 1
+  /** The thread ends in the middle of each unit. */
+  fails = false
+  readonly asked: UnitRequest[] = []
   #units = 0
 
   constructor() {
@@ -38,18 +42,29 @@ class StandIn {
   async detach() {
     return null
   }
-  unit({ form }: UnitRequest): { id: number; result: Promise<UnitResult> } {
+  unit(request: UnitRequest): { id: number; result: Promise<UnitResult> } {
+    const { form } = request
+    this.asked.push(request)
+    if (this.fails) return { id: ++this.#units, result: this.#leave() }
     const answer = encode(form === 'simple' ? 'C' : '1', form === 'simple' ? 'SELECT 0' : '')
     const result = { answer, status: 'I' as const, skips: false, memory: null }
     return { id: ++this.#units, result: Promise.resolve(result) }
   }
   unwanted(): void {}
   restart(): void {}
+
+  async #leave(): Promise<never> {
+    this.owned = false
+    this.turns.open = false
+    throw new ThreadEnded('another node owns the address')
+  }
 }
 
-function company(t: Test, limits: Partial<ClientLimits> = {}): Company {
+function company(t: Test, limits: Partial<ClientLimits> = {}, databases: StandIn[] = []): Company {
   return new Company(t, (node) => {
-    const database = new StandIn() as unknown as Database
+    const standIn = new StandIn()
+    databases.push(standIn)
+    const database = standIn as unknown as Database
     const clients = new Clients(database, node.store, (error) => t.fail(error.message), limits)
     node.net.createServer({ allowHalfOpen: true }, (socket) => clients.serve(socket)).listen(PORT)
   })
@@ -253,3 +268,48 @@ t.test(
     good.talk.socket.destroy()
   },
 )
+
+t.test('A5 P20: a client that is served where the database is not is told so', async (t) => {
+  const databases: StandIn[] = []
+  const lab = company(t, { elsewhereMs: 100 }, databases)
+  await lab.owner()
+  const [waits, begins, fails] = [await session(lab), talk(lab, PORT), await session(lab)]
+  const all = (change: Partial<StandIn>, open: boolean): void => {
+    for (const each of databases) {
+      Object.assign(each, change)
+      each.turns.open = open
+    }
+  }
+  all({ fails: true }, true)
+  fails.socket.write(SELECT)
+  await until(() => databases.some(({ owned }) => !owned), 'the thread has ended')
+  all({ fails: false, owned: false }, false)
+  waits.socket.write(SELECT)
+  begins.socket.write(HELLO)
+  for (const client of [waits, begins, fails]) {
+    await until(() => ended(client), 'the connection ends')
+    t.equal(answers(client), 'E(57P01)')
+  }
+  t.equal(
+    databases.reduce((sum, { turns }) => sum + turns.waiting, 0),
+    0,
+  )
+})
+
+t.test('A5 P20: it is served when the database comes to where it is', async (t) => {
+  const databases: StandIn[] = []
+  const lab = company(t, {}, databases)
+  await lab.owner()
+  const client = await session(lab)
+  for (const each of databases) each.fails = true
+  client.socket.write(SELECT)
+  await until(() => databases.some(({ owned }) => !owned), 'the thread has ended')
+  for (const each of databases) {
+    Object.assign(each, { fails: false, owned: true, generation: 2 })
+    each.turns.open = true
+  }
+  await until(() => answers(client) === 'CZ', 'answered')
+  const asked = databases.flatMap((each) => each.asked)
+  t.match(asked, [{ recover: false }, { recover: true, instead: null }])
+  t.equal(asked.length, 2)
+})

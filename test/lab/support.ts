@@ -4,6 +4,7 @@ import { createHash, randomFillSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fetchView } from '../../cluster/io/operator-client.js'
 import type { Lab } from '../../scripts/lab/lab.js'
 import { freshLabId, runtimeFolder } from '../../scripts/lab/lab-file.js'
 import { processesOfLab } from '../../scripts/lab/process-table.js'
@@ -95,6 +96,58 @@ export async function reach(
     }
     await delay(5)
   }
+}
+
+/** A client that gets nothing for so long waits for what does not come. */
+const STALL_MS = 90_000
+
+/**
+ * Resolves as `done`, unless `progress` gives the same number for STALL_MS: then it throws, and says where the lab stands. What a hang was
+ * about is not to be had afterwards.
+ */
+export async function orStall<T>(
+  lab: Lab,
+  done: Promise<T>,
+  progress: () => number,
+  stallMs = STALL_MS,
+): Promise<T> {
+  let seen = progress()
+  let at = Date.now()
+  let timer: NodeJS.Timeout | undefined
+  const stalled = new Promise<never>((_resolve, reject) => {
+    timer = setInterval(() => {
+      const now = progress()
+      if (now !== seen) at = Date.now()
+      seen = now
+      if (Date.now() - at < stallMs) return
+      clearInterval(timer)
+      const why = `nothing went on for ${stallMs / 1000} s, behind ${seen}`
+      whereItStands(lab).then((text) => reject(new Error(`${why}\n${text}`)), reject)
+    }, 500)
+  })
+  try {
+    return await Promise.race([done, stalled])
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+// Each node by its own words and by the lab's, the last events, the client's kernel, and who holds the data.
+async function whereItStands(lab: Lab): Promise<string> {
+  const parts = [JSON.stringify(lab.status(), null, 1)]
+  for (const event of lab.events.slice(-60)) parts.push(JSON.stringify(event))
+  for (const { id, pid } of lab.status()) {
+    if (pid === null) continue
+    const asked = await fetchView({ socket: lab.operatorSocket(id) }).catch(
+      ({ message }) => message,
+    )
+    parts.push(`node ${id}: ${JSON.stringify(asked)}`)
+  }
+  const kernel = ended(lab.spawnInClient(['ss', '-tinoe']))
+  parts.push((await kernel.catch(({ message }) => ({ stdout: message }))).stdout)
+  const lock = join(lab.root, 'owner.lock')
+  if (fs.existsSync(lock)) parts.push(`owner.lock: ${fs.readFileSync(lock, 'utf8')}`)
+  return parts.join('\n')
 }
 
 /** Kills the owner, resolves when another node owns the address, and returns both ids. */

@@ -1,13 +1,25 @@
 /** ONC RPC and XDR under the file server: any pieces, errors as RFC 5531 has them, and input that is none. */
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { BoundedTable } from '../../../apps/nfs/bounded-table.js'
 import { MAX_RECORD, RecordReader } from '../../../apps/nfs/record.js'
+import { createNfsServer } from '../../../apps/nfs/server.js'
 import { XdrReader, XdrWriter } from '../../../apps/nfs/xdr.js'
 import { MemoryCheckpointStore } from '../../../cluster/memory-store.js'
-import { MemorySocket, MOUNT, made, NFS, putAttributes, record, World } from './nfs-client.js'
+import type { Socket } from '../../../stack/socket/net.js'
+import {
+  Client,
+  MemorySocket,
+  MOUNT,
+  made,
+  NFS,
+  putAttributes,
+  record,
+  World,
+} from './nfs-client.js'
 
 t.test('A6: XDR gives back what was written, and refuses what ends too early (RFC 4506)', (t) => {
   fc.assert(
@@ -349,5 +361,57 @@ t.test('A6: folders below each other, deeper than any path', (t) => {
   t.type(world.client().create(last, 'file', 1), Buffer, 'found by a node that has nothing open')
   // Node's own removal cannot go so deep.
   t.equal(spawnSync('rm', ['-rf', world.path('')]).status, 0)
+  t.end()
+})
+
+t.test('A6 P20: a call between two terms waits and is carried out once', async (t) => {
+  const world = new World(t)
+  const [carrier, owner] = [1, 2].map(() => new MemoryCheckpointStore(world.storage))
+  if (carrier === undefined || owner === undefined) throw new Error('two stores')
+  carrier.claim(1, 1)
+  const onError = (error: Error) => t.fail(error.message)
+  const serve = createNfsServer({ root: world.root, store: carrier, onError })
+  const client = new Client((socket) => serve(socket as unknown as Socket))
+  const root = client.mount()
+  const moved = new MemorySocket()
+  serve(moved as unknown as Socket)
+  owner.claim(1, 2)
+  const created = (name: string) =>
+    record(client.xid++, NFS, 3, 8, (out) => {
+      out.opaque(root).text(name).u32(1)
+      putAttributes(out)
+    })
+  const { socket } = client
+  const asked = created('carried')
+  socket.send(asked.subarray(0, 40))
+  socket.send(asked.subarray(40))
+  moved.send(created('moved'))
+  t.ok(socket.paused, 'no more is read')
+  moved.destroy()
+  t.same(socket.replies(), [], 'and nothing answered')
+  t.same(fs.readdirSync(world.root), [])
+  carrier.claim(1, 2)
+  let replies: Buffer[] = []
+  while (replies.length === 0) {
+    await delay(1)
+    replies = socket.replies()
+  }
+  t.equal(replies.length, 1)
+  t.same(fs.readdirSync(world.root), ['carried'], 'whose connection has ended, is not served')
+  t.notOk(socket.paused)
+  t.equal(socket.committed, socket.inputOffset)
+})
+
+t.test("A6: a call on a connection that is another node's is left to that", (t) => {
+  const world = new World(t)
+  const client = world.client()
+  const root = client.mount()
+  client.socket.commit = () => {
+    throw Object.assign(new Error('Socket is closed'), { code: 'ERR_SOCKET_CLOSED' })
+  }
+  client.socket.send(record(client.xid++, NFS, 3, 1, (out) => out.opaque(root)))
+  t.same(world.errors, [])
+  t.notOk(client.socket.destroyed, 'it is about to be told so')
+  t.ok(client.socket.paused)
   t.end()
 })
