@@ -120,7 +120,7 @@ export class Ownership {
     if (termsOf(this.set.policy).weighs) this.#standAt = now
     this.#term.restore()
     this.#candidacy.consent.start(now)
-    this.#mirror.clear(this.binding.id)
+    this.#mirror.restore(this.snooper, now)
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
     this.listen(now, this.epoch > 0 ? timing.turnLeaseMs : 0)
   }

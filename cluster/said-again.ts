@@ -61,12 +61,14 @@ export function catchUp(known: Shadow, told: Shadow, now: Millis, say: Say): voi
   if (!isSynchronized(tcb.state)) return
   const { localPort, remotePort } = key
   const whole = { tcb, buffers, opener, localPort, remotePort }
-  const { rcvNxtOffset: from, sndNxt, sndUna, lastAckSent, rcvAdv, sndFinSent } = known.tcb
+  const { rcvNxtOffset, sndNxt, sndUna, lastAckSent, rcvAdv, sndFinSent } = known.tcb
   const spoke = gt(tcb.sndNxt, sndNxt) || tcb.sndFinSent > sndFinSent
   if (spoke || gt(tcb.lastAckSent, lastAckSent) || gt(tcb.rcvAdv, rcvAdv)) {
     say('outbound', whereWeAre(whole, now))
   }
-  if (from >= buffers.received.floor && from < tcb.rcvNxtOffset) sayText(whole, from, say)
+  // Text before what is here is not to be had from this snapshot: the rest comes in front of it, out of order.
+  const from = Math.max(rcvNxtOffset, buffers.received.floor)
+  if (from < tcb.rcvNxtOffset) sayText(whole, from, say)
   if (!gt(tcb.sndUna, sndUna)) return
   say('inbound', peersText(whole, buffers, tcb.rcvNxtOffset, 0, false))
 }
