@@ -64,6 +64,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly #repairs: GapRepair[] = []
   readonly #stricts: StrictMode[] = []
   readonly #byEndpoint = new BindingTable<Ownership>()
+  // What others own beside them, of the same addresses.
+  readonly #beside = new BindingTable<true>()
   readonly #wiretap: Wiretap
   readonly #cluster: number
   readonly #herald: Herald
@@ -83,6 +85,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.detector = new FailureDetector(options.timing)
     this.#wiretap = new Wiretap(world.stack.drops)
     this.ownerships = options.sets.map((set) => new Ownership(set, this))
+    for (const each of new Set(options.sets.flatMap((set) => set.beside ?? [])))
+      this.#beside.add(each, true)
     for (const ownership of this.ownerships) {
       this.#byEndpoint.add(ownership.binding, ownership)
       const repair = new GapRepair(options.id, ownership, world, this.peers, (a) => this.act(a))
@@ -370,6 +374,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const { nic } = this.world
     const ownership = this.#byEndpoint.find(local, localPort)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
+    if (ownership === undefined && this.#beside.find(local, localPort)) return false
     if (ownership === undefined) return mac === nic.mac && nic.answersFor(local)
     if (!ownership.owned) return false
     if (mac !== nic.mac && ownership.answersArp) ownership.strays = true
