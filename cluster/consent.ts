@@ -119,7 +119,7 @@ export class Consent {
 
   /** Takes an ASK or a CONSENT. */
   handle(d: OwnershipDeclaration, now: Millis): void {
-    if (this.#quorum.need <= 1) return
+    if (this.#quorum.need <= 1 || !this.#quorum.includes(d.node)) return
     if (d.kind === DeclarationKind.ASK) this.#handleAsk(d, now)
     else if (d.owner === NOBODY) this.#term.heard(d.epoch)
     else if (d.owner === this.#context.options.id && d.epoch === this.#asked) {
@@ -138,7 +138,7 @@ export class Consent {
       this.#own.answer = true
       return
     }
-    if (!this.#quorum.includes(node) || this.#binds(now, node)) return
+    if (this.#binds(now, node)) return
     // Of two that ask each other the smaller id goes on; this node's own wish lasts for a lease.
     if (this.#asked > 0 && now < this.#askedAt + timing.leaseMs && id < node) return
     if (this.#asked > 0) this.#withdraw()
