@@ -11,7 +11,7 @@
  */
 import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
 import { completes } from './mirror-reader.js'
-import { catchUp } from './said-again.js'
+import { catchUp, leadsTo } from './said-again.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
 import { nextRound, type SnapshotMessage } from './snapshot.js'
 import type { Snooper } from './snooper.js'
@@ -259,6 +259,7 @@ export class Joining {
     const { sent } = told.buffers
     const length = sent.contiguousEnd - sent.start
     // What the client has not acknowledged is in the snapshot, and need not be asked for.
+    if (known.buffers.sent.contiguousEnd < sent.start) known.buffers.sent.trim(sent.start)
     if (length <= 0) return
     const text = new Uint8Array(length)
     sent.copyTo(sent.start, length, text, 0)
@@ -268,8 +269,8 @@ export class Joining {
   // What `told` has beyond `known` is folded there as what is said once more.
   #catchUp(known: Shadow, told: Shadow, now: Millis): void {
     const { localPort, remoteAddress, remotePort } = known.key
-    // Another one between the same endpoints.
-    if (known.tcb.iss !== told.tcb.iss || known.tcb.irs !== told.tcb.irs) {
+    // Another one between the same endpoints, or a long way on.
+    if (!leadsTo(known, told)) {
       this.#snooper.remove(known)
       this.#snooper.install(told, undefined, now)
       return

@@ -8,6 +8,7 @@
 import { isSynchronized, type StreamBuffer, TcpState } from '../stack/index.js'
 import { KEPT_INPUT } from './gap-repair.js'
 import type { MirrorStore, StoredText } from './mirror-store.js'
+import { leadsTo } from './said-again.js'
 import { Shadow } from './shadow.js'
 import { decodeTcbRecord } from './tcb-record.js'
 
@@ -51,8 +52,8 @@ function putAll(buffer: StreamBuffer, runs: readonly StoredText[]): void {
  */
 export function completes(restored: Shadow, told: Shadow): boolean {
   if (!restored.restored || !isSynchronized(told.tcb.state) || told.closed) return false
+  if (!leadsTo(restored, told)) return false
   const [was, is] = [restored.tcb, told.tcb]
-  if (was.iss !== is.iss || was.irs !== is.irs) return false
   const { received } = told.buffers
   if (restored.buffers.received.start >= received.start) return false
   return received.start - was.rcvNxtOffset <= KEPT_INPUT && is.sndNxtOffset >= was.sndNxtOffset

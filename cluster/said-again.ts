@@ -55,6 +55,17 @@ export function sayAgain(connection: Whole, known: number, now: Millis, say: Say
   if (tcb.finAcked) say('inbound', peersText(connection, buffers, tcb.rcvNxtOffset, 0, false))
 }
 
+// Within a quarter of the sequence space what is earlier and what is later is beyond doubt.
+const MAX_BEHIND = 2 ** 30
+
+/** True when what is said once more, up to the snapshot `told`, could bring `known` there: it is the same connection, and not too far behind. */
+export function leadsTo(known: Shadow, told: Shadow): boolean {
+  const [was, is] = [known.tcb, told.tcb]
+  if (was.iss !== is.iss || was.irs !== is.irs) return false
+  const sent = Math.abs(is.sndNxtOffset - was.sndNxtOffset)
+  return Math.max(sent, Math.abs(is.rcvNxtOffset - was.rcvNxtOffset)) < MAX_BEHIND
+}
+
 /** Says what a shadow lacks of what was said up to the snapshot `told`; where the text is not here, that it lacks some. */
 export function catchUp(known: Shadow, told: Shadow, now: Millis, say: Say): void {
   const { tcb, buffers, opener, key } = told

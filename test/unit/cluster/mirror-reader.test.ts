@@ -95,3 +95,19 @@ t.test('P27: what has ended meanwhile the owner does not name, and nobody keeps'
   t.same([...cluster.of(2).node.world.mirrorStore.flows(1)], [])
   t.end()
 })
+
+t.test('P27, P22: what the owner sent meanwhile is in the snapshot, and is not asked for', (t) => {
+  const { cluster } = begin()
+  const [connection] = [...cluster.of(1).stack.tcp.demux.connections()]
+  const answer = Buffer.from('an answer that nobody has acknowledged')
+  connection?.write(answer, 0, answer.length)
+  cluster.run(20)
+  cluster.restart(2)
+  const from = cluster.reports.length
+  cluster.kill(1)
+  t.match(takeover(cluster, from), { promoted: 1, givenUp: {} })
+  const [mine] = [...cluster.of(2).stack.tcp.demux.connections()]
+  t.equal(mine?.buffers.sent.contiguousEnd, answer.length)
+  t.equal(mine?.buffers.received.start, 0, 'and the input is whole')
+  t.end()
+})
