@@ -3,6 +3,8 @@
  * wait: for its turn in the policy's line, for a fence or the end of a lease, for a quorum.
  */
 import { type Millis, NEVER } from '../stack/index.js'
+import type { NodeId } from './binding.js'
+import { Consent } from './consent.js'
 import { DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import type { HandOver } from './hand-over.js'
 import { NOBODY } from './node-options.js'
@@ -10,12 +12,14 @@ import type { Ownership } from './ownership.js'
 import type { OwnershipContext } from './ownership-context.js'
 import { Quorum } from './quorum.js'
 import { CROSSING_MS, Suspicion } from './suspicion.js'
+import type { Term } from './term.js'
 import { Vacancy } from './vacancy.js'
 
 export class Candidacy {
   readonly suspicion: Suspicion
   readonly vacancy = new Vacancy()
   readonly quorum: Quorum
+  readonly consent: Consent
   readonly #term: Ownership
   readonly #context: OwnershipContext
   readonly #transfer: HandOver
@@ -23,13 +27,14 @@ export class Candidacy {
   #defers = false
   #deferUntil: Millis = 0
 
-  constructor(term: Ownership, context: OwnershipContext, transfer: HandOver) {
+  constructor(term: Ownership, context: OwnershipContext, transfer: HandOver, epochs: Term) {
     const { detector, options } = context
     this.#term = term
     this.#context = context
     this.#transfer = transfer
-    this.suspicion = new Suspicion(detector, options.timing)
     this.quorum = new Quorum(options.id, term.set, detector, options.timing.leaseMs)
+    this.suspicion = new Suspicion(detector, options.timing, this.quorum.need > 1)
+    this.consent = new Consent(term, context, this.quorum, this.suspicion, epochs)
   }
 
   /** When `decide` may come to another result, unless something is heard before. */
@@ -38,12 +43,12 @@ export class Candidacy {
     if (listenUntil > 0) return listenUntil
     const doubt = this.#term.owner === NOBODY ? since : this.suspicion.since
     if (doubt === 0) return this.#context.detector.nextDeadline()
-    return Math.max(this.#patienceEnds(doubt), this.quorum.retryAt)
+    return Math.max(this.#patienceEnds(doubt), this.quorum.retryAt, this.consent.retryAt)
   }
 
   /** When `pursue` may come to another result, unless something is heard before. */
   get pursueAt(): Millis {
-    return Math.max(this.suspicion.claimAt, this.#deferUntil)
+    return Math.max(this.suspicion.claimAt, this.#deferUntil, this.consent.retryAt)
   }
 
   /**
@@ -68,9 +73,10 @@ export class Candidacy {
     this.#context.declare(DeclarationKind.CANDIDATE, false, this.#term)
   }
 
-  /** Somebody owns. */
-  end(): void {
+  /** `owner` owns in `epoch`. */
+  end(owner: NodeId, epoch: number): void {
     this.suspicion.drop()
+    this.consent.settle(owner, epoch)
     this.#transfer.end()
     this.vacancy.end()
     this.#defers = false
@@ -96,7 +102,7 @@ export class Candidacy {
     // A port that was shut let nothing in: then it is to listen again.
     if (listened) this.#context.openPort(this.#term)
     if (listened || now < this.#patienceEnds(this.vacancy.since)) return 'wait'
-    if (!this.#mayAct(now)) return 'wait'
+    if (!this.#mayAct(now) || !this.consent.holds(now)) return 'wait'
     const given = this.#transfer.accepted || this.vacancy.yieldedBy !== NOBODY
     this.suspicion.cause = given ? 'yield' : 'boot'
     return 'claim'
@@ -118,6 +124,8 @@ export class Candidacy {
     if (now < this.#patienceEnds(suspicion.since) || !this.#mayAct(now)) return 'wait'
     suspicion.fence(cause, now)
     this.#sayCandidate()
+    // By the time of the fence's answer theirs may be there.
+    this.consent.ask(now)
     return 'fence'
   }
 
@@ -142,7 +150,7 @@ export class Candidacy {
     }
     const verdict = this.suspicion.verdict(this.#term.owner, now)
     if (verdict === 'wait') return 'wait'
-    if (verdict === 'claim' && this.#mayAct(now)) return 'claim'
+    if (verdict === 'claim' && this.#mayAct(now)) return this.consent.holds(now) ? 'claim' : 'wait'
     this.suspicion.drop()
     return 'stand-by'
   }

@@ -32,6 +32,10 @@ export const DeclarationKind = {
   RETURN: 5,
   /** "I suspect `owner`, and am about to claim the binding": whoever would claim it as well is to hear of it before either does. */
   CANDIDATE: 6,
+  /** "May I claim the binding, `connections` terms beyond `epoch`?", where a quorum is asked for (D3): see consent.ts. */
+  ASK: 7,
+  /** "`owner` may claim it in `epoch`"; with nobody as `owner`: "terms up to `epoch` may have been used". */
+  CONSENT: 8,
 } as const
 export type DeclarationKind = (typeof DeclarationKind)[keyof typeof DeclarationKind]
 
@@ -74,7 +78,7 @@ export interface OwnershipDeclaration {
   readonly recovery: boolean
   /**
    * With a YIELD that names its successor as `owner`: connections that go with the binding; with a RETURN: those that the owner recovery
-   * directive names. Else 0.
+   * directive names; with an ASK: terms. Else 0.
    */
   readonly connections: number
   readonly address: IpAddress
@@ -266,7 +270,7 @@ function lengthOf(view: DataView, limit: number): number {
 function isPlausible(w: Wire): boolean {
   return (
     w.kind >= DeclarationKind.PRESENT &&
-    w.kind <= DeclarationKind.CANDIDATE &&
+    w.kind <= DeclarationKind.CONSENT &&
     w.node !== 0 &&
     Number.isSafeInteger(w.epoch) &&
     w.epoch >= 0 &&

@@ -35,6 +35,8 @@ interface Signs {
 export class FailureDetector {
   readonly #options: DetectorOptions
   readonly #signs = new Map<NodeId, Signs>()
+  // When the last heartbeat of each came, by the clock of the thread that heard it: in whichever life.
+  readonly #beats = new Map<NodeId, Millis>()
 
   constructor(options: DetectorOptions) {
     this.#options = options
@@ -92,6 +94,7 @@ export class FailureDetector {
     const signs = this.#signs.get(node)
     if (signs === undefined) return
     if (heardAt > signs.heardAt) signs.heardAt = heardAt
+    if (heardAt > this.lastBeatAt(node)) this.#beats.set(node, heardAt)
     if (turnedAt > signs.turnedAt) signs.turnedAt = turnedAt
     signs.gone = gone
   }
@@ -109,6 +112,11 @@ export class FailureDetector {
   /** When the node was heard last. */
   lastHeardAt(node: NodeId): Millis {
     return this.#signs.get(node)?.heardAt ?? 0
+  }
+
+  /** When the last heartbeat of the node came, whatever else was heard; 0: none did. */
+  lastBeatAt(node: NodeId): Millis {
+    return this.#beats.get(node) ?? 0
   }
 
   /** When the node's event loop last turned, as far as was heard. */

@@ -106,6 +106,11 @@ export function transferLimit(kind: DeclarationKind, timing: NodeTiming): Millis
   return leaseOverAt(0, timing.turnLeaseMs) + others
 }
 
+/** How long whoever gave a binding leaves it to others, of whom one is to have it. */
+export function giverRest(timing: NodeTiming): Millis {
+  return transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs
+}
+
 /** Why this node could not go on with a connection whose owner lives, and knows of all there are; null: it could. */
 export function refusesResume(
   shadow: Shadow,

@@ -10,7 +10,8 @@
  * to where the owner says that it is, by the folds that a retransmission goes through, and one that the owner does not name is over.
  */
 import { type Millis, moveClock, NEVER, type Segment } from '../stack/index.js'
-import { catchUp } from './said-again.js'
+import { completes } from './mirror-reader.js'
+import { catchUp, leadsTo } from './said-again.js'
 import { copySegment, type Direction, Shadow } from './shadow.js'
 import { nextRound, type SnapshotMessage } from './snapshot.js'
 import type { Snooper } from './snooper.js'
@@ -85,15 +86,17 @@ export class Joining {
   }
 
   /**
-   * What was read before the snapshot and not yet checkpointed nobody here has: the node is not through before `consumedTo`, the
-   * application's last checkpoint, lies behind it. True: now it is, or there is no sense in waiting on.
+   * What was read before the snapshot and not yet checkpointed nobody here has, but in a mirror: the node is not through before
+   * `consumedTo`, the application's last checkpoint, lies behind it, and what is being repaired is there. True: now it is, or there is no sense in waiting on.
    */
   // allocates: only while a snapshot is under way
   settle(consumedTo: (shadow: Shadow) => number, now: Millis): boolean {
     if (now < this.#settleAt) return false
-    this.#unsettled = this.#unsettled.filter(
-      (shadow) => !shadow.closed && consumedTo(shadow) < shadow.buffers.received.start,
-    )
+    this.#unsettled = this.#unsettled.filter((shadow) => {
+      if (shadow.closed) return false
+      if (shadow.verdict === 'gap') return shadow.repair !== 'vain'
+      return consumedTo(shadow) < shadow.buffers.received.start
+    })
     this.#settleAt = now + SETTLE_INTERVAL_MS
     if (this.#unsettled.length > 0 && now < this.#settleBy) return false
     if (this.#lateRounds < MAX_LATE_ROUNDS && this.#hasLateStranger()) {
@@ -257,20 +260,48 @@ export class Joining {
     }
     const kept = known === undefined ? undefined : this.#kept.get(known)
     if (known !== undefined) this.#kept.delete(known)
+    const { pairs } = this.#snooper
+    const proxied = pairs.isProxied(key) || pairs.isServerSide(key)
+    const base = known !== undefined && !proxied && completes(known, shadow) ? known : shadow
+    // Else it is not in the table yet, and nobody's business.
+    if (base === known) this.#complete(known, shadow, now)
     for (const { seg, direction, peerMac, at } of kept ?? NOTHING) {
       this.#octets -= SEGMENT_COST + seg.textLength
-      shadow.observe(seg, direction, at)
-      if (peerMac !== 0) shadow.peerMac = peerMac
+      base.observe(seg, direction, at)
+      if (peerMac !== 0) base.peerMac = peerMac
+    }
+    if (base === known) {
+      this.#snooper.repair?.note(known, now)
+      this.#snooper.touch(known)
+      this.#unsettled.push(known)
+      return
     }
     this.installed++
     if (shadow.buffers.received.start > 0) this.#unsettled.push(shadow)
     this.#snooper.install(shadow, known, now)
   }
+
+  // What another run mirrored has more than the owner could tell, and is brought up to what it tells.
+  #complete(known: Shadow, told: Shadow, now: Millis): void {
+    known.trust()
+    known.opener = told.opener
+    known.openedAt = told.openedAt
+    this.#catchUp(known, told, now)
+    const { sent } = told.buffers
+    const length = sent.contiguousEnd - sent.start
+    // What the client has not acknowledged is in the snapshot, and need not be asked for.
+    if (known.buffers.sent.contiguousEnd < sent.start) known.buffers.sent.trim(sent.start)
+    if (length <= 0) return
+    const text = new Uint8Array(length)
+    sent.copyTo(sent.start, length, text, 0)
+    known.buffers.sent.put(sent.start, text, 0, length)
+  }
+
   // What `told` has beyond `known` is folded there as what is said once more.
   #catchUp(known: Shadow, told: Shadow, now: Millis): void {
     const { localPort, remoteAddress, remotePort } = known.key
-    // Another one between the same endpoints.
-    if (known.tcb.iss !== told.tcb.iss || known.tcb.irs !== told.tcb.irs) {
+    // Another one between the same endpoints, or a long way on.
+    if (!leadsTo(known, told)) {
       this.#snooper.remove(known)
       this.#snooper.install(told, undefined, now)
       return

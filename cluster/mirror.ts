@@ -4,6 +4,7 @@
  */
 import { arrivedUnseen, type Millis, type StreamBuffer } from '../stack/index.js'
 import type { CheckpointStore } from './checkpoint.js'
+import { readMirror } from './mirror-reader.js'
 import type { MirrorStore, TextSide } from './mirror-store.js'
 import { passedOn } from './pairs.js'
 import { purge } from './retention.js'
@@ -19,7 +20,7 @@ export const MAX_WRITTEN = 2000
 
 const SCRATCH_SIZE = 64 * 1024
 
-/** Writes the shadows of snoopers behind; it reads nothing back. */
+/** Writes the shadows of snoopers behind; what is there at the start it reads back, once. */
 export class Mirror {
   readonly #store: MirrorStore
   readonly #checkpoints: CheckpointStore
@@ -34,9 +35,12 @@ export class Mirror {
     this.#continuity = continuity
   }
 
-  /** Removes what an earlier life mirrored: it lacks what was said while nobody listened. */
-  clear(binding: number): void {
-    for (const { key } of [...this.#store.flows(binding)]) this.#store.removeFlow(key)
+  /** Brings back what another run mirrored, distrusted: it lacks what was said while nobody listened. */
+  restore(snooper: Snooper, now: Millis): void {
+    for (const shadow of readMirror(this.#store, snooper.binding.id, this.#continuity)) {
+      if (snooper.table.full) this.#store.removeFlow(shadow.key)
+      else snooper.table.add(shadow, now)
+    }
     this.#store.flush()
   }
 
@@ -66,7 +70,7 @@ export class Mirror {
       if (table.find(localPort, remoteAddress, remotePort) !== shadow) continue
       if (shadow.verdict !== 'untracked' && !shadow.closed) {
         this.#writeShadow(shadow, snooper, now)
-      } else if (shadow.distrusted) {
+      } else if (shadow.distrusted && !shadow.restored) {
         this.#store.removeFlow(shadow.key)
       }
     }

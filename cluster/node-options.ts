@@ -65,6 +65,8 @@ export interface PermanencySet {
    * this binding, or the one of which this is `here`. Absent: it has no other.
    */
   readonly arp?: 'here' | 'elsewhere'
+  /** Bindings of the same address of whose sets this node is not (P2, P25): what is for their ports is others' business. */
+  readonly beside?: readonly Binding[]
   /** How many `members`, itself counted, a node must hear to own (D3); more than half of them. Absent: none. */
   readonly quorum?: number
 }

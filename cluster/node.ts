@@ -32,7 +32,7 @@ import { LinkGap } from './link-gap.js'
 import type { Action, NodeReport } from './node-actions.js'
 import { NOBODY, type NodeOptions, type NodeWorld } from './node-options.js'
 import { Ownership } from './ownership.js'
-import type { OwnershipContext } from './ownership-context.js'
+import type { Declared, OwnershipContext } from './ownership-context.js'
 import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
 import { TermsCheck } from './set-terms.js'
@@ -64,6 +64,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
   readonly #repairs: GapRepair[] = []
   readonly #stricts: StrictMode[] = []
   readonly #byEndpoint = new BindingTable<Ownership>()
+  // What others own beside them, of the same addresses.
+  readonly #beside = new BindingTable<true>()
   readonly #wiretap: Wiretap
   readonly #cluster: number
   readonly #herald: Herald
@@ -83,6 +85,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.detector = new FailureDetector(options.timing)
     this.#wiretap = new Wiretap(world.stack.drops)
     this.ownerships = options.sets.map((set) => new Ownership(set, this))
+    for (const each of new Set(options.sets.flatMap((set) => set.beside ?? [])))
+      this.#beside.add(each, true)
     for (const ownership of this.ownerships) {
       this.#byEndpoint.add(ownership.binding, ownership)
       const repair = new GapRepair(options.id, ownership, world, this.peers, (a) => this.act(a))
@@ -159,6 +163,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const gap = now - this.#turnedAt
     this.#turnedAt = now
     if (gap > this.options.timing.turnLeaseMs) this.handleLeaseLost(now)
+    for (const ownership of this.ownerships) ownership.checkQuorum(now)
   }
 
   /** Our lease ran out while we were stopped: others may have taken over. */
@@ -171,9 +176,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
 
   // Says what we know of each binding, and asks for what others know.
   #solicit(): void {
-    for (const ownership of this.ownerships) {
-      const kind = ownership.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT
-      this.declare(kind, true, ownership)
+    for (const each of this.ownerships) {
+      this.declare(each.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT, true, each)
     }
   }
 
@@ -284,9 +288,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     let earliest = Math.min(this.#wiretap.nextDeadline(), this.#linkGap.nextDeadline())
     for (const repair of this.#repairs) earliest = Math.min(earliest, repair.nextDeadline())
     for (const strict of this.#stricts) earliest = Math.min(earliest, strict.nextDeadline())
-    for (const ownership of this.ownerships) {
-      earliest = Math.min(earliest, ownership.nextDeadline())
-    }
+    for (const each of this.ownerships) earliest = Math.min(earliest, each.nextDeadline())
     return earliest
   }
 
@@ -372,6 +374,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const { nic } = this.world
     const ownership = this.#byEndpoint.find(local, localPort)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
+    if (ownership === undefined && this.#beside.find(local, localPort)) return false
     if (ownership === undefined) return mac === nic.mac && nic.answersFor(local)
     if (!ownership.owned) return false
     if (mac !== nic.mac && ownership.answersArp) ownership.strays = true
@@ -386,17 +389,16 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     }
   }
 
-  declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void {
-    const { set, epoch, owner } = of
-    const bytes = this.#herald.declare(kind, solicit, set, epoch, owner, of.takeStanding())
+  declare(kind: DeclarationKind, solicit: boolean, of: Ownership, what: Declared = {}): void {
+    const { epoch = of.epoch, owner = of.owner, connections } = what
+    const standing = of.takeStanding()
+    const bytes = this.#herald.declare(kind, solicit, of.set, epoch, owner, standing, connections)
     this.#actions.push({ kind: 'send', bytes })
   }
 
   handOver(of: Ownership, to: NodeId, connections: number, kind = YIELD): void {
     // Not by the control channel, which could bring it before the last frames of the link.
-    const { set, epoch } = of
-    const standing = of.takeStanding()
-    this.#herald.declare(kind, false, set, epoch, to, standing, connections)
+    this.#herald.declare(kind, false, of.set, of.epoch, to, of.takeStanding(), connections)
   }
 
   /**
@@ -410,10 +412,8 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     for (const { next } of plan) {
       if (next === NOBODY || next === this.options.id || !up.includes(next)) {
         const wanted = next === NOBODY ? 'no other node' : `node ${next} cannot take over, it`
-        throw new StackError(
-          'ERR_NO_SUCCESSOR',
-          `${wanted} is up: name one that is, and not this one`,
-        )
+        const why = `${wanted} is up: name one that is, and not this one`
+        throw new StackError('ERR_NO_SUCCESSOR', why)
       }
     }
     for (const { each, next } of plan) each.handOver(next, now)

@@ -23,6 +23,13 @@ export interface CarriageTerm {
   readonly binding: { readonly id: number; readonly address: IpAddress }
 }
 
+/** What a declaration says other than of the owner and the term that its maker knows. */
+export interface Declared {
+  readonly epoch?: number
+  readonly owner?: NodeId
+  readonly connections?: number
+}
+
 export interface OwnershipContext {
   readonly options: NodeOptions
   readonly world: NodeWorld
@@ -30,7 +37,8 @@ export interface OwnershipContext {
   readonly detector: FailureDetector
   /** Asks the world for something. */
   act(action: Action): void
-  declare(kind: DeclarationKind, solicit: boolean, of: Ownership): void
+  /** Declares on link and channels what `kind` says, of the owner and the term that are known, or of `what`. */
+  declare(kind: DeclarationKind, solicit: boolean, of: Ownership, what?: Declared): void
   /** Tells `to`, by the link alone, that the binding with so many connections is its own now (P24): by a YIELD, or by `kind`. */
   handOver(of: Ownership, to: NodeId, connections: number, kind?: DeclarationKind): void
   /** Makes sure that `node` is silent; the answer comes by `handleFenced`. */

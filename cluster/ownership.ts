@@ -13,7 +13,7 @@ import { Carriage } from './carriage.js'
 import { claimReports } from './claim-reports.js'
 import { compareClaims, DeclarationKind, type OwnershipDeclaration } from './declaration.js'
 import { type Standing, termsOf } from './failover-policy.js'
-import { HandOver, transferLimit } from './hand-over.js'
+import { giverRest, HandOver } from './hand-over.js'
 import { Mirror } from './mirror.js'
 import type { NodeReport } from './node-actions.js'
 import { NOBODY, type PermanencySet } from './node-options.js'
@@ -65,7 +65,7 @@ export class Ownership {
     )
     this.succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
-    this.#candidacy = new Candidacy(this, context, this.#transfer)
+    this.#candidacy = new Candidacy(this, context, this.#transfer, this.#term)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
     this.carriage = new Carriage(this, context, this.succession, () => context.setSpeaker(this))
     this.recovery = new OwnerRecovery(this, context, this.carriage, this.succession, () =>
@@ -119,7 +119,8 @@ export class Ownership {
     const { timing } = this.#context.options
     if (termsOf(this.set.policy).weighs) this.#standAt = now
     this.#term.restore()
-    this.#mirror.clear(this.binding.id)
+    this.#candidacy.consent.start(now)
+    this.#mirror.restore(this.snooper, now)
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
     this.listen(now, this.epoch > 0 ? timing.turnLeaseMs : 0)
   }
@@ -141,11 +142,12 @@ export class Ownership {
     this.carriage.handleLeaseLost(now)
   }
 
-  // Whoever speaks, as the owner or for some connections, and hears too few falls silent: others may be many, and claim.
-  #checkQuorum(now: Millis): void {
+  /** Whoever speaks, as the owner or for some connections, and hears too few falls silent: others may be many, and claim. */
+  checkQuorum(now: Millis): void {
     if ((!this.owned && !this.carriage.speaks) || this.quorum.holds(now)) return
-    const [binding, heard] = [this.binding.id, this.quorum.heard(now)]
-    this.#report({ event: 'quorum-lost', binding, heard, quorum: this.quorum.need })
+    const { need: quorum } = this.quorum
+    const heard = this.quorum.heard(now)
+    this.#report({ event: 'quorum-lost', binding: this.binding.id, heard, quorum })
     this.handleLeaseLost(now)
   }
 
@@ -173,15 +175,21 @@ export class Ownership {
   /** Takes an authentic declaration of another node about this binding. */
   handleDeclaration(d: OwnershipDeclaration, now: Millis): void {
     const { id: self, timing } = this.#context.options
-    this.#term.heard(d.epoch)
     this.succession.handleDeclaration(d)
+    if (d.kind >= DeclarationKind.ASK) {
+      this.#candidacy.consent.handle(d, now)
+      return
+    }
+    this.#term.heard(d.epoch)
     if (d.kind === DeclarationKind.CLAIM || d.kind === DeclarationKind.RENEW) {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY) {
       if (d.owner !== self) this.#handleHearsay(d, now)
       else if (d.node === this.owner && d.epoch === this.epoch) this.#part(now)
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
-      this.#enterTerm()
+      // Where more than half consent to each claim this node is not their owner any more.
+      if (this.quorum.need > 1) this.fall(now)
+      else this.#enterTerm()
     } else if (this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
@@ -217,6 +225,7 @@ export class Ownership {
   // Who else owns the binding is known from one that knows it, when the owner itself cannot be heard: it counts when it is
   // news. An owner of which that is all we know is given the time in which it could still speak.
   #handleHearsay(d: OwnershipDeclaration, now: Millis): void {
+    if (this.#transfer.accepted && d.epoch === this.epoch) return // it has been given away
     if (compareClaims(d.epoch, d.owner, this.epoch, this.owner) <= 0) return
     const { options, detector } = this.#context
     const { stuckMs, silenceMs } = options.timing
@@ -243,7 +252,7 @@ export class Ownership {
     const before = this.state
     // No word of it: whoever claims has said all, and a YIELD of the old term could be taken for one of the new owner's.
     if (before === 'owner') this.#stepDown(now)
-    this.#candidacy.end()
+    this.#candidacy.end(owner, d.epoch)
     // Whoever did not hear that its address was claimed has not heard what was said from it since, either.
     const unheard = before === 'fenced' && d.kind !== DeclarationKind.CLAIM
     if (before === 'owner' || unheard) this.snooper.distrust(true)
@@ -272,10 +281,17 @@ export class Ownership {
       this.#standAt = now + this.#context.options.timing.renewMs
       this.answer = true
     }
-    if (this.answer) this.#sendAnswer()
+    if (this.answer) {
+      this.answer = false
+      this.#context.declare(
+        this.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT,
+        false,
+        this,
+      )
+    }
     this.snooper.handleTimeout(now)
     this.carriage.handleTimeout(now)
-    this.#checkQuorum(now)
+    this.checkQuorum(now)
     this.#proceed(now)
     // Last, as it takes longest: a claim, and what comes of it, does not wait for it.
     if (this.state !== 'claiming') this.#mirror.write(this.snooper, now)
@@ -347,9 +363,9 @@ export class Ownership {
     const { stack, nic } = world
     const { binding } = this
     const { id, timing } = options
-    const { from } = this.#candidacy.suspicion
-    const heardAt = detector.lastHeardAt(from)
-    const instants = this.#candidacy.suspicion.instants(heardAt, now)
+    const { suspicion } = this.#candidacy
+    const { from, cause } = suspicion
+    const instants = suspicion.instants(detector.lastHeardAt(from), now)
     const clients = clientsHeard(nic, this.snooper)
     this.#mirror.rest(now)
     stack.setQuiet(binding.address, true)
@@ -367,17 +383,16 @@ export class Ownership {
     this.predecessor = from
     this.#context.handleSpeaker(this)
     stack.setQuiet(binding.address, false)
-    this.#candidacy.suspicion.drop()
+    suspicion.drop()
     this.#renewAt = now + timing.renewMs
     this.#context.act({ kind: 'renew-lease' })
     if (this.answersArp) announce(nic, binding, clients, now)
-    const { cause } = this.#candidacy.suspicion
     const claim = { binding: binding.id, id, from, epoch: this.epoch, cause }
     for (const report of claimReports(claim, instants, count)) this.#report(report)
     this.carriage.handleClaimed(now, blind)
   }
 
-  // Beyond all terms that were heard of: the user of a later one would not take us for the owner.
+  // Beyond all that were heard of: the user of a later one would not take us for the owner.
   #enterTerm(): void {
     this.#term.enter()
     this.#context.declare(DeclarationKind.CLAIM, false, this)
@@ -417,10 +432,7 @@ export class Ownership {
     const connections = returns ? named : moved
     const kind = returns ? DeclarationKind.RETURN : DeclarationKind.YIELD
     this.#context.handOver(this, to, connections, kind)
-    const { timing } = this.#context.options
-    this.#candidacy.vacancy.begin(
-      now + transferLimit(DeclarationKind.YIELD, timing) + 4 * timing.patienceMs,
-    )
+    this.#candidacy.vacancy.begin(now + giverRest(this.#context.options.timing))
     const event = returns ? 'owner-recovery' : 'handover'
     this.#report({ event, binding: this.binding.id, to, epoch, connections })
   }
@@ -435,11 +447,6 @@ export class Ownership {
     if (this.strays) this.#announceAgain(now)
     this.strays = false
     this.#context.declare(DeclarationKind.RENEW, false, this)
-  }
-
-  #sendAnswer(): void {
-    this.answer = false
-    this.#context.declare(this.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT, false, this)
   }
 
   #report(report: NodeReport): void {

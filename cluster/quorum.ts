@@ -3,8 +3,8 @@
  * claims nothing, and what it owns falls silent before anybody else can have waited long enough to claim it: of a cluster that is cut
  * apart one side serves, at most.
  *
- * A node counts as heard for one lease, which is as long as others wait for a silent owner. Who hears us is not known: a cut in one
- * direction only is taken for none.
+ * A node counts as heard for one lease from its last heartbeat on. What else it says does not count: that may have waited in a queue while
+ * this node was held up, and is older than it seems. Who hears us is not known: a cut in one direction only is taken for none.
  */
 import { type Millis, NEVER } from '../stack/index.js'
 import type { NodeId } from './binding.js'
@@ -41,9 +41,14 @@ export class Quorum {
   heard(now: Millis, except: NodeId = NOBODY): number {
     let count = 1
     for (const id of this.#others) {
-      if (id !== except && now < this.#detector.lastHeardAt(id) + this.#leaseMs) count++
+      if (id !== except && now < this.#detector.lastBeatAt(id) + this.#leaseMs) count++
     }
     return count
+  }
+
+  /** True for another node of the set. */
+  includes(node: NodeId): boolean {
+    return this.#others.includes(node)
   }
 
   /** True when enough are heard, or none need be. */
@@ -59,7 +64,7 @@ export class Quorum {
     if (this.need <= 1) return NEVER
     const heardAt = this.#heardAt
     heardAt.length = 0
-    for (const id of this.#others) heardAt.push(this.#detector.lastHeardAt(id))
+    for (const id of this.#others) heardAt.push(this.#detector.lastBeatAt(id))
     heardAt.sort((a, b) => b - a)
     return (heardAt[this.need - 2] ?? 0) + this.#leaseMs
   }

@@ -55,18 +55,31 @@ export function sayAgain(connection: Whole, known: number, now: Millis, say: Say
   if (tcb.finAcked) say('inbound', peersText(connection, buffers, tcb.rcvNxtOffset, 0, false))
 }
 
+// Within a quarter of the sequence space what is earlier and what is later is beyond doubt.
+const MAX_BEHIND = 2 ** 30
+
+/** True when what is said once more, up to the snapshot `told`, could bring `known` there: it is the same connection, and not too far behind. */
+export function leadsTo(known: Shadow, told: Shadow): boolean {
+  const [was, is] = [known.tcb, told.tcb]
+  if (was.iss !== is.iss || was.irs !== is.irs) return false
+  const sent = Math.abs(is.sndNxtOffset - was.sndNxtOffset)
+  return Math.max(sent, Math.abs(is.rcvNxtOffset - was.rcvNxtOffset)) < MAX_BEHIND
+}
+
 /** Says what a shadow lacks of what was said up to the snapshot `told`; where the text is not here, that it lacks some. */
 export function catchUp(known: Shadow, told: Shadow, now: Millis, say: Say): void {
   const { tcb, buffers, opener, key } = told
   if (!isSynchronized(tcb.state)) return
   const { localPort, remotePort } = key
   const whole = { tcb, buffers, opener, localPort, remotePort }
-  const { rcvNxtOffset: from, sndNxt, sndUna, lastAckSent, rcvAdv, sndFinSent } = known.tcb
+  const { rcvNxtOffset, sndNxt, sndUna, lastAckSent, rcvAdv, sndFinSent } = known.tcb
   const spoke = gt(tcb.sndNxt, sndNxt) || tcb.sndFinSent > sndFinSent
   if (spoke || gt(tcb.lastAckSent, lastAckSent) || gt(tcb.rcvAdv, rcvAdv)) {
     say('outbound', whereWeAre(whole, now))
   }
-  if (from >= buffers.received.floor && from < tcb.rcvNxtOffset) sayText(whole, from, say)
+  // Text before what is here is not to be had from this snapshot: the rest comes in front of it, out of order.
+  const from = Math.max(rcvNxtOffset, buffers.received.floor)
+  if (from < tcb.rcvNxtOffset) sayText(whole, from, say)
   if (!gt(tcb.sndUna, sndUna)) return
   say('inbound', peersText(whole, buffers, tcb.rcvNxtOffset, 0, false))
 }

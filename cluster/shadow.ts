@@ -65,6 +65,8 @@ const Mark = {
   ANSWERED: 64,
   // Of an untracked connection: its last segment was a RST, and it is over if that was valid.
   RESET: 128,
+  // It comes from the mirror of another run (P27).
+  RESTORED: 256,
 } as const
 
 // A segment that waits.
@@ -160,6 +162,15 @@ export class Shadow {
   /** Its connection went on unheard for a while: it is untracked until a snapshot takes its place. */
   get distrusted(): boolean {
     return this.#is(Mark.DISTRUSTED)
+  }
+
+  /** It comes from what another run mirrored (P27): it is distrusted, and a snapshot may complete it instead of taking its place. */
+  get restored(): boolean {
+    return this.#is(Mark.RESTORED)
+  }
+
+  set restored(on: boolean) {
+    this.#mark(Mark.RESTORED, on)
   }
 
   /** Of an untracked connection: the owner has said something in it. */
@@ -279,6 +290,12 @@ export class Shadow {
     this.#mark(Mark.TRACKED, false)
     this.#mark(Mark.OWNER_SPOKE | Mark.DISTRUSTED, true)
     this.#held = null
+  }
+
+  /** The owner has vouched for it, and says what it lacks. */
+  trust(): void {
+    this.#mark(Mark.RESTORED | Mark.DISTRUSTED | Mark.OWNER_SPOKE | Mark.RESET, false)
+    this.#mark(Mark.TRACKED | Mark.ANSWERED, true)
   }
 
   /** Gives Tcb and buffers away, for a promotion. */

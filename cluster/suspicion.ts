@@ -37,10 +37,17 @@ export class Suspicion {
   #saidAt: Millis = 0
   readonly #detector: FailureDetector
   readonly #timing: NodeTiming
+  // For how long who is not heard may speak.
+  readonly #speakMs: Millis
 
-  constructor(detector: FailureDetector, timing: NodeTiming) {
+  /**
+   * `quorate`: an owner behind a cut speaks until its quorum has run out, and if it was stopped in that instant, until its own lease has:
+   * before it looks again it may have heard the others again.
+   */
+  constructor(detector: FailureDetector, timing: NodeTiming, quorate: boolean) {
     this.#detector = detector
     this.#timing = timing
+    this.#speakMs = quorate ? 2 * timing.leaseMs : timing.leaseMs
   }
 
   get holds(): boolean {
@@ -112,10 +119,10 @@ export class Suspicion {
   }
 
   #leaseOverAt(node: NodeId): Millis {
-    const { leaseMs, turnLeaseMs } = this.#timing
+    const { turnLeaseMs } = this.#timing
     return this.cause === 'stuck'
       ? leaseOverAt(this.#detector.lastTurnedAt(node), turnLeaseMs)
-      : leaseOverAt(this.#detector.lastHeardAt(node), leaseMs)
+      : leaseOverAt(this.#detector.lastHeardAt(node), this.#speakMs)
   }
 
   /** How long the steps of a claim took that is made now; the last owner was last heard at `heardAt`. */

@@ -41,9 +41,24 @@ export class Term {
     this.#reserve()
   }
 
-  /** This node is to own: in a term beyond all that were heard of. */
+  /** The term in which this node would own: beyond all that were heard of. */
+  get next(): number {
+    return Math.max(this.#highest, this.epoch) + 1
+  }
+
+  /** Another may use `epoch`: a later life of this node is not to use it again. False: that is not durable yet, and will be soon. */
+  note(epoch: number): boolean {
+    if (epoch > this.#mirror.reservedEpoch(this.#binding)) {
+      this.#mirror.reserveEpochs(this.#binding, this.epoch, epoch + AHEAD)
+      if (epoch > this.#mirror.reservedEpoch(this.#binding)) return false
+    }
+    this.heard(epoch)
+    return true
+  }
+
+  /** This node is to own. */
   enter(): void {
-    this.epoch = Math.max(this.#highest, this.epoch) + 1
+    this.epoch = this.next
     this.#highest = this.epoch
     if (this.epoch > this.#mirror.reservedEpoch(this.#binding)) {
       this.#mirror.putEpochSync(this.#binding, this.epoch)

@@ -44,10 +44,10 @@ export const RUNS: readonly ModelRun[] = [
   run('control-cut', 'the control network is cut', 'CONTROL_CUTS=1'),
   run(
     'quorum',
-    'both networks are cut, and more than half must be heard: never two at a time; a death, a hand-over',
-    'BOTH_CUTS=1 CRASHES=1 MOVES=1 FENCES=0 QUORUM ANY_ORDER',
+    'both networks are cut, and more than half must be heard and consent; a death, a hand-over',
+    'BOTH_CUTS=1 CRASHES=1 MOVES=1 FENCES=0 QUORUM',
   ),
-  run('quorum-cuts', 'the same, cut twice', 'BOTH_CUTS=2 CRASHES=1 FENCES=0 QUORUM ANY_ORDER'),
+  run('quorum-cuts', 'the same, cut twice', 'BOTH_CUTS=2 CRASHES=1 FENCES=0 QUORUM'),
   run(
     'quorum-control',
     'the control network is cut around an owner that cannot be fenced: a quorum silences it',
@@ -55,15 +55,13 @@ export const RUNS: readonly ModelRun[] = [
   ),
   run(
     'secret-term',
-    'a quorum is as old as a lease: who is cut off uses a term unheard, and others use it again',
+    'who is cut off right behind the death of the owner has no consent, and uses no term unheard',
     'BOTH_CUTS=1 CRASHES=1 FENCES=0 QUORUM',
-    true,
   ),
   run(
     'nap',
-    'an owner sleeps over the loss of its quorum, and wakes when the cut is over',
-    'BOTH_CUTS=1 STOPS=1 FENCES=0 QUORUM ANY_ORDER',
-    true,
+    'an owner sleeps over the loss of its quorum, and wakes when the cut is over; a death',
+    'BOTH_CUTS=1 STOPS=1 CRASHES=1 FENCES=0 QUORUM',
   ),
   run('split', 'both networks are cut, and no quorum is asked for', 'BOTH_CUTS=1 FENCES=0', true),
   run(
@@ -100,11 +98,28 @@ export const RUNS: readonly ModelRun[] = [
     'BOTH_CUTS=1 FENCES=0 QUORUM DEAF_OWNER',
     true,
   ),
-  run('deaf-claim', 'mutant: claims without one', 'BOTH_CUTS=1 FENCES=0 QUORUM DEAF_CLAIM', true),
+  run(
+    'deaf-claim',
+    'mutant: claims without one',
+    'BOTH_CUTS=1 FENCES=0 QUORUM DEAF_CLAIM NO_CONSENT',
+    true,
+  ),
   run(
     'late-fall',
     'mutant: falls silent when it likes',
     'BOTH_CUTS=1 FENCES=0 QUORUM LATE_FALL',
+    true,
+  ),
+  run(
+    'no-consent',
+    'mutant: claims with a quorum that it hears, and asks nobody',
+    'BOTH_CUTS=1 CRASHES=1 FENCES=0 QUORUM NO_CONSENT',
+    true,
+  ),
+  run(
+    'short-wait',
+    'mutant: waits for a lease where who was stopped may speak for two',
+    'BOTH_CUTS=1 STOPS=1 FENCES=0 QUORUM SHORT_WAIT',
     true,
   ),
   run('early-transfer', 'mutant: speaks until the other does', 'MOVES=1 EARLY_TRANSFER', true),

@@ -233,7 +233,13 @@ function checkSets(fields: Fields, id: NodeId, fail: Fail): PermanencySet[] {
   }
   const shared = sets.map((set, i) => withArp(set, sets, (list[i] as Place).at, fail))
   const own = shared.filter(({ members }) => members === undefined || members.includes(id))
-  if (own.length > 0) return own
+  const beside = shared.filter((set) => !own.includes(set)).map(({ binding }) => binding)
+  if (own.length > 0) {
+    return own.map((set) => {
+      const others = beside.filter(({ address }) => address === set.binding.address)
+      return others.length > 0 ? { ...set, beside: others } : set
+    })
+  }
   return fail(`${list[0]?.at}.set`, `node ${id} is in the set of no binding, and has nothing to do`)
 }
 

@@ -53,6 +53,8 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   readonly #known = new Set<NodeId>()
   /** What operators and applications are to be told. */
   readonly #reports: NodeReport[] = []
+  // A binding asks for a quorum.
+  readonly #quorate: boolean
   #claiming = false
   #expirations = 0
   #heard = 0
@@ -74,6 +76,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   constructor(config: NodeConfig, parts: RuntimeParts) {
     super()
     this.config = config
+    this.#quorate = config.sets.some(({ quorum = 1 }) => quorum > 1)
     this.#parts = parts
     this.stack = parts.stack
     this.#checkpoints = new CheckpointPort(
@@ -231,7 +234,9 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
       // The turn may have begun before the stop: others are to be listened to from now on, and not from then.
       this.node.handleLeaseLost(this.now())
     }
-    this.node.beginTurn(now)
+    // A quorum is judged by what has been heard until now, and not by when the turn began.
+    if (this.#quorate) this.#hearHeartbeats()
+    this.node.beginTurn(this.#quorate ? this.now() : now)
     this.#parts.beats.turn()
   }
 

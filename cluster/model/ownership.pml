@@ -1,5 +1,5 @@
 /*
- * Who owns a binding: the protocol of cluster/ownership.ts, succession.ts, failure-detector.ts and hand-over.ts as a model for Spin, with
+ * Who owns a binding: the protocol of cluster/ownership.ts, succession.ts, failure-detector.ts and hand-over.ts, consent.ts as a model for Spin, with
  * three nodes and one binding. `npm run model` checks it; scripts/model.ts says which runs there are, and which of them must fail.
  *
  * Checked in every state:
@@ -27,8 +27,10 @@
  *   a quorum's leaseMs < silenceMs, leaseMs + margin
  *                            with QUORUM: whoever is on the wrong side of a cut has fallen silent before anybody suspects it for the cut,
  *                            and until then all go on as if there were none; who wakes looks at its quorum before it speaks
- *   a quorum's leaseMs < patienceMs, bootMs
- *                            nor does anybody claim until then who boots, or who could not hear of a claim that was made before its own
+ *   2 leases, from an owner that cannot be fenced
+ *                            with QUORUM: who was stopped behind a cut has woken, and fallen silent or been heard, before another claims
+ *   a consent, a claim that is said again, a stop < what a consent binds
+ *                            with QUORUM: who consents does so to nobody else while who it consented to may claim, or has and speaks unheard
  * A machine that is so busy that one of these does not hold is outside of the model; the mutants show what that costs.
  *
  * Not in the model: the contents of connections (the simulator and the laws check those), several bindings, snapshots and who lacks what
@@ -66,7 +68,8 @@
 /* Mutants. NO_LEASE_WAIT: claims from who was stopped without fence, and before its lease has run out. NO_TURNS: claims before it has heard what was claimed. NO_LISTENING: a node
  * that boots claims at once. NO_LEASE: who was stopped speaks on when it wakes. EARLY_TRANSFER: speaks on until the binding is taken.
  * With QUORUM, more than half must be heard to own: DEAF_OWNER owns on without; DEAF_CLAIM claims without; LATE_FALL: the owner may fall
- * silent later than others claim. ANY_ORDER leaves "one speaker" out: what is left is that there are never two at a time. */
+ * silent later than others claim; NO_CONSENT: claims when it hears enough others, and does not ask them; SHORT_WAIT: claims from an owner that
+ * cannot be fenced without waiting for who was stopped behind a cut. */
 
 #ifdef QUORUM
 /* Who has fallen silent for want of others claims again when they are back. */
@@ -104,6 +107,10 @@ byte crashes = CRASHES, stops = STOPS, moves = MOVES, losses = LOSSES;
 byte linkCuts = LINK_CUTS, controlCuts = CONTROL_CUTS, bothCuts = BOTH_CUTS;
 /* The greatest claim that has come to n and that it has not looked at: it lies there even when its maker is dead. */
 byte mailEpoch[4], mailOwner[4];
+/* With QUORUM: the term that n may claim in, by another's consent, or 0; to whom n has consented, and in which term. */
+byte consented[4], consentTo[4], consentAt[4];
+/* With QUORUM: it has begun, and consents to nothing, as it does not know whom it has consented to before. */
+bool young[4];
 /* The greatest claim that could speak so far. */
 byte spokenEpoch, spokenOwner;
 
@@ -122,8 +129,9 @@ byte spokenEpoch, spokenOwner;
 #define a(n) (n % 3 + 1)
 #define b(n) ((n + 1) % 3 + 1)
 
-/* What m declares is a greater claim than the one that n knows of. */
+/* What m declares is a greater claim than the one that n knows of, and not the one that n was told the end of, as the binding is given to it. */
 #define outclaims(m, n) (alive(m) && running[m] && hears(n, m) && owner[m] != 0 && owner[m] != n && \
+                         !(accepted[n] && epoch[m] == epoch[n]) && \
                          greater(epoch[m], owner[m], epoch[n], owner[n]))
 /* m, which owns nothing, knows of a term that is unknown at n. */
 #define knowsMore(m, n) (alive(m) && running[m] && hears(n, m) && (owner[m] == 0 || owner[m] == n) && \
@@ -146,6 +154,20 @@ byte spokenEpoch, spokenOwner;
 #define quorate(n) (beats(n, a(n)) || beats(n, b(n)))
 #else
 #define quorate(n) true
+#endif
+#if defined(QUORUM) && !defined(NO_CONSENT)
+#define CONSENTS
+/* The next term of n. */
+#define next(n) ((highest[n] > epoch[n] -> highest[n] : epoch[n]) + 1)
+#define mayUse(n) (consented[n] == next(n))
+/* m consents to a claim of n, which knows of each claim that m knows of; of two that are about to claim the greater id withdraws. */
+#define consents(m, n) (acts(m) && hears(n, m) && state[m] != OWNER && !young[m] && (owner[m] == 0 || owner[m] == n || epoch[m] <= epoch[n]) && (consented[m] == 0 || n < m) && \
+                        (consentTo[m] == 0 || consentTo[m] == n))
+/* m has claimed, and n does not know of it. */
+#define isSecretOwner(m, n) (state[m] == OWNER && lease[m] && greater(epoch[m], m, epoch[n], owner[n]))
+#define asks(n) (isClaimer(n) && !mayUse(n) && consentTo[n] == 0 && !young[n])
+#else
+#define mayUse(n) true
 #endif
 #if defined(QUORUM) && !defined(DEAF_CLAIM)
 /* Whoever is suspected does not count. */
@@ -180,11 +202,36 @@ byte spokenEpoch, spokenOwner;
 /* A claim that n knows nothing of, as there is a cut between. */
 #define secret(n, m) (alive(m) && !hears(n, m) && (state[m] == OWNER || highest[m] > highest[n]))
 
+#ifdef QUORUM
+#ifdef SHORT_WAIT
+#define isHeardAgain(n, m) false
+#else
+/* n waits for m, which it took for silent, as long as that may sleep over its quorum, and hears it again. */
+#define isHeardAgain(n, m) (m != 0 && state[m] == OWNER && acts(m) && epoch[m] == epoch[n] && onControl(n, m))
+#endif
+#else
+#define isHeardAgain(n, m) false
+#endif
+
 #ifdef NO_TURNS
 #define hasHeard(n) true
+#elif defined(CONSENTS)
+#define hasHeard(n) (!unheard(n))
 #else
 #define hasHeard(n) (!unheard(n) && !(fresh && (secret(n, a(n)) || secret(n, b(n)))))
 #endif
+
+/* Nobody owns that n knows of, and it has listened and waited: at boot, behind a lost lease, behind a hand-over that nobody has taken. */
+#ifdef CONSENTS
+/* A boot, and a turn, take longer than a lease. */
+#define someMayWake(n) (leaseMayLast(a(n)) || leaseMayLast(b(n)))
+#else
+#define someMayWake(n) false
+#endif
+#define finds(n) (acts(n) && state[n] == STANDBY && owner[n] == 0 && !accepted[n] && hasHeard(n) && mayClaim(n) && !fresh && !someMayWake(n) && \
+                  !holdsBack(a(n), n) && !holdsBack(b(n), n) && !isGiving(n) && !isGiving(a(n)) && !isGiving(b(n)) && \
+                  !isRefusing(a(n)) && !isRefusing(b(n)) && !isRefusing(n))
+#define isClaimer(n) (acts(n) && mayClaim(n) && (state[n] == CLAIMING || state[n] == SILENCED || accepted[n] || finds(n)))
 
 inline check() {
   assert(!(canSpeak(1) && canSpeak(2)) && !(canSpeak(1) && canSpeak(3)) && !(canSpeak(2) && canSpeak(3))); /* never two hands */
@@ -193,9 +240,7 @@ inline check() {
   :: who <= 3 ->
      if
      :: canSpeak(who) ->
-#ifndef ANY_ORDER
         assert(!greater(spokenEpoch, spokenOwner, epoch[who], who)); /* one speaker */
-#endif
         spokenEpoch = epoch[who];
         spokenOwner = who
      :: else
@@ -236,6 +281,11 @@ inline learn(n, e, o) {
   given[n] = 0;
   underway[n] = false;
   refused[n] = 0;
+  consented[n] = 0;
+  if
+  :: consentTo[n] == o && e >= consentAt[n] -> consentTo[n] = 0
+  :: else
+  fi;
   /* A peer may have shut it. */
   shut[n] = false;
   dropMail(n)
@@ -245,6 +295,7 @@ inline claim(n) {
   epoch[n] = (highest[n] > epoch[n] -> highest[n] : epoch[n]) + 1;
   highest[n] = epoch[n];
   assert(epoch[n] <= MAX_TERMS); /* no dispute */
+  consented[n] = 0;
   owner[n] = n;
   state[n] = OWNER;
   accepted[n] = false;
@@ -257,6 +308,22 @@ inline claim(n) {
   post(b(n), n);
   check()
 }
+
+#ifdef CONSENTS
+inline consent(n, m) {
+  if
+  :: highest[m] > highest[n] -> highest[n] = highest[m]
+  :: else
+  fi;
+  consented[n] = next(n);
+  assert(consented[n] <= MAX_TERMS); /* no dispute */
+  highest[m] = consented[n];
+  consentTo[m] = n;
+  consentAt[m] = consented[n];
+  /* What m was about to claim by others' consent it is not any more. */
+  consented[m] = 0
+}
+#endif
 
 /* n hears too few, and falls silent. */
 inline fall(n) {
@@ -274,12 +341,19 @@ inline hear(n, m) {
   :: outclaims(m, n) -> learn(n, epoch[m], owner[m])
   :: !outclaims(m, n) && knowsMore(m, n) ->
      if
+#ifdef CONSENTS
+     :: state[n] == OWNER -> /* more than half have consented to another's claim */
+        state[n] = STANDBY;
+        owner[n] = 0;
+        highest[n] = epoch[m]
+#else
      :: state[n] == OWNER ->
         epoch[n] = epoch[m] + 1; /* outbids */
         highest[n] = epoch[n];
         assert(epoch[n] <= MAX_TERMS); /* no dispute */
         post(a(n), n);
         post(b(n), n)
+#endif
      :: else -> highest[n] = epoch[m]
      fi
   fi;
@@ -325,20 +399,18 @@ end:
 #ifdef NO_LEASE_WAIT
   :: atomic { acts(n) && state[n] == CLAIMING && hasHeard(n) -> claim(n) }
 #endif
-  :: atomic { acts(n) && state[n] == SILENCED && (shut[owner[n]] || !leaseMayLast(owner[n])) && hasHeard(n) && mayClaim(n) -> claim(n) }
+  :: atomic { acts(n) && state[n] == SILENCED && (shut[owner[n]] || (!leaseMayLast(owner[n]) && !isHeardAgain(n, owner[n]))) && hasHeard(n) && mayClaim(n) &&
+              mayUse(n) -> claim(n) }
   :: atomic { acts(n) && state[n] == SILENCED && !mayClaim(n) -> state[n] = STANDBY }
   :: atomic { acts(n) && state[n] == OWNER && !fresh && !mayOwn(n) -> fall(n) }
   /* The owner lives after all; behind a fence nobody would hear it. */
   :: atomic { acts(n) && state[n] == SILENCED && !shut[owner[n]] && state[owner[n]] == OWNER && acts(owner[n]) && epoch[owner[n]] == epoch[n] &&
               hears(n, owner[n]) && !suspects(n, owner[n]) -> state[n] = STANDBY }
 
-  /* Nobody owns: at boot, behind a lost lease, behind a hand-over that nobody has taken. */
 #ifdef NO_LISTENING
   :: atomic { acts(n) && state[n] == STANDBY && owner[n] == 0 -> claim(n) }
 #endif
-  :: atomic { acts(n) && state[n] == STANDBY && owner[n] == 0 && !accepted[n] && hasHeard(n) && mayClaim(n) && !fresh && !holdsBack(a(n), n) &&
-              !holdsBack(b(n), n) && !isGiving(n) && !isGiving(a(n)) && !isGiving(b(n)) && !isRefusing(a(n)) &&
-              !isRefusing(b(n)) && !isRefusing(n) -> claim(n) }
+  :: atomic { finds(n) && mayUse(n) -> claim(n) }
 
   /* Hand-over. */
   :: atomic { acts(n) && state[n] == OWNER && moves > 0 && !shut[n] ->
@@ -361,7 +433,19 @@ end:
        underway[n] = false;
        accepted[n] = true
      }
-  :: atomic { acts(n) && accepted[n] && hasHeard(n) && mayClaim(n) -> claim(n) }
+  :: atomic { acts(n) && accepted[n] && hasHeard(n) && mayClaim(n) && mayUse(n) -> claim(n) }
+
+#ifdef CONSENTS
+  /* The others say which terms they know of, and one consents to the next. */
+  :: atomic { asks(n) && consents(a(n), n) -> consent(n, a(n)) }
+  :: atomic { asks(n) && consents(b(n), n) -> consent(n, b(n)) }
+  /* Time passes: a consent is old, and what it binds ends when it is of no use any more: the claim has been heard, or was not made. */
+  :: atomic { consented[n] != 0 && !isClaimer(n) -> consented[n] = 0 }
+  :: atomic { consentTo[n] != 0 && consented[consentTo[n]] == 0 && !fresh && !unheard(n) &&
+              !isSecretOwner(consentTo[n], n) -> consentTo[n] = 0 }
+  :: atomic { young[n] && !fresh && !unheard(n) && !someMayWake(n) && !isSecretOwner(a(n), n) && !isSecretOwner(b(n), n) ->
+       young[n] = false }
+#endif
   od
 }
 
@@ -380,13 +464,17 @@ end:
        accepted[n] = false;
        given[n] = 0;
        underway[n] = false;
-       refused[n] = 0
+       refused[n] = 0;
+       consented[n] = 0
      }
   :: atomic { state[n] == DOWN && !fresh && !isBetween(a(n)) && !isBetween(b(n)) ->
        state[n] = STANDBY;
        running[n] = true;
        lease[n] = true;
        epoch[n] = highest[n];
+#ifdef CONSENTS
+       young[n] = true;
+#endif
        owner[n] = 0;
        shut[n] = false;
        check()
@@ -408,6 +496,7 @@ end:
   :: atomic { alive(n) && running[n] && !lease[n] ->
        lease[n] = true;
        accepted[n] = false;
+       consented[n] = 0;
        if
        :: state[n] == OWNER -> owner[n] = 0
        :: else

@@ -4,6 +4,8 @@ import { createHash, randomFillSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
 import { fetchView } from '../../cluster/io/operator-client.js'
 import type { Lab } from '../../scripts/lab/lab.js'
 import { freshLabId, runtimeFolder } from '../../scripts/lab/lab-file.js'
@@ -162,4 +164,86 @@ export async function spokenBy(lab: Lab, monitor: WireMonitor, id: number): Prom
   const mac = lowMac(lab.record.nodes.find((node) => node.id === id)?.mac ?? '')
   const speaker = (await monitor.speakers()).find((each) => each.mac === mac)
   return (speaker?.ip ?? 0) + (speaker?.arp ?? 0)
+}
+
+// Below the package, so that it finds `understudy`.
+const PACKAGE = fileURLToPath(new URL('../..', import.meta.url))
+
+/**
+ * The command line of a node program that numbers the lines of each connection on `ports`. It commits each, or nothing: then it is replayed
+ * from the start.
+ */
+export function numbersLines(
+  t: Test,
+  ports: readonly number[],
+  commits = false,
+): readonly string[] {
+  const folder = fs.mkdtempSync(join(PACKAGE, 'lab-program-'))
+  t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'lines.mjs')
+  fs.writeFileSync(
+    file,
+    `import { createNode } from 'understudy'
+const node = await createNode()
+for (const port of ${JSON.stringify(ports)}) node.net.createServer((socket) => {
+  let lines = socket.resumed?.state ?? 0, rest = ''
+  socket.on('data', (chunk) => {
+    const parts = (rest + chunk.toString('latin1')).split('\\n')
+    rest = parts.pop()
+    for (const line of parts) socket.write(++lines + ': ' + line + '\\n', 'latin1')
+    if (${commits}) socket.commit(lines, { input: socket.inputOffset - rest.length })
+  })
+  socket.on('end', () => socket.end())
+  socket.on('error', () => {})
+}).listen(port)
+`,
+  )
+  return [process.execPath, file]
+}
+
+/** A client of `numbersLines`. */
+export interface Dialogue {
+  readonly client: ChildProcess
+  /** Says `line`, and resolves when it has been answered as line `number`. */
+  says(line: string, number: number): Promise<void>
+}
+
+/** Connects to `port` of the virtual address; what comes back is checked to the octet. */
+export function dialogue(t: Test, lab: Lab, port: number): Dialogue {
+  const [host] = lab.record.address.split('/')
+  const client = lab.spawnInClient(['curl', '-sN', `telnet://${host}:${port}`], 0, 'pipe')
+  t.teardown(() => client.kill())
+  let heard = ''
+  client.stdout?.on('data', (text) => {
+    heard += text
+  })
+  let all = ''
+  const says = async (line: string, number: number): Promise<void> => {
+    client.stdin?.write(`${line}\n`)
+    all += `${number}: ${line}\n`
+    for (let i = 0; i < 1000 && heard.length < all.length && client.exitCode === null; i++) {
+      await delay(10)
+    }
+    t.equal(heard, all)
+  }
+  return { client, says }
+}
+
+/** The Ethernet address that the client has of the virtual address, after it has asked for it anew. */
+export async function askWhoHas(
+  lab: Lab,
+  talk: Dialogue,
+  line: string,
+  n: number,
+): Promise<string> {
+  const [host = ''] = lab.record.address.split('/')
+  const inClient = (...args: string[]) => ended(lab.spawnInClient(['ip', ...args]))
+  await inClient('neigh', 'flush', 'to', host)
+  await talk.says(line, n)
+  return /lladdr (\S+)/.exec((await inClient('neigh', 'show', 'to', host)).stdout)?.[1] ?? ''
+}
+
+/** The Ethernet address of node `id`'s stack. */
+export function macOf(lab: Lab, id: number): string {
+  return lab.record.nodes.find((node) => node.id === id)?.mac ?? ''
 }

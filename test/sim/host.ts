@@ -416,7 +416,9 @@ export class NodeHost {
 
   #transmit(now: Millis): void {
     const { stack } = this
-    // As the real driver does it: what the application has opened is told of before it leaves.
+    // As the real driver does it: a turn that was held up looks again before it speaks (D3).
+    this.node.beginTurn(this.now)
+    // Likewise, what the application has opened is told of before it leaves.
     if (this.site.strict) this.#act()
     for (let f = stack.pollTransmit(now); f !== null; f = stack.pollTransmit(now)) {
       this.#send(f)

@@ -1,5 +1,6 @@
 /** A node that asks for a snapshot again takes nothing for its answer that answers an earlier request. */
 import t from 'tap'
+import { add } from '../../../stack/index.js'
 import { ACK, RST } from '../../packet/codec.js'
 import { Cluster } from './linked.js'
 
@@ -82,5 +83,37 @@ t.test('P27 P20: what ends between a request and its answer is asked for once mo
   t.equal(snooper.joining.complete, true)
   t.equal(snooper.coverage().lacks, false)
   t.equal(snooper.table.size, 0)
+  t.end()
+})
+
+t.test('P27, D1: who missed more than half of the sequence space is told anew', (t) => {
+  const cluster = new Cluster(2)
+  cluster.connects(4001)
+  const [one, two] = [cluster.of(1).node, cluster.of(2).node]
+  const [connection] = [...cluster.of(1).stack.tcp.demux.connections()]
+  if (connection === undefined) throw new Error('no connection')
+  // All of it has been acknowledged, too.
+  const { tcb, buffers } = connection
+  const octets = 3 * 2 ** 30
+  tcb.sndNxt = add(tcb.sndNxt, octets)
+  tcb.sndNxtOffset += octets
+  tcb.sndUna = tcb.sndNxt
+  buffers.sent.restart(tcb.sndNxtOffset)
+  const { joining, table } = cluster.own(2).snooper
+  joining.doubt()
+  joining.restart()
+  two.handleTimeout(cluster.now)
+  for (const [from, to] of [
+    [two, one],
+    [one, two],
+  ] as const) {
+    for (let a = from.pollAction(); a !== null; a = from.pollAction()) {
+      if (a.kind === 'tell') to.handleMessage(from.options.id, a.bytes, cluster.now)
+    }
+  }
+  two.handleTimeout(cluster.now)
+  const [shadow] = table.shadows()
+  t.equal(shadow?.tcb.sndNxtOffset, tcb.sndNxtOffset)
+  t.equal(shadow?.tcb.sndUna, tcb.sndUna)
   t.end()
 })

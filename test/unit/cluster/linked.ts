@@ -2,7 +2,7 @@
  * Nodes that hear each other and one client on a hub, for tests; what they say beside it is carried by hand.
  */
 import type { NodeReport, Ownership } from '../../../cluster/index.js'
-import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
+import { MemoryCheckpointStorage, MemoryMirrorStore } from '../../../cluster/memory-store.js'
 import { isRecoveryMessage } from '../../../cluster/recovery-message.js'
 import { Frame, parseIpv4Address } from '../../../stack/index.js'
 import {
@@ -42,6 +42,9 @@ export class Cluster {
   readonly cut = new Set<number>()
   apart = false
   #kept: (() => void)[] = []
+  /** What a node misses it may ask for. */
+  repairs = false
+  readonly #mirrors = new Map<number, MemoryMirrorStore>()
   readonly #sets: typeof ONE
   readonly #storage = new MemoryCheckpointStorage()
 
@@ -54,15 +57,19 @@ export class Cluster {
   }
 
   #party(id: number): Party {
-    const made = party(id, this.#storage, this.#sets, macOf(id), this.now)
+    const mirror = this.#mirrors.get(id) ?? new MemoryMirrorStore()
+    this.#mirrors.set(id, mirror)
+    const made = party(id, this.#storage, this.#sets, macOf(id), this.now, mirror)
     made.stack.listen(0 as never, 80)
     // What these tests let a node miss is not to be had any more: else it would be fetched, and nothing would be lacking.
-    if (made.own.snooper.repair !== null) made.own.snooper.repair.enabled = false
+    if (made.own.snooper.repair !== null) made.own.snooper.repair.enabled = this.repairs
     return made
   }
 
-  /** A node that was killed is back, with an empty memory, and joins. */
+  /** A node that was killed is back, with an empty memory and what it had mirrored, and joins. */
   restart(id: number): void {
+    this.#mirrors.get(id)?.crash()
+    this.dead.delete(this.of(id))
     const made = this.#party(id)
     this.parties[id - 1] = made
     made.node.start(this.now)

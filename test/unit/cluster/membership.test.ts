@@ -114,6 +114,21 @@ t.test('P3, P4: who boots asks, and every node that is up answers whoever asks',
     t.match(answer, { node: member.node.options.id, owner: 1, solicit: false }, 'an answer at once')
     // The same again, from somebody who is known by now.
     member.hears(asks, 2000)
+    t.same(member.frames(2000), [], 'what is played again asks for nothing')
+  }
+  // It was stopped, and asks once more: it is known, and not new.
+  late.frames(2000)
+  late.node.handleLeaseLost(2050)
+  const [again = Buffer.alloc(14)] = late.frames(2050)
+  t.match(declarationOf(again), { node: 3, solicit: true })
+  for (const member of [owner, peer]) {
+    member.hears(again, 2050)
+    const [answer] = member.frames(2050).map(declarationOf)
+    t.match(
+      answer,
+      { node: member.node.options.id, solicit: false },
+      'who is known is answered, too',
+    )
   }
   t.end()
 })

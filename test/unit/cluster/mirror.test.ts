@@ -70,3 +70,21 @@ t.test(
     t.ok((shadow?.buffers.received.readable ?? 0) >= MAX_REPLAYED)
   },
 )
+
+t.test(
+  'P17, P22: of acknowledged output one window is kept for comparison, and no more',
+  async (t) => {
+    const { mirror, snooper, open } = watching()
+    open(PEER_PORT)
+    const [window, length] = [2000, 5000]
+    const text = new Uint8Array(length)
+    const says = { seq: 501, ack: 101, flags: ACK, wnd: 65_000, text, textEnd: length }
+    snooper.observe(Object.assign(new Segment(), says), 'outbound', 80, PEER, PEER_PORT, 0, 1000)
+    const acks = { seq: 101, ack: 501 + length, flags: ACK, wnd: window }
+    snooper.observe(Object.assign(new Segment(), acks), 'inbound', 80, PEER, PEER_PORT, 2, 1000)
+    mirror.write(snooper, 2000)
+    const [shadow] = snooper.table.shadows()
+    t.equal(shadow?.tcb.ackedOffset, length)
+    t.equal(shadow?.buffers.sent.start, length - window)
+  },
+)

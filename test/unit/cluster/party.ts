@@ -48,6 +48,7 @@ export function party(
   sets = ONE,
   mac = 0x02_00_00_00_00_00 + id,
   incarnation = 1000,
+  mirrorStore = new MemoryMirrorStore(),
 ): Party {
   const stack = new Stack({ rng: { u32: () => 1 }, secret: new Int32Array(4) })
   const nic = stack.addNic({ mac, mtu: 1500 })
@@ -67,7 +68,7 @@ export function party(
     {
       stack,
       nic,
-      mirrorStore: new MemoryMirrorStore(),
+      mirrorStore,
       checkpoints: new MemoryCheckpointStore(storage),
       authenticator: TRUSTING,
     },

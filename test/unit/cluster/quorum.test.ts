@@ -4,6 +4,7 @@
 import t from 'tap'
 import { parseBinding, smallestId } from '../../../cluster/index.js'
 import { Cluster } from './linked.js'
+import { ONE } from './party.js'
 
 const OF_THREE = [
   { binding: parseBinding(1, '10.0.0.100/24'), policy: smallestId, members: [1, 2, 3], quorum: 2 },
@@ -59,3 +60,64 @@ t.test('D3: without a quorum that is asked for one node serves alone', (t) => {
   t.equal(cluster.own(1).quorum.endsAt(), Number.POSITIVE_INFINITY)
   t.end()
 })
+
+/** The terms in which nodes claimed since the report `from`, and who did. */
+function claims(cluster: Cluster, from: number): { by: number; epoch: number }[] {
+  return cluster.reports.slice(from).flatMap(({ by, report }) => {
+    return report.event === 'owner' ? [{ by, epoch: report.epoch }] : []
+  })
+}
+
+t.test('D3: who is cut off right behind the death of the owner uses no term unheard', (t) => {
+  const cluster = new Cluster(3, OF_THREE)
+  const from = cluster.reports.length
+  cluster.dead.add(cluster.of(1))
+  cluster.cut.add(2)
+  cluster.apart = true
+  cluster.of(2).node.handleChannel(1, false, cluster.now)
+  cluster.run(1000)
+  t.same(claims(cluster, from), [], 'it counts the third as heard for a lease, and nobody consents')
+  cluster.dead.delete(cluster.of(1))
+  cluster.restart(1)
+  cluster.run(2000)
+  cluster.heal()
+  cluster.run(1000)
+  const terms = claims(cluster, from).map(({ epoch }) => epoch)
+  t.ok(terms.length > 0, 'two that hear each other serve')
+  t.equal(new Set(terms).size, terms.length, `each in a term of its own: ${terms.join(', ')}`)
+  t.end()
+})
+
+t.test('D3: an owner whose loop was held up looks at its quorum before it speaks', (t) => {
+  const cluster = new Cluster(3, OF_THREE)
+  const { node, own } = cluster.of(1)
+  const { leaseMs, turnLeaseMs } = node.options.timing
+  const later = cluster.now + leaseMs + 50
+  t.ok(later - cluster.now < turnLeaseMs, 'its lease holds')
+  // What waited in its queue meanwhile, and was said before the cut.
+  node.detector.heard(2, later)
+  node.detector.heard(3, later)
+  node.beginTurn(later)
+  t.equal(own.state, 'fenced')
+  t.end()
+})
+
+t.test(
+  'D3: an owner that cannot be fenced is waited for as long as it may sleep over its quorum',
+  (t) => {
+    for (const [sets, leases] of [
+      [OF_THREE, 2],
+      [ONE, 1],
+    ] as const) {
+      const cluster = new Cluster(3, sets)
+      const { leaseMs } = cluster.of(2).node.options.timing
+      const heardAt = cluster.now
+      cluster.cut.add(1)
+      cluster.apart = true
+      while (cluster.own(2).state !== 'owner' && cluster.now < heardAt + 1000) cluster.run(10)
+      t.ok(cluster.now - heardAt >= leases * leaseMs, `${leases}: ${cluster.now - heardAt} ms`)
+      t.ok(cluster.now - heardAt < 3 * leaseMs)
+    }
+    t.end()
+  },
+)

@@ -5,7 +5,8 @@
 import t from 'tap'
 import { MAX_ENDED, STRAY_MS } from '../../../cluster/ended-flows.js'
 import { HANDSHAKE_MS, MAX_HALF_OPEN } from '../../../cluster/shadow-table.js'
-import { ACK, FIN, RST } from '../../../stack/index.js'
+import { ACK, FIN, RST, SYN, TcpState } from '../../../stack/index.js'
+import { MSL_MS } from '../../../stack/tcp/patience.js'
 import { overhearing, PEER } from './overhearing.js'
 
 t.test(
@@ -80,3 +81,30 @@ t.test('no more ends are remembered than there is room for', async (t) => {
   }
   t.equal(snooper.table.ended.size, MAX_ENDED)
 })
+
+t.test(
+  'P18: TIME-WAIT lasts longer here than at the owner, and ends when the binding opens anew',
+  async (t) => {
+    const { snooper, say, open } = overhearing()
+    const end = (): void => {
+      open()
+      say('outbound', 501, 101, FIN | ACK)
+      say('inbound', 101, 502, FIN | ACK)
+      say('outbound', 502, 102, ACK)
+      t.equal(snooper.table.find(80, PEER, 40_000)?.tcb.state, TcpState.TIME_WAIT)
+    }
+    end()
+    const ownersEnd = 1000 + 2 * MSL_MS
+    snooper.handleTimeout(ownersEnd + 1000)
+    t.equal(snooper.table.size, 1, 'the owner may still answer, and so might its successor')
+    const over = snooper.nextDeadline()
+    t.ok(over > ownersEnd && over < ownersEnd + MSL_MS)
+    snooper.handleTimeout(over)
+    t.equal(snooper.table.size, 0)
+    end()
+    say('inbound', 9000, 0, SYN, 2000)
+    say('outbound', 8000, 9001, SYN | ACK, 2000)
+    const shadow = snooper.table.find(80, PEER, 40_000)
+    t.match(shadow?.tcb, { iss: 8000, irs: 9000, state: TcpState.SYN_RECEIVED })
+  },
+)
