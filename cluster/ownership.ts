@@ -23,7 +23,7 @@ import type { Quorum } from './quorum.js'
 import { SnapshotExchange } from './snapshot-exchange.js'
 import { Snooper } from './snooper.js'
 import { Succession } from './succession.js'
-import { announce, clientsHeard, takeAll, watchAll } from './takeover.js'
+import { announce, clientsHeard, doubtAll, takeAll, watchAll } from './takeover.js'
 import { Term } from './term.js'
 
 const YIELDS: readonly DeclarationKind[] = [DeclarationKind.YIELD, DeclarationKind.RETURN]
@@ -60,17 +60,15 @@ export class Ownership {
     this.set = set
     this.#context = context
     this.#term = new Term(set.binding.id, world.mirrorStore, world.checkpoints)
-    this.snooper = new Snooper(set.binding, world.stack.drops, ({ key, tcb }) =>
-      world.stack.pairedIss(key, tcb),
-    )
+    const { stack } = world
+    this.snooper = new Snooper(set.binding, stack.drops, (s) => stack.pairedIss(s.key, s.tcb))
     this.succession = new Succession(options.id, set, peers)
     this.#transfer = new HandOver(this.snooper, world.checkpoints)
     this.#candidacy = new Candidacy(this, context, this.#transfer, this.#term)
     this.snapshots = new SnapshotExchange(this, world, (a) => context.act(a))
     this.carriage = new Carriage(this, context, this.succession, () => context.setSpeaker(this))
-    this.recovery = new OwnerRecovery(this, context, this.carriage, this.succession, () =>
-      this.#transfer.accept(),
-    )
+    const accept = (): void => this.#transfer.accept()
+    this.recovery = new OwnerRecovery(this, context, this.carriage, this.succession, accept)
     this.#mirror = new Mirror(world.mirrorStore, world.checkpoints, options.incarnation >>> 0)
     this.snooper.relieve = (shadow) => this.#mirror.relieve(shadow, this.snooper)
   }
@@ -189,7 +187,7 @@ export class Ownership {
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
       // Where more than half consent to each claim this node is not their owner any more.
       if (this.quorum.need > 1) this.fall(now)
-      else this.#enterTerm()
+      else this.#enterTerm(now)
     } else if (this.#isRefusal(d)) {
       this.#report({ event: 'handover-refused', binding: d.binding, to: d.node, epoch: d.epoch })
       this.#transfer.accept()
@@ -271,9 +269,9 @@ export class Ownership {
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.carriage.handleFenced(node, confirmed, now)
-    if (this.state !== 'claiming' || node !== this.owner || !this.#candidacy.suspicion.fencing)
-      return
-    this.#candidacy.suspicion.fenced(node, confirmed, now)
+    const { suspicion } = this.#candidacy
+    const asked = this.state === 'claiming' && node === this.owner && suspicion.fencing
+    if (asked) suspicion.fenced(node, confirmed, now)
   }
 
   handleTimeout(now: Millis): void {
@@ -283,11 +281,8 @@ export class Ownership {
     }
     if (this.answer) {
       this.answer = false
-      this.#context.declare(
-        this.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT,
-        false,
-        this,
-      )
+      const kind = this.owned ? DeclarationKind.RENEW : DeclarationKind.PRESENT
+      this.#context.declare(kind, false, this)
     }
     this.snooper.handleTimeout(now)
     this.carriage.handleTimeout(now)
@@ -354,7 +349,7 @@ export class Ownership {
     )
     this.state = 'claiming'
     this.owner = this.#context.options.id
-    this.#enterTerm()
+    this.#enterTerm(now)
   }
 
   /** Takes over what was claimed: state, address, ARP; the connections speak at the next poll. */
@@ -363,20 +358,19 @@ export class Ownership {
     const { stack, nic } = world
     const { binding } = this
     const { id, timing } = options
-    const { suspicion } = this.#candidacy
+    const { suspicion, vacancy } = this.#candidacy
     const { from, cause } = suspicion
     const instants = suspicion.instants(detector.lastHeardAt(from), now)
     const clients = clientsHeard(nic, this.snooper)
     this.#mirror.rest(now)
     stack.setQuiet(binding.address, true)
-    const { yieldedBy } = this.#candidacy.vacancy
-    const orderly = from !== NOBODY && from === yieldedBy
+    const orderly = from !== NOBODY && from === vacancy.yieldedBy
     const blind = !this.complete
     const count = takeAll(this, world, from, orderly, now)
     this.snapshots.end()
     if (from !== NOBODY && !orderly) this.#context.bury(from, now)
-    this.recovery.handleClaimed(from, yieldedBy)
-    this.#candidacy.vacancy.end()
+    this.recovery.handleClaimed(from, vacancy.yieldedBy)
+    vacancy.end()
     this.#transfer.end()
     this.state = 'owner'
     // The clients go on sending to the last owner until they have heard of us: on a hub none of that need be lost.
@@ -393,7 +387,8 @@ export class Ownership {
   }
 
   // Beyond all that were heard of: the user of a later one would not take us for the owner.
-  #enterTerm(): void {
+  #enterTerm(now: Millis): void {
+    if (this.owned) doubtAll(this.binding, this.#context.world.stack, now)
     this.#term.enter()
     this.#context.declare(DeclarationKind.CLAIM, false, this)
   }

@@ -118,6 +118,11 @@ export function takeAll(
   return count
 }
 
+/** The connections of a binding that another node has owned meanwhile, unheard: those that went on there end here. */
+export function doubtAll(binding: Binding, stack: Stack, now: Millis): void {
+  for (const connection of connectionsOf(binding, stack)) connection.doubt(now)
+}
+
 /** Makes the connections of a binding that was given up shadows again, but for those that this node carries. */
 export function watchAll(
   { binding, snooper, carriage }: Pick<Ownership, 'binding' | 'snooper' | 'carriage'>,

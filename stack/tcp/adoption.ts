@@ -48,6 +48,14 @@ export const ASK_MS: Millis = 1000
 /** How often it is asked, each time behind twice as long. */
 const ASKED_MOST = 3
 
+/** The adoption of a connection that was promoted, or is doubted, at `now`. */
+export function adoptionOf(tcb: Tcb, now: Millis, doubted = false): Adoption {
+  // allocates: once per take-over
+  const adoption = new Adoption()
+  adoption.start(tcb, now, doubted)
+  return adoption
+}
+
 export class Adoption {
   #until: Millis = -1
   // Stream offset of RCV.NXT at the promotion; -1 once the peer's text has been seen to go on from there.
@@ -62,9 +70,13 @@ export class Adoption {
   #asked = 0
   #asking = false
 
-  /** The connection has been promoted. */
-  start(tcb: Tcb, now: Millis): void {
+  // What another node said in between is not to be gone on with.
+  #doubted = false
+
+  /** The connection has been promoted; or it is `doubted`, as another node may have owned it in between. */
+  start(tcb: Tcb, now: Millis, doubted: boolean): void {
     this.#until = now + ADOPTION_GRACE_MS
+    this.#doubted = doubted
     synAckedUnseen(tcb)
     this.#inputFrom = tcb.rcvNxtOffset
     const watched = isSynchronized(tcb.state) && tcb.state !== TcpState.TIME_WAIT
@@ -77,7 +89,8 @@ export class Adoption {
 
   /** Before a segment is folded: what it proves of the last owner's sending. */
   takeProof(tcb: Tcb, seg: Segment, now: Millis): void {
-    if (this.#until <= now || !seg.has(ACK) || tcb.state < TcpState.SYN_RECEIVED) return
+    if (this.#doubted || this.#until <= now || !seg.has(ACK) || tcb.state < TcpState.SYN_RECEIVED)
+      return
     if (seg.has(RST) || !gt(seg.ack, tcb.sndNxt)) return
     // Who knows the exact sequence number is the peer, however much of the exchange was missed (RFC 5961 §3.2).
     const near = isSynchronized(tcb.state) && diff(seg.ack, tcb.sndUna) <= tcb.sndWndMax
@@ -87,6 +100,9 @@ export class Adoption {
   /** Behind the fold of a segment, whether it was dropped or not: true when it is proof enough that input is lost here for ever. */
   provesLoss(tcb: Tcb, seg: Segment, dropped: boolean, now: Millis): boolean {
     this.#askAt = NEVER
+    if (this.#doubted && dropped && gt(seg.ack, tcb.sndNxt) && this.#isAhead(tcb, seg, now)) {
+      return true
+    }
     if (this.#inputFrom < 0 || (dropped && !this.#isAhead(tcb, seg, now))) return false
     // It was established unheard, and what was said since is lost; the reset that such an ACK is answered with before a connection is
     // established (RFC 9293 §3.10.7.4) ends it, and is to be accounted for.

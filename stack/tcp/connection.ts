@@ -4,14 +4,14 @@
  * and writes octets. It decides; segmentArrives and segmentDeparts alone change the Tcb.
  *
  * A connection is made by an active open, by a listener for a SYN, or by adopting what a shadow has overheard; `release`
- * is the way back. It knows no IP, no clock and no callback: what happened is kept in `events` until somebody looks, and a
- * connection that may have something to do puts itself on the `touched` queue.
+ * is the way back. It knows no IP, no clock and no callback: what happened is kept in `events` until somebody looks, and who may
+ * have something to do is on the `touched` queue.
  */
 import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
-import { Adoption, keepPromise } from './adoption.js'
+import { type Adoption, adoptionOf, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
@@ -119,9 +119,8 @@ export class Connection extends ConnectionSlots {
   }
 
   /**
-   * Promotion: makes an overheard Tcb live. Nothing is converted; what is private to an owner starts afresh, and one segment
-   * leaves at once, but in TIME-WAIT: a resend from SND.UNA if anything is outstanding, else an ACK of all that was absorbed. Behind an
-   * `orderly` end of the last owner (P24) it is the ACK alone. `inputOffset` and `outputOffset` say where the application goes on.
+   * Promotion: makes an overheard Tcb live; what is private to an owner starts afresh. One segment leaves at once, but in TIME-WAIT: the
+   * first one outstanding, or an ACK, as behind an `orderly` end of the last owner (P24). The offsets say where the application goes on.
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis, orderly = false): void {
     const { tcb, buffers } = this
@@ -130,18 +129,21 @@ export class Connection extends ConnectionSlots {
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
-    this.#adoption = new Adoption()
-    this.#adoption.start(tcb, now)
+    this.#adoption = adoptionOf(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
       this.sender.adopt(tcb, buffers.sent, orderly, now)
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED
-    } else {
-      this.#synDue = true
-    }
+    } else this.#synDue = true
     if (tcb.state === TcpState.TIME_WAIT) this.#timeWaitAt = now + 2 * MSL_MS
+    this.#touched.push(this)
+  }
+
+  /** Another node may have owned the connection for a while: if it went on there, it ends here. */
+  doubt(now: Millis): void {
+    this.#adoption = adoptionOf(this.tcb, now, true)
     this.#touched.push(this)
   }
 
@@ -172,15 +174,13 @@ export class Connection extends ConnectionSlots {
       this.events |= ConnectionEvent.CONNECTED
     }
     const acked = (effects & Effect.ACKED) !== 0
+    const dropped = (effects & Effect.DROPPED) !== 0
     const tells = (effects & (Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0
-    if (acked || (tells && (effects & Effect.DROPPED) === 0)) {
+    if (acked || (tells && !dropped)) {
       sender.handleAck(tcb, seg, effects, unaBefore, now)
     }
     if (acked) this.#handleAcked()
-    if (this.#adoption?.provesLoss(tcb, seg, (effects & Effect.DROPPED) !== 0, now) === true) {
-      this.error = 'ERR_INPUT_LOST'
-      this.abort()
-    }
+    if (this.#adoption?.provesLoss(tcb, seg, dropped, now) === true) this.#lose()
     if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
@@ -322,6 +322,12 @@ export class Connection extends ConnectionSlots {
     return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
   }
 
+  // It cannot be gone on with, and its peer must not wait for ever.
+  #lose(): void {
+    this.error = 'ERR_INPUT_LOST'
+    this.abort()
+  }
+
   /** Acts on what is due. */
   handleTimeout(now: Millis): void {
     const { tcb, sender } = this
@@ -334,11 +340,7 @@ export class Connection extends ConnectionSlots {
       this.#end('')
       return
     }
-    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) {
-      this.error = 'ERR_INPUT_LOST'
-      this.abort()
-      return
-    }
+    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) return this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {

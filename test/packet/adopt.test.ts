@@ -429,3 +429,21 @@ t.test('P12: segments to the last owner are taken until the neighbours have lear
   t.equal(next.read(), octets(100))
   t.end()
 })
+
+t.test(
+  'S2 D3: a connection that went on with another node while its owner was cut off is ended',
+  (t) => {
+    const c = established(t)
+    const connection = c.connection as Connection
+    connection.doubt(c.now)
+    // It lives on where nothing is wrong.
+    c.peerSends({ seq: IRS + 1, ack: ISS + 1, flags: ACK, text: 'as ever' })
+    t.equal(c.read(), 'as ever')
+    c.ignores()
+    // What only another node can have said is acknowledged.
+    c.peerSends({ seq: IRS + 8, ack: ISS + 101, flags: ACK })
+    c.expects({ seq: ISS + 1, flags: RST | ACK })
+    t.equal(connection.error, 'ERR_INPUT_LOST')
+    t.end()
+  },
+)

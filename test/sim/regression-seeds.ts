@@ -38,6 +38,10 @@ export const REGRESSION_SEEDS: readonly (readonly [seed: number, shown: string])
     31277,
     'a node that had been taken for dead did not know it, and claimed at once with the one that took it for dead',
   ],
+  [
+    300166,
+    'an owner that was cut off did not end what had gone on elsewhere, and its client waited for ever',
+  ],
 ]
 
 /** The same with peers that miss frames. */
