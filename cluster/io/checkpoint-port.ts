@@ -7,6 +7,7 @@ import {
   firstUnshared,
   type IpAddress,
   type CheckpointPort as Port,
+  type Seq,
   StackError,
   TcpState,
 } from '../../stack/index.js'
@@ -15,10 +16,17 @@ import type { FlowKey } from '../flow-key.js'
 
 const NOTHING = new Uint8Array(0)
 
+/** Of which connection there is a checkpoint: others come between the same ends, with other initial numbers. */
+interface Committed {
+  readonly key: FlowKey
+  readonly iss: Seq
+  readonly irs: Seq
+}
+
 export class CheckpointPort implements Port {
   readonly #store: CheckpointStore
   readonly #bindingAt: (address: number, port: number) => number
-  readonly #committed = new Map<Connection, FlowKey>()
+  readonly #committed = new Map<Connection, Committed>()
 
   /** `bindingAt` tells the id of the binding of a local endpoint; 0: it has none, and nobody takes it over. */
   constructor(store: CheckpointStore, bindingAt: (address: number, port: number) => number) {
@@ -36,26 +44,29 @@ export class CheckpointPort implements Port {
   ): void {
     const { iss, irs } = connection.tcb
     const unsent = unsentOutput(connection, output, held)
-    let key = this.#committed.get(connection)
-    if (key === undefined) {
-      key = {
+    let committed = this.#committed.get(connection)
+    if (committed === undefined) {
+      const key = {
         binding: this.#bindingAt(connection.localAddress, connection.localPort),
         localAddress: connection.localAddress as IpAddress,
         localPort: connection.localPort,
         remoteAddress: connection.remoteAddress as IpAddress,
         remotePort: connection.remotePort,
       }
-      this.#committed.set(connection, key)
+      committed = { key, iss, irs }
+      this.#committed.set(connection, committed)
     }
-    this.#store.put(key, { input, output, unsent, state, iss, irs })
+    this.#store.put(committed.key, { input, output, unsent, state, iss, irs })
   }
 
   /** Removes the checkpoints of connections that are closed for good; those that moved to another node stay. */
   sweep(): void {
-    for (const [connection, key] of this.#committed) {
+    for (const [connection, { key, iss, irs }] of this.#committed) {
       if (connection.tcb.state !== TcpState.CLOSED && !connection.released) continue
       this.#committed.delete(connection)
-      if (connection.tcb.state === TcpState.CLOSED) this.#store.remove(key)
+      if (connection.tcb.state !== TcpState.CLOSED) continue
+      // That of a connection which has come in its place stays: its peers have let go of the input before it.
+      if (this.#store.inputOffset(key, iss, irs) >= 0) this.#store.remove(key)
     }
   }
 }
