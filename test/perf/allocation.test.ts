@@ -15,7 +15,7 @@ for (const [mode, copies] of [
   ['offload', 4.4],
 ] as const) {
   t.test(
-    `T8: a million frames (${mode}) leave views on the heap, and at most six boxed numbers each besides`,
+    `T8: a million frames (${mode}) leave views on the heap, and at most eight boxed numbers each besides`,
     (t) => {
       const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512']
       const said = execFileSync(process.execPath, [...flags, PROGRAM, '1000000', mode], {
@@ -25,8 +25,9 @@ for (const [mode, copies] of [
       t.ok(frames >= 1_000_000, `${frames} frames, ${received} octets`)
       const sorted = [...growth].sort((a, b) => a - b)
       // The engine's own work, such as a late compilation, shows in a slice or two.
-      // Numbers that are no small integers are boxed by the engine when they leave a function: sixteen octets each.
-      const budget = copies * share * view + 96
+      // Numbers that are no small integers are boxed by the engine when they leave a function: sixteen octets each. Which ones
+      // depends on what it has compiled into what by then.
+      const budget = copies * share * view + 128
       const median = sorted[growth.length >> 1]
       t.ok(median < budget, `${median} octets per frame; the views take ${budget} (${view} each)`)
       t.end()
