@@ -84,6 +84,10 @@ export const RETURN_REGRESSION_SEEDS: readonly (readonly [seed: number, what: st
   ],
   [13181, 'who returned a binding into a cut carried on what the other side had taken over'],
   [15888, 'as --lossy 7013'],
+  [
+    310172,
+    'a node whose port was opened again listened by the clock of the world, which is not its own (a fault of the simulation itself)',
+  ],
 ]
 
 /** The same of {@link simulate} with proxies. */
