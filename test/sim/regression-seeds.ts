@@ -85,6 +85,11 @@ export const RETURN_REGRESSION_SEEDS: readonly (readonly [seed: number, what: st
   [13181, 'who returned a binding into a cut carried on what the other side had taken over'],
   [15888, 'as --lossy 7013'],
   [
+    310125,
+    'an owner that started again before its lease was over passed for alive, and claimed knowing nothing of what it had served',
+  ],
+  [321417, 'a node that knew the owner by hearsay took its life for another'],
+  [
     310172,
     'a node whose port was opened again listened by the clock of the world, which is not its own (a fault of the simulation itself)',
   ],
@@ -104,4 +109,5 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
   ],
   [14448, 'the same, with an owner that died right behind the cut'],
   [19385, 'the same, with a node that was still cut off when it claimed'],
+  [115422, 'as --return 310125'],
 ]
