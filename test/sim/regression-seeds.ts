@@ -110,4 +110,8 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
   [14448, 'the same, with an owner that died right behind the cut'],
   [19385, 'the same, with a node that was still cut off when it claimed'],
   [115422, 'as --return 310125'],
+  [
+    111979,
+    'a pair came apart in a standby that had heard the answer of the server, when its owner, which had not, told of the connection',
+  ],
 ]
