@@ -26,6 +26,8 @@ export class Candidacy {
   // Another candidate goes first; until when this node lets it.
   #defers = false
   #deferUntil: Millis = 0
+  // When a node that hears too few asks again who is there.
+  #seekAt: Millis = 0
   // The life in which the owner said that it owns; 0: others have said so.
   #ownerLife = 0
   // An owner that has started again: what it owned it owned in an earlier life.
@@ -164,11 +166,21 @@ export class Candidacy {
   // Whoever lacked a quorum has been on the wrong side of a cut: what was claimed on the other is to be heard first.
   #mayAct(now: Millis): boolean {
     const lacked = this.quorum.retryAt > 0
-    if (!this.quorum.holds(now, this.ownerEnded ? NOBODY : this.#term.owner)) return false
+    if (!this.quorum.holds(now, this.ownerEnded ? NOBODY : this.#term.owner)) {
+      this.#seek(now)
+      return false
+    }
     if (!lacked) return true
     this.#term.listen(now)
     this.#context.declare(DeclarationKind.PRESENT, true, this.#term)
     return false
+  }
+
+  // Who started behind a cut was not heard when it said so, and knows nobody: two of them would wait for each other for ever.
+  #seek(now: Millis): void {
+    if (now < this.#seekAt) return
+    this.#seekAt = now + this.#context.options.timing.renewMs
+    this.#context.declare(DeclarationKind.PRESENT, true, this.#term)
   }
 
   /** The same while the suspected owner is being silenced. */

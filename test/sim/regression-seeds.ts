@@ -95,6 +95,17 @@ export const RETURN_REGRESSION_SEEDS: readonly (readonly [seed: number, what: st
   ],
 ]
 
+/** The same where nodes are cut off, and more than half must be heard. */
+export const QUORUM_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [
+    311263,
+    'a node that started again behind a cut was heard by nobody, knew nobody, and was taken for the owner that it had been',
+  ],
+  [106486, 'the same, of five'],
+  [106538, 'the same'],
+  [108196, 'the same, of three'],
+]
+
 /** The same of {@link simulate} with proxies. */
 export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
   [438, 'an owner that was cut off and outclaimed went on from what it had known before'],
