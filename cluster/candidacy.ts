@@ -26,6 +26,8 @@ export class Candidacy {
   // Another candidate goes first; until when this node lets it.
   #defers = false
   #deferUntil: Millis = 0
+  // When the port was opened last.
+  #openedAt: Millis = Number.NEGATIVE_INFINITY
   // When a node that hears too few asks again who is there.
   #seekAt: Millis = 0
   // The life in which the owner said that it owns; 0: others have said so.
@@ -132,13 +134,22 @@ export class Candidacy {
     this.vacancy.listenUntil = 0
     if (this.#term.owner !== NOBODY) return this.#doubt(now)
     if (this.vacancy.since === NEVER) this.vacancy.begin(now)
-    // A port that was shut let nothing in: then it is to listen again.
-    if (listened) this.#context.openPort(this.#term)
+    if (listened) this.#opens(now)
     if (listened || now < this.#patienceEnds(this.vacancy.since)) return 'wait'
     if (!this.#mayAct(now) || !this.consent.holds(now)) return 'wait'
     const given = this.#transfer.accepted || this.vacancy.yieldedBy !== NOBODY
+    if (!given && !this.#opens(now)) return 'wait'
     this.suspicion.cause = given ? 'yield' : 'boot'
     return 'claim'
+  }
+
+  // Whether the port is open for all that is known: one that was shut lets nothing in, not even who owns. It is opened now, unless it just was,
+  // and this node listens again if it had been shut; else it acts in its next turn.
+  #opens(now: Millis): boolean {
+    if (now < this.#openedAt + this.#context.options.timing.leaseMs) return true
+    this.#openedAt = now
+    this.#context.openPort(this.#term)
+    return false
   }
 
   #doubt(now: Millis): 'fence' | 'wait' {

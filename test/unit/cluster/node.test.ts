@@ -198,6 +198,39 @@ t.test('D3: who knows the owner from others only does not take its life for anot
   t.end()
 })
 
+t.test(
+  'D3: who waits for its turn behind a port that was shut meanwhile listens anew before it claims',
+  (t) => {
+    const storage = new MemoryCheckpointStorage()
+    const a = party(1, storage)
+    const b = party(2, storage)
+    let now = 1000
+    a.node.start(now)
+    b.node.start(now)
+    carry(a, b, now)
+    const opened = (): boolean => b.asked.splice(0).some((x) => x.kind === 'unfence')
+    // The first is there, and says no more.
+    const turn = (): boolean => {
+      now += STEP
+      b.node.handleHeartbeat(1, now, now)
+      b.node.handleTimeout(now)
+      collect(b)
+      return opened()
+    }
+    while (!turn() && now < 3000);
+    const listenedAt = now
+    t.ok(now < 1400, 'it has listened')
+    while (!turn() && now < 3000);
+    t.ok(now >= listenedAt + 400, 'the first has had its turn')
+    t.equal(b.own.state, 'standby')
+    const since = now
+    handlePortOpened(b.node, now)
+    while (b.own.state === 'standby' && now < 3000) turn()
+    t.ok(now >= since + 300 && now < since + 400, `${now - since} ms later`)
+    t.end()
+  },
+)
+
 t.test('D3: two that claimed in one term, and followed each other, do not wait for ever', (t) => {
   const { a, b, now } = pair()
   let later = untilFence(a, b, now)
