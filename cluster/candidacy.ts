@@ -26,8 +26,8 @@ export class Candidacy {
   // Another candidate goes first; until when this node lets it.
   #defers = false
   #deferUntil: Millis = 0
-  // When the port was opened last.
-  #openedAt: Millis = Number.NEGATIVE_INFINITY
+  // The port was opened in the turn before this one.
+  #opened = false
   // When a node that hears too few asks again who is there.
   #seekAt: Millis = 0
   // The life in which the owner said that it owns; 0: others have said so.
@@ -132,24 +132,26 @@ export class Candidacy {
   decide(now: Millis): 'claim' | 'fence' | 'wait' {
     const listened = this.vacancy.listenUntil > 0
     this.vacancy.listenUntil = 0
+    const opened = this.#opened
+    this.#opened = false
     if (this.#term.owner !== NOBODY) return this.#doubt(now)
     if (this.vacancy.since === NEVER) this.vacancy.begin(now)
-    if (listened) this.#opens(now)
+    if (listened) this.#open()
     if (listened || now < this.#patienceEnds(this.vacancy.since)) return 'wait'
     if (!this.#mayAct(now) || !this.consent.holds(now)) return 'wait'
     const given = this.#transfer.accepted || this.vacancy.yieldedBy !== NOBODY
-    if (!given && !this.#opens(now)) return 'wait'
+    if (!given && !opened) {
+      this.#open()
+      return 'wait'
+    }
     this.suspicion.cause = given ? 'yield' : 'boot'
     return 'claim'
   }
 
-  // Whether the port is open for all that is known: one that was shut lets nothing in, not even who owns. It is opened now, unless it just was,
-  // and this node listens again if it had been shut; else it acts in its next turn.
-  #opens(now: Millis): boolean {
-    if (now < this.#openedAt + this.#context.options.timing.leaseMs) return true
-    this.#openedAt = now
+  // A port that was shut let nothing in, not even word of who owns: then this node is to listen again. Else it acts in its next turn.
+  #open(): void {
+    this.#opened = true
     this.#context.openPort(this.#term)
-    return false
   }
 
   #doubt(now: Millis): 'fence' | 'wait' {
