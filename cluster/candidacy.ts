@@ -26,6 +26,14 @@ export class Candidacy {
   // Another candidate goes first; until when this node lets it.
   #defers = false
   #deferUntil: Millis = 0
+  // The port was opened in the turn before this one.
+  #opened = false
+  // When a node that hears too few asks again who is there.
+  #seekAt: Millis = 0
+  // The life in which the owner said that it owns; 0: others have said so.
+  #ownerLife = 0
+  // An owner that has started again: what it owned it owned in an earlier life.
+  #ended: NodeId = NOBODY
 
   constructor(term: Ownership, context: OwnershipContext, transfer: HandOver, epochs: Term) {
     const { detector, options } = context
@@ -37,12 +45,33 @@ export class Candidacy {
     this.consent = new Consent(term, context, this.quorum, this.suspicion, epochs)
   }
 
+  /** The owner that this node knows of has ended: it is there again, in another life. */
+  get ownerEnded(): boolean {
+    return this.#ended !== NOBODY && this.#ended === this.#term.owner
+  }
+
+  /** True when `node`, from which this node claims, is dead: not when it is there again. */
+  buries(node: NodeId): boolean {
+    return node !== NOBODY && node !== this.#ended
+  }
+
+  /**
+   * `node` has started again. If it was the owner nobody need be silenced, and no lease need run out; nor is its new life waited for,
+   * which knows nothing of what the old one served. In which life it owns others cannot tell.
+   */
+  handleRestart(node: NodeId, incarnation: number, now: Millis): void {
+    const { owner } = this.#term
+    if (node !== owner || this.#ownerLife === 0 || incarnation <= this.#ownerLife) return
+    this.#ended = node
+    if (this.#term.state === 'claiming') this.suspicion.ended(now)
+  }
+
   /** When `decide` may come to another result, unless something is heard before. */
   nextDeadline(): Millis {
     const { listenUntil, since } = this.vacancy
     if (listenUntil > 0) return listenUntil
     const doubt = this.#term.owner === NOBODY ? since : this.suspicion.since
-    if (doubt === 0) return this.#context.detector.nextDeadline()
+    if (doubt === 0) return this.ownerEnded ? 0 : this.#context.detector.nextDeadline()
     return Math.max(this.#patienceEnds(doubt), this.quorum.retryAt, this.consent.retryAt)
   }
 
@@ -73,6 +102,12 @@ export class Candidacy {
     this.#context.declare(DeclarationKind.CANDIDATE, false, this.#term)
   }
 
+  /** `owner` owns, as `d` says. */
+  heardOwner(owner: NodeId, d: OwnershipDeclaration): void {
+    this.#ownerLife = d.node === owner ? d.incarnation : 0
+    this.#ended = NOBODY
+  }
+
   /** `owner` owns in `epoch`. */
   end(owner: NodeId, epoch: number): void {
     this.suspicion.drop()
@@ -97,21 +132,32 @@ export class Candidacy {
   decide(now: Millis): 'claim' | 'fence' | 'wait' {
     const listened = this.vacancy.listenUntil > 0
     this.vacancy.listenUntil = 0
+    const opened = this.#opened
+    this.#opened = false
     if (this.#term.owner !== NOBODY) return this.#doubt(now)
     if (this.vacancy.since === NEVER) this.vacancy.begin(now)
-    // A port that was shut let nothing in: then it is to listen again.
-    if (listened) this.#context.openPort(this.#term)
+    if (listened) this.#open()
     if (listened || now < this.#patienceEnds(this.vacancy.since)) return 'wait'
     if (!this.#mayAct(now) || !this.consent.holds(now)) return 'wait'
     const given = this.#transfer.accepted || this.vacancy.yieldedBy !== NOBODY
+    if (!given && !opened) {
+      this.#open()
+      return 'wait'
+    }
     this.suspicion.cause = given ? 'yield' : 'boot'
     return 'claim'
+  }
+
+  // A port that was shut let nothing in, not even word of who owns: then this node is to listen again. Else it acts in its next turn.
+  #open(): void {
+    this.#opened = true
+    this.#context.openPort(this.#term)
   }
 
   #doubt(now: Millis): 'fence' | 'wait' {
     const { owner, binding, snooper } = this.#term
     const { suspicion } = this
-    const cause = this.#context.detector.suspects(owner, now)
+    const cause = this.ownerEnded ? 'eof' : this.#context.detector.suspects(owner, now)
     if (cause === null) {
       suspicion.end()
       return 'wait'
@@ -123,6 +169,7 @@ export class Candidacy {
     }
     if (now < this.#patienceEnds(suspicion.since) || !this.#mayAct(now)) return 'wait'
     suspicion.fence(cause, now)
+    if (this.ownerEnded) suspicion.ended(now)
     this.#sayCandidate()
     // By the time of the fence's answer theirs may be there.
     this.consent.ask(now)
@@ -132,11 +179,21 @@ export class Candidacy {
   // Whoever lacked a quorum has been on the wrong side of a cut: what was claimed on the other is to be heard first.
   #mayAct(now: Millis): boolean {
     const lacked = this.quorum.retryAt > 0
-    if (!this.quorum.holds(now, this.#term.owner)) return false
+    if (!this.quorum.holds(now, this.ownerEnded ? NOBODY : this.#term.owner)) {
+      this.#seek(now)
+      return false
+    }
     if (!lacked) return true
     this.#term.listen(now)
     this.#context.declare(DeclarationKind.PRESENT, true, this.#term)
     return false
+  }
+
+  // Who started behind a cut was not heard when it said so, and knows nobody: two of them would wait for each other for ever.
+  #seek(now: Millis): void {
+    if (now < this.#seekAt) return
+    this.#seekAt = now + this.#context.options.timing.renewMs
+    this.#context.declare(DeclarationKind.PRESENT, true, this.#term)
   }
 
   /** The same while the suspected owner is being silenced. */

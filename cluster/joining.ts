@@ -304,6 +304,7 @@ export class Joining {
     if (!leadsTo(known, told)) {
       this.#snooper.remove(known)
       this.#snooper.install(told, undefined, now)
+      this.#snooper.pairs.succeed(known, told)
       return
     }
     this.installed++

@@ -114,13 +114,12 @@ export class Ownership {
   }
 
   start(now: Millis): void {
-    const { timing } = this.#context.options
     if (termsOf(this.set.policy).weighs) this.#standAt = now
     this.#term.restore()
     this.#candidacy.consent.start(now)
     this.#mirror.restore(this.snooper, now)
     // Where there was a term there may be an owner whose event loop is held up: it speaks while its lease lasts.
-    this.listen(now, this.epoch > 0 ? timing.turnLeaseMs : 0)
+    this.listen(now, this.epoch > 0 ? this.#context.options.timing.turnLeaseMs : 0)
   }
 
   /** Nothing is known for certain: what the others say is to be heard first, for `least` at least. */
@@ -144,8 +143,8 @@ export class Ownership {
   checkQuorum(now: Millis): void {
     if ((!this.owned && !this.carriage.speaks) || this.quorum.holds(now)) return
     const { need: quorum } = this.quorum
-    const heard = this.quorum.heard(now)
-    this.#report({ event: 'quorum-lost', binding: this.binding.id, heard, quorum })
+    const report = { event: 'quorum-lost', binding: this.binding.id, quorum } as const
+    this.#report({ ...report, heard: this.quorum.heard(now) })
     this.handleLeaseLost(now)
   }
 
@@ -161,7 +160,10 @@ export class Ownership {
 
   /** A node has declared itself that was not there before. */
   met(node: NodeId, incarnation: number, now: Millis): void {
-    if (this.succession.met(node, incarnation, now)) this.carriage.handleRestart(node, now)
+    if (this.succession.met(node, incarnation, now)) {
+      this.carriage.handleRestart(node, now)
+      this.#candidacy.handleRestart(node, incarnation, now)
+    }
     // It may come from behind a cut, where it owned the address too: the clients may have heard its last word.
     this.#announceAgain(now)
   }
@@ -183,7 +185,11 @@ export class Ownership {
       this.#handleClaim(d, d.node, now)
     } else if (d.kind === DeclarationKind.PRESENT && d.owner !== NOBODY) {
       if (d.owner !== self) this.#handleHearsay(d, now)
-      else if (d.node === this.owner && d.epoch === this.epoch) this.#part(now)
+      else if (d.node === this.owner && d.epoch === this.epoch) {
+        // Each claimed in this term and followed the other: it stands by for this node, which stood by for it.
+        this.owner = NOBODY
+        this.#candidacy.vacancy.begin(now)
+      }
     } else if (this.state === 'owner' && d.epoch > this.epoch) {
       // Where more than half consent to each claim this node is not their owner any more.
       if (this.quorum.need > 1) this.fall(now)
@@ -200,12 +206,6 @@ export class Ownership {
       this.#candidacy.vacancy.yielded(d, timing, now)
       if (d.owner === self) this.#takeTransfer(d, now)
     }
-  }
-
-  // Each claimed in this term and followed the other: it stands by for this node, which stood by for it.
-  #part(now: Millis): void {
-    this.owner = NOBODY
-    this.#candidacy.vacancy.begin(now)
   }
 
   #isRefusal(d: OwnershipDeclaration): boolean {
@@ -225,11 +225,10 @@ export class Ownership {
   #handleHearsay(d: OwnershipDeclaration, now: Millis): void {
     if (this.#transfer.accepted && d.epoch === this.epoch) return // it has been given away
     if (compareClaims(d.epoch, d.owner, this.epoch, this.owner) <= 0) return
-    const { options, detector } = this.#context
-    const { stuckMs, silenceMs } = options.timing
+    const { stuckMs, silenceMs } = this.#context.options.timing
     this.#handleClaim(d, d.owner, now)
     this.succession.ownerNamed()
-    detector.watch(d.owner, now + stuckMs - silenceMs)
+    this.#context.detector.watch(d.owner, now + stuckMs - silenceMs)
   }
 
   #handleClaim(d: OwnershipDeclaration, owner: NodeId, now: Millis): void {
@@ -241,10 +240,12 @@ export class Ownership {
       return
     }
     this.succession.ownerSpoke(now)
+    this.#candidacy.heardOwner(owner, d)
+    const { suspicion } = this.#candidacy
     if (order === 0) {
       // The owner lives after all. A fence that is on its way is gone through with: behind it nobody would hear the owner.
-      if (this.state === 'claiming' && !this.#candidacy.suspicion.binds) this.state = 'standby'
-      if (this.state !== 'claiming') this.#candidacy.suspicion.end()
+      if (this.state === 'claiming' && !suspicion.binds) this.state = 'standby'
+      if (this.state !== 'claiming') suspicion.end()
       return
     }
     const before = this.state
@@ -269,9 +270,9 @@ export class Ownership {
   /** The fence around `node` stands, or could not be confirmed: then its lease must run out first. */
   handleFenced(node: NodeId, confirmed: boolean, now: Millis): void {
     this.carriage.handleFenced(node, confirmed, now)
+    if (this.state !== 'claiming' || node !== this.owner) return
     const { suspicion } = this.#candidacy
-    const asked = this.state === 'claiming' && node === this.owner && suspicion.fencing
-    if (asked) suspicion.fenced(node, confirmed, now)
+    if (suspicion.fencing) suspicion.fenced(node, confirmed, now)
   }
 
   handleTimeout(now: Millis): void {
@@ -329,7 +330,8 @@ export class Ownership {
     if (decision === 'claim') this.#claim(now)
     if (decision !== 'fence') return
     this.state = 'claiming'
-    this.#context.silence(this.owner, now)
+    if (this.#candidacy.ownerEnded) this.snooper.repair?.orphan(now)
+    else this.#context.silence(this.owner, now)
   }
 
   #pursue(now: Millis): void {
@@ -343,10 +345,8 @@ export class Ownership {
    * there are many connections: they are to have heard of it by then.
    */
   #claim(now: Millis): void {
-    this.#candidacy.suspicion.claim(
-      this.owner === NOBODY ? this.#candidacy.vacancy.yieldedBy : this.owner,
-      now,
-    )
+    const { suspicion, vacancy } = this.#candidacy
+    suspicion.claim(this.owner === NOBODY ? vacancy.yieldedBy : this.owner, now)
     this.state = 'claiming'
     this.owner = this.#context.options.id
     this.#enterTerm(now)
@@ -368,7 +368,7 @@ export class Ownership {
     const blind = !this.complete
     const count = takeAll(this, world, from, orderly, now)
     this.snapshots.end()
-    if (from !== NOBODY && !orderly) this.#context.bury(from, now)
+    if (!orderly && this.#candidacy.buries(from)) this.#context.bury(from, now)
     this.recovery.handleClaimed(from, vacancy.yieldedBy)
     vacancy.end()
     this.#transfer.end()

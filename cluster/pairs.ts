@@ -83,6 +83,14 @@ export class Pairs {
     server.preface = this.prefaceFor(ends)
   }
 
+  /** `told` has taken the place of `known`: if it is the same connection, its partner stays. */
+  succeed(known: Shadow, told: Shadow): void {
+    const { partner } = known
+    if (partner === null || known.tcb.iss !== told.tcb.iss) return
+    if (told.opener) this.join(partner, told, partner.key)
+    else this.join(told, partner, told.key)
+  }
+
   /** What a server is told before the octets of the client between these endpoints. */
   // allocates: once per connection
   prefaceFor(ends: ProxiedEnds): Uint8Array {

@@ -61,7 +61,9 @@ const MAX_BEHIND = 2 ** 30
 /** True when what is said once more, up to the snapshot `told`, could bring `known` there: it is the same connection, and not too far behind. */
 export function leadsTo(known: Shadow, told: Shadow): boolean {
   const [was, is] = [known.tcb, told.tcb]
-  if (was.iss !== is.iss || was.irs !== is.irs) return false
+  if (was.iss !== is.iss) return false
+  // The answer to its SYN may have gone by the owner alone.
+  if (was.irs !== is.irs && is.state !== TcpState.SYN_SENT) return false
   const sent = Math.abs(is.sndNxtOffset - was.sndNxtOffset)
   return Math.max(sent, Math.abs(is.rcvNxtOffset - was.rcvNxtOffset)) < MAX_BEHIND
 }

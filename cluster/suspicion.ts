@@ -106,6 +106,14 @@ export class Suspicion {
       : Math.max(now, this.#leaseOverAt(node), this.#saidAt + CROSSING_MS)
   }
 
+  /** The owner has started again: the life in which it owned is over. No fence took time, so another candidate's word may be under way. */
+  ended(now: Millis): void {
+    this.fencing = false
+    this.#fencedAt = now
+    this.#confirmed = true
+    this.claimAt = Math.max(now, this.#saidAt + CROSSING_MS)
+  }
+
   /**
    * What is to be done about `node`, the owner. Without a fence that stands nobody claims while it shows life, since what is heard of
    * it renews its lease. It lives where nothing speaks against it any more: its channel ended, and there is one again.
@@ -128,7 +136,8 @@ export class Suspicion {
   /** How long the steps of a claim took that is made now; the last owner was last heard at `heardAt`. */
   instants(heardAt: Millis, now: Millis): ClaimInstants {
     const since = this.holds ? this.since : now
-    const silentMs = this.holds ? since - heardAt : 0
+    // One that has started again has been heard since.
+    const silentMs = this.holds ? Math.max(since - heardAt, 0) : 0
     const fencedMs = this.#fencedAt > since ? this.#fencedAt - since : 0
     return { silentMs, fencedMs, ms: now - since }
   }

@@ -340,7 +340,7 @@ export class Connection extends ConnectionSlots {
       this.#end('')
       return
     }
-    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) return this.#lose()
+    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) return void this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {

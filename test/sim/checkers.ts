@@ -71,6 +71,8 @@ export class Checkers implements HostObserver {
   // Nodes that have spoken in the life they are in.
   readonly #spoke = new Set<NodeHost>()
   readonly #resets = new Set<number>()
+  // Ports of clients that were reset by a node that could not know of them.
+  readonly #unknownTo = new Set<number>()
   #resetCount = 0
   #reportedResets = 0
   readonly #cuts: Cut[] = []
@@ -172,6 +174,11 @@ export class Checkers implements HostObserver {
     if (this.#resets.has(port)) return
     // A node that started behind the handshake and has heard nothing since cannot know of a connection.
     if (this.isUnknown(session)) return
+    // Whoever said so may be gone by the time the client hears it.
+    if (this.#unknownTo.has(port)) {
+      this.counts.givenUp.unheard = (this.counts.givenUp.unheard ?? 0) + 1
+      return
+    }
     // It may be that of the connection to a proxy's server.
     if (this.#world.now - this.#splitResetAt < 1000) {
       this.counts.givenUp.split = (this.counts.givenUp.split ?? 0) + 1
@@ -193,12 +200,17 @@ export class Checkers implements HostObserver {
    */
   isUnknown(session: ClientSession): boolean {
     const owner = this.#owner
-    if (owner === undefined || owner.adopted.has(session.localPort)) return false
+    const unknown = owner !== undefined && this.#isUnknownTo(owner, session)
+    if (unknown) this.counts.givenUp.unheard = (this.counts.givenUp.unheard ?? 0) + 1
+    return unknown
+  }
+
+  #isUnknownTo(owner: NodeHost, session: ClientSession): boolean {
+    if (owner.adopted.has(session.localPort)) return false
     if (owner.bornAt <= session.establishedAt && !owner.wasDeaf) return false
     for (const { remotePort } of owner.stack.tcp.demux.connections()) {
       if (remotePort === session.localPort) return false
     }
-    this.counts.givenUp.unheard = (this.counts.givenUp.unheard ?? 0) + 1
     return true
   }
 
@@ -228,7 +240,11 @@ export class Checkers implements HostObserver {
       ({ id, running, own }) =>
         running && own.state === 'owner' && compareClaims(own.epoch, id, epoch, host.id) > 0,
     )
-    if (outclaimed && flow !== null && isReset(frame)) this.#splitResetAt = this.#world.now
+    if (flow !== null && isReset(frame)) {
+      if (outclaimed) this.#splitResetAt = this.#world.now
+      const session = this.#client?.sessionAt(flow[2])
+      if (session && this.#isUnknownTo(host, session)) this.#unknownTo.add(flow[2])
+    }
     for (const other of this.#hosts) {
       if (other === host || !this.#spoke.has(other) || this.#wasCut()) continue
       if (!other.maySpeak) {

@@ -446,7 +446,7 @@ export class NodeHost {
   #openPort(): void {
     const wasShut = this.port.isolated
     this.port.isolated = false
-    if (wasShut) handlePortOpened(this.node, this.site.world.now)
+    if (wasShut) handlePortOpened(this.node, this.now)
   }
 
   #act(): void {

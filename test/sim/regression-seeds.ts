@@ -84,6 +84,26 @@ export const RETURN_REGRESSION_SEEDS: readonly (readonly [seed: number, what: st
   ],
   [13181, 'who returned a binding into a cut carried on what the other side had taken over'],
   [15888, 'as --lossy 7013'],
+  [
+    310125,
+    'an owner that started again before its lease was over passed for alive, and claimed knowing nothing of what it had served',
+  ],
+  [321417, 'a node that knew the owner by hearsay took its life for another'],
+  [
+    310172,
+    'a node whose port was opened again listened by the clock of the world, which is not its own (a fault of the simulation itself)',
+  ],
+]
+
+/** The same where nodes are cut off, and more than half must be heard. */
+export const QUORUM_REGRESSION_SEEDS: readonly (readonly [seed: number, what: string])[] = [
+  [
+    311263,
+    'a node that started again behind a cut was heard by nobody, knew nobody, and was taken for the owner that it had been',
+  ],
+  [106486, 'the same, of five'],
+  [106538, 'the same'],
+  [108196, 'the same, of three'],
 ]
 
 /** The same of {@link simulate} with proxies. */
@@ -100,4 +120,9 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
   ],
   [14448, 'the same, with an owner that died right behind the cut'],
   [19385, 'the same, with a node that was still cut off when it claimed'],
+  [115422, 'as --return 310125'],
+  [
+    111979,
+    'a pair came apart in a standby that had heard the answer of the server, when its owner, which had not, told of the connection',
+  ],
 ]

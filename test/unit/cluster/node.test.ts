@@ -119,6 +119,118 @@ t.test('D3: without a fence that stands nobody claims while the owner is heard',
   t.end()
 })
 
+/** The owner of a pair dies and starts again at once, and declares itself to the other. */
+function restarted(from: number, to: Party): Party {
+  const again = party(1, new MemoryCheckpointStorage(), ONE, undefined, 2000)
+  again.node.start(from)
+  carry(again, to, from)
+  return again
+}
+
+t.test(
+  'D3: an owner that starts again has ended: its successor waits for no fence and no lease',
+  (t) => {
+    const { b, now } = pair()
+    const again = restarted(now, b)
+    t.match(b.own, { state: 'standby', owner: 1 })
+    attend(b.node, now)
+    t.equal(b.own.state, 'claiming', 'although its channel was not seen to end, and it shows life')
+    for (let at = now; at <= now + 20; at += STEP) attend(b.node, at)
+    t.match(b.own, { state: 'owner', epoch: 2 })
+    collect(b)
+    t.notOk(
+      b.asked.some((x) => x.kind === 'fence'),
+      'which would strike the new life',
+    )
+    t.same(b.node.peers.upWith(2), [1, 2], 'nor is that one taken for dead')
+    carry(b, again, now + 20)
+    t.match(again.own, { state: 'standby', owner: 2 })
+    t.end()
+  },
+)
+
+t.test('D3: the same while the fence is not answered, or could not be confirmed', (t) => {
+  for (const answered of [false, true]) {
+    const { a, b, now } = pair()
+    const later = untilFence(a, b, now)
+    b.node.handleHeartbeat(1, later, later)
+    if (answered) b.node.handleFenced(1, false, later)
+    restarted(later, b)
+    for (let at = later; at <= later + 20; at += STEP) {
+      b.node.handleHeartbeat(1, at, at)
+      attend(b.node, at)
+    }
+    t.equal(b.own.state, 'owner')
+  }
+  t.end()
+})
+
+t.test('D3: who knows the owner from others only does not take its life for another', (t) => {
+  const { a, now } = pair()
+  const c = party(3, new MemoryCheckpointStorage())
+  c.node.start(now)
+  a.own.answer = true
+  attend(a.node, now)
+  carry(a, c, now)
+  t.equal(c.own.owner, 1)
+  // Another has it that the node owns in a later term; then what that node said when it started again comes.
+  const d = party(2, new MemoryCheckpointStorage())
+  d.node.world.mirrorStore.putEpochSync(1, 4)
+  d.node.start(now)
+  const again = party(1, new MemoryCheckpointStorage(), ONE, undefined, 2000)
+  again.node.world.mirrorStore.putEpochSync(1, 4)
+  let at = now
+  for (again.node.start(at); again.own.state !== 'owner'; at += STEP) attend(again.node, at)
+  collect(again)
+  // What it said when it started.
+  const present = again.sent[0] as Uint8Array
+  carry(again, d, at)
+  d.own.answer = true
+  attend(d.node, at)
+  carry(d, c, at)
+  t.match(c.own, { state: 'standby', owner: 1, epoch: 5 })
+  c.node.handleDeclaration(present, at)
+  for (const end = at + 1000; at < end; at += STEP) {
+    c.node.handleHeartbeat(1, at, at)
+    attend(c.node, at)
+    t.match(c.own, { state: 'standby', owner: 1 })
+  }
+  t.end()
+})
+
+t.test(
+  'D3: who waits for its turn behind a port that was shut meanwhile listens anew before it claims',
+  (t) => {
+    const storage = new MemoryCheckpointStorage()
+    const a = party(1, storage)
+    const b = party(2, storage)
+    let now = 1000
+    a.node.start(now)
+    b.node.start(now)
+    carry(a, b, now)
+    const opened = (): boolean => b.asked.splice(0).some((x) => x.kind === 'unfence')
+    // The first is there, and says no more.
+    const turn = (): boolean => {
+      now += STEP
+      b.node.handleHeartbeat(1, now, now)
+      b.node.handleTimeout(now)
+      collect(b)
+      return opened()
+    }
+    while (!turn() && now < 3000);
+    const listenedAt = now
+    t.ok(now < 1400, 'it has listened')
+    while (!turn() && now < 3000);
+    t.ok(now >= listenedAt + 400, 'the first has had its turn')
+    t.equal(b.own.state, 'standby')
+    const since = now
+    handlePortOpened(b.node, now)
+    while (b.own.state === 'standby' && now < 3000) turn()
+    t.ok(now >= since + 300 && now < since + 400, `${now - since} ms later`)
+    t.end()
+  },
+)
+
 t.test('D3: two that claimed in one term, and followed each other, do not wait for ever', (t) => {
   const { a, b, now } = pair()
   let later = untilFence(a, b, now)

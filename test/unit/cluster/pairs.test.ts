@@ -7,7 +7,9 @@ import { type ProxyHeader, parseBinding } from '../../../cluster/index.js'
 import { passedOn, producedTo } from '../../../cluster/pairs.js'
 import { hasStray, Promotion, refusesAlone, refusesPair } from '../../../cluster/promotion.js'
 import { purge } from '../../../cluster/retention.js'
+import type { Shadow } from '../../../cluster/shadow.js'
 import { Snooper } from '../../../cluster/snooper.js'
+import { decodeTcbRecord, encodeTcbRecord, type TcbRecord } from '../../../cluster/tcb-record.js'
 import {
   ACK,
   DropCounters,
@@ -154,6 +156,52 @@ t.test('A7: a connection with another ISS is nobody’s partner', (t) => {
   t.equal(refusesAlone(clientSide, pairs, true), 'partner-lost', 'it may have, by one unheard')
   wire.client('outbound', ACK, CLIENT_ISS + 1, CLIENT_IRS + 2, 'answer')
   t.equal(refusesAlone(clientSide, pairs, false), 'partner-lost', 'it has been answered')
+  t.end()
+})
+
+/** What an owner would tell of the connection as it is now, `ahead` octets further on. */
+function recordOf(shadow: Shadow | undefined, ahead = 0): TcbRecord {
+  const record = decodeTcbRecord(encodeTcbRecord((shadow as Shadow).tcb, 7, 1))
+  if (record === null) throw new Error('no record')
+  record.tcb.rcvNxtOffset += ahead
+  return record
+}
+
+/** A node in doubt is told of the connection to the server alone. */
+function tellOfServer({ snooper, serverSide }: Wire, record: TcbRecord): void {
+  const { joining } = snooper
+  joining.doubt()
+  joining.restart()
+  joining.asked(1)
+  const { round } = joining
+  const { key } = serverSide as Shadow
+  const head = { binding: 1, epoch: 1, round } as const
+  joining.handle({ ...head, kind: 'flow', key, opener: true, record, received: 0, sent: 0 }, 1)
+  joining.handle({ ...head, kind: 'install' }, 1)
+}
+
+t.test('A7 P27: a pair stays one when the owner lacks the answer of its server', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.server('outbound', SYN, PAIRED, 0)
+  const told = recordOf(wire.serverSide)
+  wire.server('inbound', SYN | ACK, SERVER_IRS, PAIRED + 1)
+  const { serverSide, clientSide } = wire
+  tellOfServer(wire, told)
+  t.equal(wire.serverSide, serverSide, 'what was heard is not given up for less')
+  t.equal(clientSide?.partner, serverSide)
+  t.end()
+})
+
+t.test('A7 P27: a pair stays one when the snapshot of one connection takes its place', (t) => {
+  const wire = new Wire()
+  wire.openClient()
+  wire.openServer()
+  const { serverSide, clientSide } = wire
+  tellOfServer(wire, recordOf(serverSide, 2 ** 31))
+  t.not(wire.serverSide, serverSide, 'it is a long way on')
+  t.equal(clientSide?.partner, wire.serverSide)
+  t.equal(wire.serverSide?.partner, clientSide)
   t.end()
 })
 

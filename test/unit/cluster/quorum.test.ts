@@ -3,8 +3,9 @@
  */
 import t from 'tap'
 import { parseBinding, smallestId } from '../../../cluster/index.js'
+import { MemoryCheckpointStorage } from '../../../cluster/memory-store.js'
 import { Cluster } from './linked.js'
-import { ONE } from './party.js'
+import { attend, ONE, party } from './party.js'
 
 const OF_THREE = [
   { binding: parseBinding(1, '10.0.0.100/24'), policy: smallestId, members: [1, 2, 3], quorum: 2 },
@@ -50,6 +51,42 @@ t.test('D3: a node that starts alone claims nothing until it hears a second', (t
   t.equal(cluster.own(1).state, 'standby')
   t.equal(cluster.own(1).owner, 0)
   t.equal(cluster.events('owner').length, 0)
+  t.end()
+})
+
+t.test('D3: two that started behind a cut, and were not heard, find each other', (t) => {
+  const storage = new MemoryCheckpointStorage()
+  const parties = [2, 3].map((id) => party(id, storage, OF_THREE))
+  let now = 1000
+  let said = 0
+  for (const { node } of parties) node.start(now)
+  const run = (until: number, cut: boolean): void => {
+    for (; now < until; now += 10) {
+      for (const { node } of parties) {
+        attend(node, now)
+        for (let a = node.pollAction(); a !== null; a = node.pollAction()) {
+          if (a.kind !== 'send') continue
+          said++
+          for (const other of parties) {
+            if (other.node === node || cut) continue
+            other.node.handleMessage(node.options.id, a.bytes, now)
+            other.node.handleHeartbeat(node.options.id, now, now)
+          }
+        }
+        for (const other of parties) {
+          if (other.node !== node && !cut) other.node.handleHeartbeat(node.options.id, now, now)
+        }
+      }
+    }
+  }
+  run(3000, true)
+  t.ok(said < 30, `${said} words of theirs in two seconds: few enough to go on for ever`)
+  run(5000, false)
+  t.same(
+    parties.map(({ own }) => own.state).sort(),
+    ['owner', 'standby'],
+    'they are more than half',
+  )
   t.end()
 })
 
