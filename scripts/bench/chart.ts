@@ -7,7 +7,7 @@ import type { Result } from './measures.js'
 const ROW = 24
 const LEFT = 210
 const WIDTH = 420
-const RIGHT = 200
+const RIGHT = 250
 const TOP = 56
 /** Ratios at the two ends of the scale. */
 const LEAST = 1 / 16
