@@ -48,18 +48,12 @@ export const ASK_MS: Millis = 1000
 /** How often it is asked, each time behind twice as long. */
 const ASKED_MOST = 3
 
-/** The adoption of a connection that was promoted, or is doubted, at `now`. */
-export function adoptionOf(tcb: Tcb, now: Millis, doubted = false): Adoption {
-  // allocates: once per take-over
-  const adoption = new Adoption()
-  adoption.start(tcb, now, doubted)
-  return adoption
-}
-
 export class Adoption {
-  #until: Millis = -1
+  readonly #until: Millis
+  // What another node said in between is not to be gone on with.
+  readonly #doubted: boolean
   // Stream offset of RCV.NXT at the promotion; -1 once the peer's text has been seen to go on from there.
-  #inputFrom = -1
+  #inputFrom: number
   #lowest: Seq = ZERO
   #repeats = 0
   #repeatedAt: Millis = 0
@@ -70,11 +64,8 @@ export class Adoption {
   #asked = 0
   #asking = false
 
-  // What another node said in between is not to be gone on with.
-  #doubted = false
-
   /** The connection has been promoted; or it is `doubted`, as another node may have owned it in between. */
-  start(tcb: Tcb, now: Millis, doubted: boolean): void {
+  constructor(tcb: Tcb, now: Millis, doubted = false) {
     this.#until = now + ADOPTION_GRACE_MS
     this.#doubted = doubted
     synAckedUnseen(tcb)

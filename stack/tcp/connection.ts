@@ -11,7 +11,7 @@ import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
-import { type Adoption, adoptionOf, keepPromise } from './adoption.js'
+import { Adoption, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
@@ -129,7 +129,7 @@ export class Connection extends ConnectionSlots {
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
     this.sender.finQueued = tcb.sndFinSent !== 0
-    this.#adoption = adoptionOf(tcb, now)
+    this.#adoption = new Adoption(tcb, now)
     if (isSynchronized(tcb.state)) {
       this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
       this.sender.adopt(tcb, buffers.sent, orderly, now)
@@ -143,7 +143,7 @@ export class Connection extends ConnectionSlots {
 
   /** Another node may have owned the connection for a while: if it went on there, it ends here. */
   doubt(now: Millis): void {
-    this.#adoption = adoptionOf(this.tcb, now, true)
+    this.#adoption = new Adoption(this.tcb, now, true)
     this.#touched.push(this)
   }
 

@@ -234,7 +234,7 @@ export class Openings {
     }
     const { tsOffset } = this.cookies
     const iss = add(seg.ack, -1)
-    const own = this.#connectionOptions(local, seg.dstPort, remote, seg.srcPort, this.linkMss, now)
+    const own = this.#settledOptions(remote, this.linkMss, now)
     // allocates: once per connection
     const connection = this.#make(local, seg.dstPort, remote, seg.srcPort, {
       ...own,

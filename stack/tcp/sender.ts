@@ -7,7 +7,11 @@
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { CWR, DEFAULT_MSS, Ecn, type Segment } from '../wire/tcp.js'
-import type { CongestionAlgorithm, CongestionControl } from './congestion/congestion-control.js'
+import {
+  type CongestionAlgorithm,
+  type CongestionControl,
+  inherit,
+} from './congestion/congestion-control.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
 import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
@@ -152,7 +156,7 @@ export class Sender {
     }
     if (orderly) this.recovery.awaitAll(tcb, now)
     else this.recovery.resend(tcb, Math.min(sndUnaOffset + this.#mss, sndNxtOffset), now)
-    this.congestion.inherit(flightSize)
+    inherit(this.congestion, flightSize)
     this.rtoAt = now + this.rtt.rtoMs
     this.#armTail(tcb, now)
   }

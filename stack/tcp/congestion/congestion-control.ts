@@ -28,13 +28,19 @@ export interface CongestionControl {
   undo(): void
   /** Idle for longer than an RTO, or the path is new to us after a take-over: the restart window (RFC 5681 §4.1). */
   restart(): void
-  /**
-   * The last owner had `flightSize` octets under way, which are acknowledged one by one: the path carries as much, and with a smaller window
-   * nothing could leave until most of them were. How much more it carries is not known.
-   */
-  inherit(flightSize: number): void
   /** The SYN was lost: one segment is the window to start with (RFC 5681 §3.1). */
   startSmall(): void
+}
+
+/**
+ * The last owner had `flightSize` octets under way, which are acknowledged one by one: the path carries as much, and with a smaller window
+ * nothing could leave until most of them were. How much more it carries is not known.
+ */
+export function inherit(control: CongestionControl, flightSize: number): void {
+  control.restart()
+  if (flightSize <= control.cwnd) return
+  control.cwnd = flightSize
+  control.ssthresh = flightSize
 }
 
 /** A congestion control for segments of `mss` octets. */

@@ -126,13 +126,6 @@ export class Cubic implements CongestionControl {
     this.#epochAt = -1
   }
 
-  inherit(flightSize: number): void {
-    this.restart()
-    if (flightSize <= this.cwnd) return
-    this.cwnd = flightSize
-    this.ssthresh = flightSize
-  }
-
   startSmall(): void {
     this.cwnd = this.#mss
   }

@@ -65,13 +65,6 @@ export class Reno implements CongestionControl {
     this.cwnd = Math.min(this.cwnd, initialWindow(this.#mss))
   }
 
-  inherit(flightSize: number): void {
-    this.restart()
-    if (flightSize <= this.cwnd) return
-    this.cwnd = flightSize
-    this.ssthresh = flightSize
-  }
-
   startSmall(): void {
     this.cwnd = this.#mss
   }

@@ -38,6 +38,14 @@ function read(cluster: Cluster): void {
   }
 }
 
+/** The first `length` octets of what node 2's connection has received. */
+function inputAt(cluster: Cluster, length: number): string {
+  const [connection] = [...cluster.of(2).stack.tcp.demux.connections()]
+  const text = Buffer.alloc(length)
+  connection?.buffers.received.copyTo(0, length, text, 0)
+  return String(text)
+}
+
 function takeover(cluster: Cluster, from: number): NodeReport | undefined {
   const own = cluster.reports.slice(from).filter(({ by }) => by === 2)
   return own.map(({ report }) => report).find(({ event }) => event === 'takeover')
@@ -49,11 +57,7 @@ t.test('P27: another process goes on with what the one that snooped had mirrored
   const from = cluster.reports.length
   cluster.kill(1)
   t.match(takeover(cluster, from), { promoted: 1, givenUp: {} })
-  const [connection] = [...cluster.of(2).stack.tcp.demux.connections()]
-  const { received } = connection?.buffers ?? { received: null }
-  const text = Buffer.alloc(HELLO.length)
-  received?.copyTo(0, text.length, text, 0)
-  t.equal(String(text), 'hello', 'the owner had let go of it')
+  t.equal(inputAt(cluster, HELLO.length), 'hello', 'the owner had let go of it')
   t.end()
 })
 
@@ -65,11 +69,7 @@ t.test('P27, D1: what it missed meanwhile, and the owner has read, it asks for',
   const from = cluster.reports.length
   cluster.kill(1)
   t.match(takeover(cluster, from), { promoted: 1, givenUp: {} })
-  const [connection] = [...cluster.of(2).stack.tcp.demux.connections()]
-  const { received } = connection?.buffers ?? { received: null }
-  const text = Buffer.alloc(HELLO.length + WORLD.length)
-  received?.copyTo(0, text.length, text, 0)
-  t.equal(String(text), 'hello world')
+  t.equal(inputAt(cluster, HELLO.length + WORLD.length), 'hello world')
   t.end()
 })
 
