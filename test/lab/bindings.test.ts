@@ -1,9 +1,9 @@
 /** Several owners on real devices: of one address by its ports (P25), and of one binding that returns to a recovered owner (P23). */
 import t, { type Test } from 'tap'
 import { Lab, type LabOptions } from '../../scripts/lab/lab.js'
-import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import type { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import { lowMac } from '../../scripts/lab/wire-progress.js'
-import { askWhoHas, dialogue, gone, macOf, numbersLines, whyNoLab } from './support.js'
+import { askWhoHas, dialogue, macOf, numbersLines, playIn, whyNoLab } from './support.js'
 
 const why = await whyNoLab()
 const ADDRESS = '10.77.0.100/24'
@@ -15,18 +15,7 @@ async function inLab(
   scene: (lab: Lab, monitor: WireMonitor) => Promise<void>,
 ): Promise<void> {
   const lab = await Lab.create({ ...options, app: 'echo', program: numbersLines(t, ports, true) })
-  try {
-    const monitor = await WireMonitor.start(lab)
-    await lab.startAll()
-    await scene(lab, monitor)
-    monitor.close()
-  } catch (error) {
-    for (const event of lab.events) t.comment(JSON.stringify(event))
-    throw error
-  } finally {
-    await lab.close()
-  }
-  t.ok(await gone(lab.id), 'nothing is left')
+  await playIn(t, lab, scene)
 }
 
 /** Who owns `binding` by the nodes' own words. */

@@ -9,8 +9,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Lab } from '../../scripts/lab/lab.js'
-import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
-import { ended, gone, hashOf, killOwner, randomFile, reach, whyNoLab } from './support.js'
+import type { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import { ended, hashOf, killOwner, playIn, randomFile, reach, whyNoLab } from './support.js'
 
 const MB = 1_000_000
 const SIZE = 80 * MB
@@ -28,26 +28,19 @@ async function inLab(
   const root = fs.mkdtempSync(join(scratch, 'root-'))
   const lab = await Lab.create({ nodes: 3, app: 'nfs', root })
   try {
-    const monitor = await WireMonitor.start(lab)
-    await lab.startAll()
-    const counting = lab.startCounting()
-    await scene(lab, monitor)
-    if (counting) {
+    await playIn(t, lab, async (_lab, monitor) => {
+      const counting = lab.startCounting()
+      await scene(lab, monitor)
+      if (!counting) return
       t.match(
         lab.wireCounts(),
         { syns: connections, resetsIn: 0 },
         'one SYN for each connection, no RST from the server',
       )
-    }
-    monitor.close()
-  } catch (error) {
-    for (const event of lab.events) t.comment(JSON.stringify(event))
-    throw error
+    })
   } finally {
-    await lab.close()
     fs.rmSync(root, { recursive: true })
   }
-  t.ok(await gone(lab.id), 'nothing is left')
 }
 
 /** What libnfs calls a file of the lab. */

@@ -11,7 +11,7 @@ import type { Lab } from '../../scripts/lab/lab.js'
 import { freshLabId, runtimeFolder } from '../../scripts/lab/lab-file.js'
 import { processesOfLab } from '../../scripts/lab/process-table.js'
 import { NO_LINK_CODES, Space } from '../../scripts/lab/space.js'
-import type { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import { lowMac } from '../../scripts/lab/wire-progress.js'
 
 /** Why no lab can be built here, or false. */
@@ -38,6 +38,29 @@ export async function gone(id: string): Promise<boolean> {
     await delay(50)
   }
   return false
+}
+
+/**
+ * Starts all nodes of `lab`, plays `scene` under a monitor of the wire, and checks that nothing is left of it. When something goes wrong, the
+ * test says what the nodes said.
+ */
+export async function playIn(
+  t: Test,
+  lab: Lab,
+  scene: (lab: Lab, monitor: WireMonitor) => Promise<void>,
+): Promise<void> {
+  try {
+    const monitor = await WireMonitor.start(lab)
+    await lab.startAll()
+    await scene(lab, monitor)
+    monitor.close()
+  } catch (error) {
+    for (const event of lab.events) t.comment(JSON.stringify(event))
+    throw error
+  } finally {
+    await lab.close()
+  }
+  t.ok(await gone(lab.id), 'nothing is left')
 }
 
 /** Writes `size` random octets to `path` and returns their hash. */

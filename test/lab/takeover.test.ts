@@ -9,13 +9,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type Fence, Lab, type LabOptions, monotonicMs } from '../../scripts/lab/lab.js'
 import { switchOver } from '../../scripts/lab/switchover.js'
-import { WireMonitor } from '../../scripts/lab/wire-monitor.js'
+import type { WireMonitor } from '../../scripts/lab/wire-monitor.js'
 import {
   curl,
   ended,
-  gone,
   hashOf,
   killOwner,
+  playIn,
   randomFile,
   reach,
   spokenBy,
@@ -35,20 +35,11 @@ async function inLab(
 ): Promise<void> {
   const root = fs.mkdtempSync(join(scratch, 'www-'))
   const lab = await Lab.create({ ...options, root })
-  try {
-    const monitor = await WireMonitor.start(lab)
-    await lab.startAll()
+  await playIn(t, lab, async (_lab, monitor) => {
     await scene(lab, monitor)
     const { drops } = await monitor.count()
     t.equal(drops, 0, 'the monitor has seen every frame')
-    monitor.close()
-  } catch (error) {
-    for (const event of lab.events) t.comment(JSON.stringify(event))
-    throw error
-  } finally {
-    await lab.close()
-  }
-  t.ok(await gone(lab.id), 'nothing is left')
+  })
 }
 
 /** Whether node `id` has been told of all connections since `since`. */
