@@ -23,7 +23,10 @@ const JOBS = Math.min(availableParallelism() + 1, 6)
 /** A machine that is busy with other things takes its time. */
 const TIMEOUT_S = 300
 
-/** Output of a file that is no TAP, kept to be shown when the file fails: the last lines only. */
+/** Comments that tap writes itself, of no use to who reads a failure. */
+const TAPS_OWN_COMMENT = /^\s*# (Subtest|time=|\{|filter|no tests)/
+
+/** Output of a file that is no TAP, and its comments, kept to be shown when the file fails: the last lines only. */
 const MAX_EXTRA_LINES = 200
 
 const total = { passed: 0, failed: 0, todo: 0, skips: [], failures: [] }
@@ -85,6 +88,10 @@ function follow(parser, file, path) {
     count(result, file, path)
   })
   parser.on('extra', (line) => keepExtra(file, line))
+  // Those of a scene that failed say what led to it.
+  parser.on('comment', (line) => {
+    if (!TAPS_OWN_COMMENT.test(line)) keepExtra(file, line)
+  })
 }
 
 function count(result, file, path) {

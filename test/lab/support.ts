@@ -49,15 +49,17 @@ export async function playIn(
   lab: Lab,
   scene: (lab: Lab, monitor: WireMonitor) => Promise<void>,
 ): Promise<void> {
+  let ended = false
   try {
     const monitor = await WireMonitor.start(lab)
     await lab.startAll()
     await scene(lab, monitor)
     monitor.close()
-  } catch (error) {
-    for (const event of lab.events) t.comment(JSON.stringify(event))
-    throw error
+    ended = true
   } finally {
+    if (!ended || !t.passing()) {
+      for (const event of lab.events) t.comment(JSON.stringify(event))
+    }
     await lab.close()
   }
   t.ok(await gone(lab.id), 'nothing is left')

@@ -36,6 +36,13 @@ t.test('what is well is counted', async (t) => {
   t.equal(lines.at(-1), '3 passed, 0 failed')
 })
 
+t.test('what a test that fails has remarked is told, and no remark of tap', async (t) => {
+  const { lines } = run(t, "t.test('bad', async (t) => { t.comment('the wind turned'); t.fail() })")
+  const said = lines.slice(lines.findIndex((line) => line.includes('output of the file')))
+  t.match(said[1], /^ *# the wind turned$/, lines.join('\n'))
+  t.notMatch(said.join('\n'), /Subtest|time=/)
+})
+
 t.test('a skip is told with its reason', async (t) => {
   const { status, lines } = run(t, `${GOOD}t.test('later', { skip: 'no wind' }, async () => {})`)
   t.equal(status, 0)
