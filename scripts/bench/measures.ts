@@ -345,6 +345,8 @@ export const SLOW: ReadonlySet<string> = new Set([
   ...TAKEOVERS.flatMap((measure) => measure.names),
   ...TEN_THOUSAND.names,
   ...FAIL_FAST.names,
+  ...PROXY.names,
+  ...STRICT_MODE.names,
   'idle-bytes-100k',
   'shadow-bytes-100k',
 ])

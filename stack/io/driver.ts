@@ -74,6 +74,9 @@ const TELL_MS: Millis = 10
 /** Between two looks at the clock. */
 const TELL_COUNT = 32
 
+/** Batches that are taken in of a link before a timeout is handled: more may come than can be taken. */
+const MAX_DRAINS = 4
+
 // The longest delay that setTimeout takes.
 const MAX_DELAY_MS = 2 ** 31 - 1
 
@@ -205,9 +208,13 @@ export class Driver<N> {
     this.#timer = null
     this.#timerAt = NEVER
     if (this.#closed) return
-    const now = this.#clock.now()
+    let now = this.#clock.now()
     let due = false
     try {
+      if (this.stack.nextDeadline() <= now) {
+        now = this.#hearFirst()
+        if (this.#closed) return
+      }
       if (this.stack.nextDeadline() <= now) {
         due = true
         this.stack.handleTimeout(now)
@@ -227,6 +234,16 @@ export class Driver<N> {
     if (!due) return
     if (this.#tell()) this.kick()
     else if (!this.#kicked) this.#send(now)
+  }
+
+  // A process that was kept from running has its timers called before its devices are read, where the very acknowledgement may lie
+  // that a timer waits for: nothing is to be sent again for want of it. Returns the time.
+  #hearFirst(): Millis {
+    for (let i = 0; i < this.#ports.length; i++) {
+      const { link } = this.#ports[i] as Port<N>
+      for (let n = 0; n < MAX_DRAINS && !link.drain(); n++);
+    }
+    return this.#clock.now()
   }
 
   // Tells the layer above. True when somebody was told.

@@ -127,6 +127,53 @@ t.test(
   },
 )
 
+t.test('what waits in the device is heard before a timeout that it may settle', async (t) => {
+  const { stack, link, driver } = parts()
+  let waiting = 6
+  link.drain = () => {
+    link.sink?.onFrame(new Frame(100))
+    link.sink?.onBatchEnd()
+    return --waiting === 3
+  }
+  // The acknowledgement that is waited for comes with the third frame.
+  stack.receive = (nic) => {
+    stack.log.push(`receive ${nic}`)
+    if (stack.log.filter((entry) => entry.startsWith('receive')).length === 3)
+      stack.deadline = NEVER
+  }
+  stack.deadline = driver.now() + 5
+  driver.kick()
+  const held = setTimeout(() => {}, 100)
+  await delay(40)
+  clearTimeout(held)
+  t.equal(waiting, 3, 'until nothing waits')
+  t.notOk(stack.log.includes('timeout'), stack.log.join(', '))
+  // A device that always has more does not put a timeout off for ever.
+  link.drain = () => {
+    link.sink?.onFrame(new Frame(100))
+    return false
+  }
+  stack.deadline = driver.now() + 5
+  driver.kick()
+  const again = setTimeout(() => {}, 100)
+  await delay(40)
+  clearTimeout(again)
+  t.ok(stack.log.includes('timeout'))
+  // One that is closed by what it hears is not asked on.
+  stack.log.length = 0
+  link.drain = () => {
+    driver.close()
+    return true
+  }
+  stack.deadline = driver.now() + 5
+  driver.kick()
+  const last = setTimeout(() => {}, 100)
+  await delay(40)
+  clearTimeout(last)
+  t.ok(link.closed)
+  t.notOk(stack.log.includes('timeout'))
+})
+
 t.test('kicks in one tick make one turn; a deadline makes one, too', async (t) => {
   const { stack, link, driver } = parts()
   driver.kick()
