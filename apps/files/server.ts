@@ -19,6 +19,9 @@ const HEAD_MS = 60_000
 /** How long nothing may go by in a request, in milliseconds. To compute the digest of a very large file takes minutes. */
 const SILENCE_MS = 300_000
 
+/** Of a client that goes away, or of a connection that moves to another node, nothing is wrong: an answer's code, and an upload's. */
+const GONE: ReadonlySet<string> = new Set(['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET'])
+
 /** Options of a file server. */
 export interface FileServerOptions {
   /** Folder whose files are served, and where uploads go. */
@@ -67,8 +70,7 @@ function refuse(
   onError?: (error: Error) => void,
 ): void {
   if (res.headersSent || res.destroyed) {
-    // Of a client that goes away, or of a connection that moves to another node, nothing is wrong.
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') onError?.(error)
+    if (!GONE.has((error as NodeJS.ErrnoException).code ?? '')) onError?.(error)
     res.destroy()
     return
   }

@@ -57,10 +57,12 @@ async function start(file: string, config: NodeConfig): Promise<NodeRuntime> {
   }
 }
 
-// A standby that has been told of all connections has nothing else to do. Who owns serves in earnest, and needs no rehearsal.
+// A standby that has been told of all connections has nothing else to do; nor has an owner that has become one, which knew them.
 function rehearse(app: AppConfig, folder: string, runtime: NodeRuntime): void {
+  let owned = false
   const onReport = async ({ event }: NodeReport): Promise<void> => {
-    if (event !== 'joined') return
+    if (event === 'owner') owned = true
+    if (event !== 'joined' && !(owned && event === 'standby')) return
     runtime.off('report', onReport)
     try {
       const start = (own: AppConfig, node: NodeRuntime) => startApp(own, node, () => {})

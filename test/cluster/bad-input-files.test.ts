@@ -221,7 +221,7 @@ t.test('A3: clients that are slow', { timeout: 60_000 }, async (t) => {
   t.ok(process.memoryUsage().arrayBuffers < 200 * 1024 * 1024)
 })
 
-t.test('A3: a client that goes away in the middle of its answer is no error', async (t) => {
+t.test('A3: a client that goes away in the middle of its answer or upload is no error', async (t) => {
   const place = new Place(t)
   await place.good()
   fs.writeFileSync(join(place.root, 'big.bin'), Buffer.alloc(8_000_000))
@@ -230,6 +230,12 @@ t.test('A3: a client that goes away in the middle of its answer is no error', as
     client.socket.write('GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n')
     await until(() => client.heard.length > 100_000, 'in the middle of it')
     client.socket[leave]()
+    const sender = talk(place.lab, PORT)
+    sender.socket.write('PUT /new.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n')
+    sender.socket.write(Buffer.alloc(100_000))
+    await until(() => place.names.length === 3, 'in the middle of it')
+    sender.socket[leave]()
+    await until(() => place.names.length === 2, 'nothing is left')
   }
   await place.good()
   await delay(50)
