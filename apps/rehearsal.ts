@@ -26,8 +26,8 @@ const FILE = 'rehearsal.bin'
 /** Longer than what is under way at once, so that the take-over comes in its middle. */
 const SIZE = 2_000_000
 const PATIENCE_MS = 5000
-/** The second finds out what the first one left uncompiled. */
-const SCENES = 2
+/** How the owner goes: it dies, or hands over. */
+const SCENES = ['crash', 'switchover'] as const
 
 /** What a client says, and how many octets of answer it waits for before the owner dies, and behind that. */
 interface Dialogue {
@@ -102,6 +102,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 async function play(
+  scene: (typeof SCENES)[number],
   app: AppConfig,
   start: (app: AppConfig, node: NodeRuntime) => Promise<void>,
   dialogues: readonly Dialogue[],
@@ -127,7 +128,8 @@ async function play(
     }
     say(0)
     await Promise.all(ends.map((end, i) => end.hear(dialogues[i]?.before ?? 0)))
-    await cluster.crash(1)
+    if (scene === 'crash') await cluster.crash(1)
+    else cluster.node(1)?.switchover()
     say(1)
     await Promise.all(ends.map((end, i) => end.hear(dialogues[i]?.behind ?? 0)))
     for (const { socket } of ends) socket.destroy()
@@ -155,8 +157,8 @@ export async function rehearseApp(
   try {
     fs.writeFileSync(join(root, FILE), Buffer.alloc(SIZE))
     const here = { name: app.name, port: app.port, root, to: `${SERVER}:${SERVER_PORT}` }
-    for (let i = 0; i < SCENES; i++) await play(here, start, dialogues)
-    return SCENES * dialogues.length
+    for (const scene of SCENES) await play(scene, here, start, dialogues)
+    return SCENES.length * dialogues.length
   } finally {
     fs.rmSync(root, { recursive: true, force: true })
   }

@@ -162,11 +162,7 @@ export class Lab {
     }
     const config = join(this.record.folder, `node${id}.json`)
     fs.writeFileSync(config, `${JSON.stringify(this.#nodeConfig(id), null, 2)}\n`, { mode: 0o600 })
-    const program = this.#options.program ?? [
-      process.execPath,
-      '--enable-source-maps',
-      NODE_PROGRAM,
-    ]
+    const program = this.#options.program ?? [process.execPath, NODE_PROGRAM]
     const node = new NodeProcess({
       id,
       argv: this.space.wrapIn(this.record.switchNamespace, [...program, '--config', config]),

@@ -2,6 +2,7 @@
  * The program `understudy node --config FILE`: one node with its application. It prints what happens as JSON lines on standard
  * output, and leaves in good order on SIGTERM and SIGINT. On SIGUSR2 it hands over what it owns (P24).
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startApp } from '../../apps/index.js'
 import { rehearseApp } from '../../apps/rehearsal.js'
@@ -20,6 +21,8 @@ import { StackError } from '../../stack/index.js'
 import { UsageError } from '../lab/usage-error.js'
 import { blame } from './blame.js'
 import { VARIANT_HELP, variantOf, varied } from './variants.js'
+
+const SETTLE_MS = 500
 
 const VARIANT = variantOf(process.env)
 
@@ -64,6 +67,8 @@ function rehearse(app: AppConfig, folder: string, runtime: NodeRuntime): void {
     if (event === 'owner') owned = true
     if (event !== 'joined' && !(owned && event === 'standby')) return
     runtime.off('report', onReport)
+    // Those who have come after it are busy at first, and may be on the same machine.
+    if (event === 'standby') await delay(SETTLE_MS, undefined, { ref: false })
     try {
       const start = (own: AppConfig, node: NodeRuntime) => startApp(own, node, () => {})
       const connections = await rehearseApp(app, folder, start)

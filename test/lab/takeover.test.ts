@@ -295,6 +295,10 @@ t.test('P24: a download is handed from node to node and back while it runs', { s
     t.equal(hashOf(copy), wanted, 'the download is exact')
     const takeovers = lab.events.filter(({ event }) => event === 'takeover')
     t.match(takeovers, Array(4).fill({ cause: 'yield', promoted: 1, givenUp: {} }))
+    // The first owner has had no time for it, and is prepared for its return as any other.
+    const rehearsed = (id: number) =>
+      lab.events.some(({ event, node }) => event === 'rehearsed' && node === id)
+    await lab.until(() => rehearsed(1) && rehearsed(2), 10_000, 'not all have rehearsed')
     await checkWire(t, monitor, 1)
   }),
 )

@@ -12,7 +12,7 @@ export const replayDemo: AppDemo = {
   summary:
     'an unmodified handler of node:http, whose input is replayed: curl asks twice on one connection',
   whyNot: () => null,
-  lab: () => ({ app: 'http', program: [process.execPath, '--enable-source-maps', SERVER] }),
+  lab: () => ({ app: 'http', program: [process.execPath, SERVER] }),
   async play(stage) {
     const url = `http://${stage.address}/`
     const download = await stage.act('curl, two reports on one connection', (turn) =>
