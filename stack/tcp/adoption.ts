@@ -212,9 +212,15 @@ export class Adoption {
     return NEVER
   }
 
-  /** Behind the proof that input is lost: our side goes on to where the peer takes a reset (RFC 5961 §3.2). */
-  catchUp(tcb: Tcb): void {
-    if (this.#peerAck !== null && isSynchronized(tcb.state)) departedUnseen(tcb, this.#peerAck)
+  /**
+   * Before a reset leaves, for whatever reason: our side goes on to where a peer that is ahead takes it (RFC 5961 §3.2). True: there is
+   * such a peer, and the connection was lost before.
+   */
+  catchUp(tcb: Tcb): boolean {
+    const ack = this.#peerAck
+    if (ack === null || !isSynchronized(tcb.state) || !gt(ack, tcb.sndNxt)) return false
+    departedUnseen(tcb, ack)
+    return true
   }
 
   /** SEG.SEQ of the next segment without text where it is to ask, which is then taken as sent; else undefined. */

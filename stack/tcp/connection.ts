@@ -324,7 +324,6 @@ export class Connection extends ConnectionSlots {
 
   // It cannot be gone on with, and its peer must not wait for ever.
   #lose(): void {
-    this.#adoption?.catchUp(this.tcb)
     this.error = INPUT_LOST
     this.abort()
   }
@@ -423,6 +422,7 @@ export class Connection extends ConnectionSlots {
   }
 
   #reset(flags: number): void {
+    if (this.#adoption?.catchUp(this.tcb) === true) this.error ||= INPUT_LOST
     if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
     else deleteTcb(this.tcb)
     this.#synDue = false

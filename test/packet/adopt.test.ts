@@ -418,6 +418,23 @@ t.test('S2 D5: nor when something that was under way yet has come in between', (
   t.end()
 })
 
+t.test(
+  'S2 D5: a reset for another reason finds such a peer, too, and says that it was lost',
+  (t) => {
+    for (const ahead of [true, false]) {
+      const { next, says } = adoptedWithClock(t, ahead ? 0 : undefined)
+      says(IRS + 1_000_001)
+      next.ignores()
+      next.abort()
+      // Without a clock it may be a stranger.
+      const seq = ahead ? ISS + 200_001 : ISS + 1
+      next.expects({ seq, ack: IRS + 1, flags: RST | ACK })
+      t.equal(next.connection?.error, ahead ? 'ERR_INPUT_LOST' : '')
+    }
+    t.end()
+  },
+)
+
 t.test('S1: it is gone on with when what was missing comes behind what lies so far ahead', (t) => {
   const { next, says } = adoptedWithClock(t, 0)
   for (let i = 1; i < LOSS_REPEATS; i++) {
