@@ -8,6 +8,10 @@
  *   RCV.NXT, proves that the last owner acknowledged what is missing here: a peer sends again from its SND.UNA. That
  *   connection cannot be saved, and its peer must not wait for ever (S2).
  *
+ *   Who is ahead in both of his numbers, by more than a window, may be a stranger: he is believed when he echoes our clock. Else, once the
+ *   peer has not answered otherwise for a while, he is answered as by an endpoint that knows of no connection (RFC 9293 §3.5.1):
+ *   <SEQ=SEG.ACK><CTL=RST> ends nothing but a connection that stands there, and what is said to that one then is answered by its own reset.
+ *
  *   A peer that has had all of its text acknowledged says nothing any more. It is asked: behind a take-over a segment leaves that is
  *   out of the window, as a keep-alive probe is, and the answer tells how far the peer has come.
  */
@@ -19,7 +23,7 @@ import { isAcceptable } from './acceptability.js'
 import type { Receiver } from './receiver.js'
 import { departedUnseen, synAckedUnseen } from './segment-departs.js'
 import { isSynchronized, TcpState } from './state.js'
-import type { Tcb } from './tcb.js'
+import { type Tcb, timestampAt } from './tcb.js'
 
 /** What the last owner promised to take must be taken (SHLD-14), even beyond our own limit: `received` gets room for it. */
 export function keepPromise(
@@ -38,6 +42,13 @@ export const ADOPTION_GRACE_MS = 30_000
 export const LOSS_REPEATS = 4
 const REPEAT_MS = 150
 /**
+ * How old the timestamp may be that a peer echoes who is ahead of us: what the last owner sent unheard it sent not long before. Of all
+ * timestamps that is one in 70,000; as many as a window is of all sequence numbers.
+ */
+export const ECHO_MS: Millis = 2 * ADOPTION_GRACE_MS
+// By how much the last owner's clock may have been ahead of what was heard of it.
+const ECHO_AHEAD_MS: Millis = 1000
+/**
  * How long what a peer has sent, as its own sequence number tells, may stay away. A peer that still has it sends it again much
  * sooner; one whose FIN or text the last owner acknowledged never does, and would wait for ever.
  */
@@ -47,6 +58,12 @@ export const LOSS_WAIT_MS: Millis = 15_000
 export const ASK_MS: Millis = 1000
 /** How often it is asked, each time behind twice as long. */
 const ASKED_MOST = 3
+// How often, and until when, while somebody is ahead who may be a stranger.
+const ASK_STRANGER_MS: Millis = 2000
+const STRANGER_MS: Millis = 2 * LOSS_WAIT_MS
+
+/** Why a connection ends of which the peer's input is lost. */
+export const INPUT_LOST = 'ERR_INPUT_LOST'
 
 export class Adoption {
   readonly #until: Millis
@@ -63,6 +80,14 @@ export class Adoption {
   #askAt: Millis = NEVER
   #asked = 0
   #asking = false
+  // SEG.ACK of a peer that is ahead: where it takes a reset.
+  #peerAck: Seq | null = null
+  // Since when somebody has been ahead who may be a stranger, and the peer has said nothing else; NEVER: nobody is.
+  #strangeAt: Millis = NEVER
+  // That has been so for long: from now on he is refused.
+  #refused = false
+  // The peer has said something that fits.
+  #heard = false
 
   /** The connection has been promoted; or it is `doubted`, as another node may have owned it in between. */
   constructor(tcb: Tcb, now: Millis, doubted = false) {
@@ -90,11 +115,14 @@ export class Adoption {
 
   /** Behind the fold of a segment, whether it was dropped or not: true when it is proof enough that input is lost here for ever. */
   provesLoss(tcb: Tcb, seg: Segment, dropped: boolean, now: Millis): boolean {
-    this.#askAt = NEVER
-    if (this.#doubted && dropped && gt(seg.ack, tcb.sndNxt) && this.#isAhead(tcb, seg, now)) {
-      return true
-    }
-    if (this.#inputFrom < 0 || (dropped && !this.#isAhead(tcb, seg, now))) return false
+    if (!dropped) this.#heardPeer()
+    else if (this.#isStranger(tcb, seg)) this.#noteStranger(now)
+    if (this.#strangeAt === NEVER) this.#askAt = NEVER
+    const ahead = dropped && this.#isAhead(tcb, seg, now)
+    if (ahead) this.#peerAck = seg.ack
+    if (ahead && this.refuses(tcb, seg, dropped)) return true
+    if (ahead && this.#doubted && gt(seg.ack, tcb.sndNxt)) return true
+    if (this.#inputFrom < 0 || (dropped && !ahead)) return false
     // It was established unheard, and what was said since is lost; the reset that such an ACK is answered with before a connection is
     // established (RFC 9293 §3.10.7.4) ends it, and is to be accounted for.
     if (dropped && tcb.state === TcpState.SYN_RECEIVED) return true
@@ -118,11 +146,43 @@ export class Adoption {
     return this.#repeats >= LOSS_REPEATS
   }
 
+  /** Why the connection ends if it is reset now where that says more than the reset; else undefined. */
+  get lost(): string | undefined {
+    return this.#refused ? INPUT_LOST : undefined
+  }
+
+  /** Where it is no such proof: true when it is to be answered as if there were no connection. */
+  refuses(tcb: Tcb, seg: Segment, dropped: boolean): boolean {
+    return dropped && this.#refused && this.#isStranger(tcb, seg)
+  }
+
+  #heardPeer(): void {
+    this.#heard = true
+    this.#strangeAt = NEVER
+    this.#refused = false
+  }
+
+  // Before a closed window the peer may be waiting for us.
+  #isStranger(tcb: Tcb, seg: Segment): boolean {
+    return isSynchronized(tcb.state) && tcb.rcvWnd > 0 && isBothAhead(tcb, seg)
+  }
+
+  #noteStranger(now: Millis): void {
+    if (this.#strangeAt === NEVER) {
+      if (now >= this.#until && this.#heard) return
+      this.#strangeAt = now
+      this.#askAt = now + ASK_MS
+    }
+    this.#refused ||= now - this.#strangeAt >= LOSS_WAIT_MS
+  }
+
   // It was dropped for an acknowledgement of more than `takeProof` believes, or as it lies beyond the window: the last owner has sent
   // much, or taken much, that was not heard here, and neither end would ever take a segment of the other again. One of the two
-  // numbers must fit, which a stranger does not know.
+  // numbers must fit, which a stranger does not know; or, where he did both, the timestamp that is echoed.
   #isAhead(tcb: Tcb, seg: Segment, now: Millis): boolean {
-    if (now >= this.#until || !seg.has(ACK) || seg.has(RST) || seg.has(SYN)) return false
+    if (now >= this.#until && this.#strangeAt === NEVER) return false
+    if (!seg.has(ACK) || seg.has(RST) || seg.has(SYN)) return false
+    if (isBothAhead(tcb, seg)) return echoesUs(tcb, seg, now)
     if (gt(seg.ack, tcb.sndNxt)) return isAcceptable(seg.seq, seg.len, tcb.rcvNxt, tcb.rcvWnd)
     return !lt(seg.ack, tcb.sndUna) && gt(seg.seq, add(tcb.rcvNxt, tcb.rcvWnd))
   }
@@ -133,14 +193,34 @@ export class Adoption {
    */
   handleTimeout(tcb: Tcb, receiver: Receiver, now: Millis): boolean {
     if (now >= this.#askAt) {
-      this.#asked++
-      this.#askAt = this.#asked < ASKED_MOST ? now + ASK_MS * 2 ** this.#asked : NEVER
+      this.#askAt = this.#nextAskAt(now)
       this.#asking = tcb.flightSize === 0
-      if (this.#asking) receiver.ackNow = true
+      if (this.#asking || this.#refused) receiver.ackNow = true
     }
     if (now < this.#lostAt) return false
     this.#lostAt = NEVER
     return this.#inputFrom >= 0 && tcb.rcvNxtOffset === this.#inputFrom
+  }
+
+  #nextAskAt(now: Millis): Millis {
+    if (this.#strangeAt === NEVER) {
+      this.#asked++
+      return this.#asked < ASKED_MOST ? now + ASK_MS * 2 ** this.#asked : NEVER
+    }
+    if (now < this.#strangeAt + STRANGER_MS) return now + ASK_STRANGER_MS
+    this.#strangeAt = NEVER
+    return NEVER
+  }
+
+  /**
+   * Before a reset leaves, for whatever reason: our side goes on to where a peer that is ahead takes it (RFC 5961 §3.2). True: there is
+   * such a peer, and the connection was lost before.
+   */
+  catchUp(tcb: Tcb): boolean {
+    const ack = this.#peerAck
+    if (ack === null || !isSynchronized(tcb.state) || !gt(ack, tcb.sndNxt)) return false
+    departedUnseen(tcb, ack)
+    return true
   }
 
   /** SEG.SEQ of the next segment without text where it is to ask, which is then taken as sent; else undefined. */
@@ -149,4 +229,17 @@ export class Adoption {
     this.#asking = false
     return asks ? add(tcb.sndNxt, -1) : undefined
   }
+}
+
+// It acknowledges what was never sent from here, and lies beyond the window.
+function isBothAhead(tcb: Tcb, seg: Segment): boolean {
+  if (!seg.has(ACK) || seg.has(RST) || seg.has(SYN) || !gt(seg.ack, tcb.sndNxt)) return false
+  return gt(seg.seq, tcb.rcvNxt) && !isAcceptable(seg.seq, seg.len, tcb.rcvNxt, tcb.rcvWnd)
+}
+
+// Who echoes a timestamp that this connection has lately sent has heard it.
+function echoesUs(tcb: Tcb, seg: Segment, now: Millis): boolean {
+  if (!tcb.tsOk || !seg.hasTimestamps) return false
+  const age = (timestampAt(tcb, now) - seg.tsEcr) | 0
+  return age >= -ECHO_AHEAD_MS && age <= ECHO_MS
 }

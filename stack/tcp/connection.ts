@@ -11,7 +11,7 @@ import type { Seq } from '../base/seq.js'
 import { type Millis, NEVER } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
 import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
-import { Adoption, keepPromise } from './adoption.js'
+import { Adoption, INPUT_LOST, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { ConnectionSlots } from './connection-slots.js'
@@ -162,11 +162,12 @@ export class Connection extends ConnectionSlots {
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
     this.receiver.noteRepeated(tcb, this.buffers.received, seg)
-    const effects = segmentArrives(tcb, this.buffers, seg, now)
+    let effects = segmentArrives(tcb, this.buffers, seg, now)
     this.#touched.push(this)
     this.#liveness?.heard((effects & Effect.ACKED) !== 0, sender.waits(tcb), now)
     if ((effects & Effect.RESET) !== 0) {
-      this.#end(unaBefore < 0 && tcb.sndNxtOffset === 0 ? 'ECONNREFUSED' : 'ECONNRESET')
+      const refused = unaBefore < 0 && tcb.sndNxtOffset === 0
+      this.#end(this.#adoption?.lost ?? (refused ? 'ECONNREFUSED' : 'ECONNRESET'))
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
@@ -176,11 +177,10 @@ export class Connection extends ConnectionSlots {
     const acked = (effects & Effect.ACKED) !== 0
     const dropped = (effects & Effect.DROPPED) !== 0
     const tells = (effects & (Effect.DUP_ACK | Effect.WINDOW)) !== 0 || seg.sackCount > 0
-    if (acked || (tells && !dropped)) {
-      sender.handleAck(tcb, seg, effects, unaBefore, now)
-    }
+    if (acked || (tells && !dropped)) sender.handleAck(tcb, seg, effects, unaBefore, now)
     if (acked) this.#handleAcked()
     if (this.#adoption?.provesLoss(tcb, seg, dropped, now) === true) this.#lose()
+    else if (this.#adoption?.refuses(tcb, seg, dropped) === true) effects |= Effect.REPLY_RST
     if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
@@ -324,7 +324,7 @@ export class Connection extends ConnectionSlots {
 
   // It cannot be gone on with, and its peer must not wait for ever.
   #lose(): void {
-    this.error = 'ERR_INPUT_LOST'
+    this.error = INPUT_LOST
     this.abort()
   }
 
@@ -344,8 +344,7 @@ export class Connection extends ConnectionSlots {
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
-      deleteTcb(tcb)
-      this.#end(this.softError || 'ETIMEDOUT')
+      this.fail(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
       this.#synDue = true
       // One that is held waits no longer than one that is lost.
@@ -423,6 +422,7 @@ export class Connection extends ConnectionSlots {
   }
 
   #reset(flags: number): void {
+    if (this.#adoption?.catchUp(this.tcb) === true) this.error ||= INPUT_LOST
     if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
     else deleteTcb(this.tcb)
     this.#synDue = false

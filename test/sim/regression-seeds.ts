@@ -125,4 +125,13 @@ export const PROXY_REGRESSION_SEEDS: readonly (readonly [seed: number, what: str
     111979,
     'a pair came apart in a standby that had heard the answer of the server, when its owner, which had not, told of the connection',
   ],
+  [
+    513159,
+    'clients that were ahead of a new owner by more than a window in both directions passed for strangers, and stood for ever',
+  ],
+  [400275, 'the same, with an owner that had been cut off for a tenth of a second'],
+  [
+    719732,
+    'the same, in one whose server had said all, so that it was reset: by a number that the client took no notice of',
+  ],
 ]
