@@ -2,7 +2,6 @@
  * ConnectionSlots: what is kept at a connection for those around it: its endpoints for the demultiplexer, its news for the
  * application, and the marks of the queues that it stands in. Nothing here has a part in the protocol.
  */
-import { type Millis, NEVER } from '../base/time.js'
 
 /** RFC 1122 §3.2.1.7. */
 export const DEFAULT_HOP_LIMIT = 64
@@ -34,8 +33,6 @@ export class ConnectionSlots {
   released = false
   /** The listener that has this connection on its backlog, or null. */
   listener: unknown = null
-  /** Of DeadlineHeap. */
-  deadline: Millis = NEVER
   /** Of DeadlineHeap. */
   heapIndex = -1
   /** Of TouchedQueue. */

@@ -225,7 +225,7 @@ export class Tcp {
     this.#settle()
     this.#resting.handleTimeout(now)
     for (let first = this.#heap.peek(); first !== undefined; first = this.#heap.peek()) {
-      if (first.deadline > now) return
+      if (this.#heap.nextDeadline() > now) return
       first.handleTimeout(now)
       this.#heap.set(first, first.nextDeadline())
     }
