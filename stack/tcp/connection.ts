@@ -14,59 +14,35 @@ import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
-import { ConnectionSlots } from './connection-slots.js'
+import { ConnectionParts } from './connection-parts.js'
 import { Effect, type EffectSet } from './effects.js'
 import { fillSyn, stampTime } from './handshake.js'
 import { Liveness, type LivenessSettings } from './liveness.js'
-import { Output } from './output.js'
 import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
-import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { finDepartedUnseen, segmentDeparts } from './segment-departs.js'
-import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { isHeld } from './strict.js'
-import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+import { deleteTcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
 export { ConnectionEvent } from './connection-event.js'
 export type { ConnectionOptions } from './connection-options.js'
 
-export class Connection extends ConnectionSlots {
-  readonly tcb: Tcb
-  readonly buffers: Buffers
-  readonly sender: Sender
-  readonly receiver: Receiver
-  readonly output: Output
+export class Connection extends ConnectionParts {
   // Null once the handshake is complete: then nothing more is to be settled.
   #options: ConnectionOptions | null
   readonly #sendLimit: number
   readonly #touched: TouchedQueue
-  #synDue = false
-  // Our SYN has been committed, and has not left.
-  #synHeld = false
-  // The flags of a reset that is to leave, or 0.
-  #rstDue = 0
   #detached = false
-  #writeBlocked = false
-  #timeWaitAt: Millis = NEVER
   #adoption: Adoption | null = null
   #liveness: Liveness | null = null
 
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
-    super()
-    this.tcb = parts.tcb
-    this.buffers = parts.buffers
-    this.sender = new Sender(options.congestion)
-    this.receiver = new Receiver(options.receiveLimit)
-    this.output = new Output(parts.buffers.sent)
+    super(parts, options)
     this.#options = options
     this.#sendLimit = options.sendLimit
     this.#touched = touched
-  }
-
-  get state(): TcpState {
-    return this.tcb.state
   }
 
   /** Changes how the peer is watched while nothing is heard of it: keep-alive and user timeout. */
@@ -103,18 +79,13 @@ export class Connection extends ConnectionSlots {
     return finReceived && this.readable === 0 && this.receiver.confirmed >= rcvNxtOffset
   }
 
-  get closed(): boolean {
-    return this.tcb.state === TcpState.CLOSED
-  }
-
   /** Active open: a SYN leaves at the next poll. */
   open(): void {
-    this.#synDue = true
+    this.sender.synDue = true
     this.touch()
   }
 
-  /** Something may be due that no segment has told of. */
-  touch(): void {
+  override touch(): void {
     this.#touched.push(this)
   }
 
@@ -124,7 +95,7 @@ export class Connection extends ConnectionSlots {
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis, orderly = false): void {
     const { tcb, buffers } = this
-    this.#options = this.sender.settleMss(this.tcb, this.#options, now)
+    this.#options = this.sender.settleMss(tcb, this.#options, now)
     keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
     buffers.received.trim(inputOffset)
     this.output.offset = outputOffset
@@ -136,8 +107,8 @@ export class Connection extends ConnectionSlots {
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED
-    } else this.#synDue = true
-    if (tcb.state === TcpState.TIME_WAIT) this.#timeWaitAt = now + 2 * MSL_MS
+    } else this.sender.synDue = true
+    if (tcb.state === TcpState.TIME_WAIT) this.sender.timeWaitAt = now + 2 * MSL_MS
     this.#touched.push(this)
   }
 
@@ -151,7 +122,7 @@ export class Connection extends ConnectionSlots {
   // allocates: once per demotion
   release(): TcbParts {
     this.#touched.push(this)
-    this.#rstDue = 0
+    this.sender.rstDue = 0
     this.#detached = true
     return { tcb: this.tcb, buffers: this.buffers }
   }
@@ -170,7 +141,7 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.#options = this.sender.settleMss(this.tcb, this.#options, now)
+      this.#options = sender.settleMss(tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
     const acked = (effects & Effect.ACKED) !== 0
@@ -182,7 +153,7 @@ export class Connection extends ConnectionSlots {
     if (acked) this.#handleAcked()
     if (this.#adoption?.provesLoss(tcb, seg, dropped, now) === true) this.#lose()
     if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
-    if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
+    if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) sender.synDue = true
     this.receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
       // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
@@ -190,20 +161,20 @@ export class Connection extends ConnectionSlots {
       else if (this.readable > 0) this.events |= ConnectionEvent.READABLE
     }
     if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
-    if ((effects & Effect.TIME_WAIT) !== 0) this.#timeWaitAt = now + 2 * MSL_MS
-    if (tcb.state === TcpState.FIN_WAIT_2 && this.#detached && this.#timeWaitAt === NEVER) {
-      this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if ((effects & Effect.TIME_WAIT) !== 0) sender.timeWaitAt = now + 2 * MSL_MS
+    if (tcb.state === TcpState.FIN_WAIT_2 && this.#detached && sender.timeWaitAt === NEVER) {
+      sender.timeWaitAt = now + FIN_WAIT_2_MS
     }
     if ((effects & Effect.CLOSED) !== 0) this.#end('')
     return effects
   }
 
   #handleAcked(): void {
-    const { tcb, buffers } = this
+    const { tcb, buffers, output } = this
     this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
-    if (this.#writeBlocked && this.writable >= this.#sendLimit / 4) {
-      this.#writeBlocked = false
+    if (output.blocked && this.writable >= this.#sendLimit / 4) {
+      output.blocked = false
       this.events |= ConnectionEvent.WRITABLE
     }
   }
@@ -218,9 +189,9 @@ export class Connection extends ConnectionSlots {
     frame.reset()
     seg.srcPort = this.localPort
     seg.dstPort = this.remotePort
-    if (this.#rstDue !== 0) return this.#departRst(seg, now)
+    if (sender.rstDue !== 0) return this.#departRst(seg, now)
     if (receiver.confirmed < 0 && isHeld(tcb, receiver.confirmed)) return false
-    if (this.#synDue) return this.#departSyn(seg, now)
+    if (sender.synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) {
       // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
       const answers = tcb.state === TcpState.SYN_RECEIVED && tcb.synSent && receiver.ackNow
@@ -275,11 +246,11 @@ export class Connection extends ConnectionSlots {
 
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
   #departRst(seg: Segment, now: Millis): boolean {
-    const { tcb } = this
+    const { tcb, sender } = this
     seg.seq = tcb.sndNxt
     seg.ack = tcb.rcvNxt
-    seg.flags = this.#rstDue
-    this.#rstDue = 0
+    seg.flags = sender.rstDue
+    sender.rstDue = 0
     segmentDeparts(tcb, this.buffers, seg, now)
     return true
   }
@@ -288,21 +259,22 @@ export class Connection extends ConnectionSlots {
    * Commits our SYN and fills `seg` with it, but it does not leave: it left nobody knows how long ago (a cookie), or is `held` until `open`.
    */
   commitSyn(seg: Segment, now: Millis, held = false): void {
-    if (!this.#synDue) return
+    const { sender } = this
+    if (!sender.synDue) return
     seg.clear()
     this.#departSyn(seg, now)
-    this.#synHeld = held
-    this.sender.rtt.discard()
+    sender.synHeld = held
+    sender.rtt.discard()
     this.touch()
   }
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
   #departSyn(seg: Segment, now: Millis): boolean {
     const { tcb, sender } = this
-    this.#synDue = false
+    sender.synDue = false
     if (isSynchronized(tcb.state) || this.#options === null) return false
-    const repeated = tcb.synSent && !this.#synHeld
-    this.#synHeld = false
+    const repeated = tcb.synSent && !sender.synHeld
+    sender.synHeld = false
     fillSyn(seg, tcb, this.#options, now)
     segmentDeparts(tcb, this.buffers, seg, now)
     this.receiver.acked(0)
@@ -316,7 +288,7 @@ export class Connection extends ConnectionSlots {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt)
     if (this.#adoption === null && this.#liveness === null) return own
     const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
     return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
@@ -328,13 +300,18 @@ export class Connection extends ConnectionSlots {
     this.abort()
   }
 
+  override rest(now: Millis): boolean {
+    if (this.#adoption?.isOver(now) === true) this.#adoption = null
+    return super.rest(now)
+  }
+
   /** Acts on what is due. */
   handleTimeout(now: Millis): void {
     const { tcb, sender } = this
     this.#touched.push(this)
     this.receiver.handleTimeout(now)
-    if (now >= this.#timeWaitAt) {
-      this.#timeWaitAt = NEVER
+    if (now >= sender.timeWaitAt) {
+      sender.timeWaitAt = NEVER
       if (tcb.state === TcpState.TIME_WAIT) timeWaitExpires(tcb)
       else deleteTcb(tcb)
       this.#end('')
@@ -347,7 +324,7 @@ export class Connection extends ConnectionSlots {
       deleteTcb(tcb)
       this.#end(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
-      this.#synDue = true
+      sender.synDue = true
       // One that is held waits no longer than one that is lost.
       sender.rtoAt = now + sender.rtt.rtoMs
     }
@@ -363,7 +340,7 @@ export class Connection extends ConnectionSlots {
       return taken
     }
     if (this.output.refilledFrom >= 0) this.sender.recovery.refilled(this.output.refilledFrom)
-    if (taken < to - from) this.#writeBlocked = true
+    if (taken < to - from) this.output.blocked = true
     this.#touched.push(this)
     return taken
   }
@@ -395,7 +372,7 @@ export class Connection extends ConnectionSlots {
    * is text that comes later.
    */
   detach(now: Millis): void {
-    if (this.closed && !this.#synDue) return
+    if (this.closed && !this.sender.synDue) return
     this.#detached = true
     if (this.tcb.state !== TcpState.SYN_RECEIVED && this.buffers.received.readable > 0) {
       this.#reset(RST | ACK)
@@ -406,26 +383,26 @@ export class Connection extends ConnectionSlots {
       return
     }
     this.shutdown()
-    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.sender.timeWaitAt = now + FIN_WAIT_2_MS
   }
 
   /** No application will attach: both sides have said all they will. */
   orphan(now: Millis): void {
     this.#detached = true
-    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.sender.timeWaitAt = now + FIN_WAIT_2_MS
   }
 
   /** Resets the connection, or forgets it where both sides have ended (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(flags: number = RST | ACK): void {
     if (this.tcb.state >= TcpState.CLOSING) deleteTcb(this.tcb)
-    else if (this.closed && !this.#synDue) return
+    else if (this.closed && !this.sender.synDue) return
     this.#reset(flags)
   }
 
   #reset(flags: number): void {
-    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
+    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.sender.rstDue = flags
     else deleteTcb(this.tcb)
-    this.#synDue = false
+    this.sender.synDue = false
     this.#detached = true
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
@@ -439,11 +416,8 @@ export class Connection extends ConnectionSlots {
 
   #end(error: string): void {
     if (this.error === '') this.error = error
-    this.#synDue = false
-    this.sender.rtoAt = NEVER
-    this.sender.persistAt = NEVER
+    this.sender.stop()
     this.receiver.ackAt = NEVER
-    this.#timeWaitAt = NEVER
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
   }

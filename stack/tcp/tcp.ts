@@ -206,7 +206,7 @@ export class Tcp {
       return
     }
     this.#heap.set(connection, connection.nextDeadline())
-    if (connection.sender.awake) this.#resting.push(connection, now)
+    if (!connection.rests) this.#resting.push(connection, now)
   }
 
   #forget(connection: Connection): void {
