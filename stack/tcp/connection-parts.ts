@@ -21,6 +21,7 @@ import { type Buffers, putTcb, type Tcb, type TcbParts, takeTcb } from './tcb.js
 // One for all: what is put down or taken up is so in one go.
 const ROW = new Row()
 
+/** What a connection that does not rest is made of. */
 class Parts {
   readonly tcb: Tcb
   readonly buffers: Buffers
@@ -66,24 +67,29 @@ export abstract class ConnectionParts extends ConnectionSlots {
     this.#parts = new Parts(tcb, buffers, sender, receiver, new Output(buffers.sent))
   }
 
+  /** All of them: who needs several asks once. */
+  protected get parts(): Parts {
+    return this.#parts ?? this.#wake()
+  }
+
   get tcb(): Tcb {
-    return (this.#parts ?? this.#wake()).tcb
+    return this.parts.tcb
   }
 
   get buffers(): Buffers {
-    return (this.#parts ?? this.#wake()).buffers
+    return this.parts.buffers
   }
 
   get sender(): Sender {
-    return (this.#parts ?? this.#wake()).sender
+    return this.parts.sender
   }
 
   get receiver(): Receiver {
-    return (this.#parts ?? this.#wake()).receiver
+    return this.parts.receiver
   }
 
   get output(): Output {
-    return (this.#parts ?? this.#wake()).output
+    return this.parts.output
   }
 
   /** Wakes nobody. */

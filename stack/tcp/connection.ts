@@ -55,16 +55,18 @@ export class Connection extends ConnectionParts {
 
   /** Octets that can be read now. What came with the SYN of a simultaneous open waits for the handshake, other text to be confirmed. */
   get readable(): number {
-    if (this.tcb.state === TcpState.SYN_RECEIVED) return 0
-    const { start, readable } = this.buffers.received
-    return Math.min(readable, Math.max(this.receiver.confirmed - start, 0))
+    const { tcb, buffers, receiver } = this.parts
+    if (tcb.state === TcpState.SYN_RECEIVED) return 0
+    const { start, readable } = buffers.received
+    return Math.min(readable, Math.max(receiver.confirmed - start, 0))
   }
 
   /** Octets that can be written now as new data. */
   get writable(): number {
-    const sent = this.buffers.sent
+    const { tcb, buffers } = this.parts
+    const { sent } = buffers
     // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
-    const waiting = sent.end - Math.max(sent.start, this.tcb.ackedOffset)
+    const waiting = sent.end - Math.max(sent.start, tcb.ackedOffset)
     return Math.max(this.#sendLimit - waiting, 0)
   }
 
@@ -94,21 +96,21 @@ export class Connection extends ConnectionParts {
    * first one outstanding, or an ACK, as behind an `orderly` end of the last owner (P24). The offsets say where the application goes on.
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis, orderly = false): void {
-    const { tcb, buffers } = this
-    this.#options = this.sender.settleMss(tcb, this.#options, now)
-    keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
+    const { tcb, buffers, sender, receiver, output } = this.parts
+    this.#options = sender.settleMss(tcb, this.#options, now)
+    keepPromise(tcb, buffers.received, inputOffset, receiver.limit)
     buffers.received.trim(inputOffset)
-    this.output.offset = outputOffset
-    this.sender.finQueued = tcb.sndFinSent !== 0
+    output.offset = outputOffset
+    sender.finQueued = tcb.sndFinSent !== 0
     this.#adoption = new Adoption(tcb, now)
     if (isSynchronized(tcb.state)) {
-      this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
-      this.sender.adopt(tcb, buffers.sent, orderly, now)
+      receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
+      sender.adopt(tcb, buffers.sent, orderly, now)
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED
-    } else this.sender.synDue = true
-    if (tcb.state === TcpState.TIME_WAIT) this.sender.timeWaitAt = now + 2 * MSL_MS
+    } else sender.synDue = true
+    if (tcb.state === TcpState.TIME_WAIT) sender.timeWaitAt = now + 2 * MSL_MS
     this.#touched.push(this)
   }
 
@@ -129,11 +131,11 @@ export class Connection extends ConnectionParts {
 
   /** Takes one segment from the peer. `seg` is borrowed. The effects are returned for the demultiplexer. */
   receive(seg: Segment, now: Millis): EffectSet {
-    const { tcb, sender } = this
+    const { tcb, buffers, sender, receiver } = this.parts
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
-    this.receiver.noteRepeated(tcb, this.buffers.received, seg)
-    const effects = segmentArrives(tcb, this.buffers, seg, now)
+    receiver.noteRepeated(tcb, buffers.received, seg)
+    const effects = segmentArrives(tcb, buffers, seg, now)
     this.#touched.push(this)
     this.#liveness?.heard((effects & Effect.ACKED) !== 0, sender.waits(tcb), now)
     if ((effects & Effect.RESET) !== 0) {
@@ -152,9 +154,9 @@ export class Connection extends ConnectionParts {
     }
     if (acked) this.#handleAcked()
     if (this.#adoption?.provesLoss(tcb, seg, dropped, now) === true) this.#lose()
-    if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
+    if ((effects & Effect.CHALLENGE) !== 0) receiver.challenge(now)
     if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) sender.synDue = true
-    this.receiver.handleEffects(effects, tcb, seg, now)
+    receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
       // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
       if (this.#detached) this.#reset(RST)
@@ -170,7 +172,7 @@ export class Connection extends ConnectionParts {
   }
 
   #handleAcked(): void {
-    const { tcb, buffers, output } = this
+    const { tcb, buffers, output } = this.parts
     this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
     if (output.blocked && this.writable >= this.#sendLimit / 4) {
@@ -184,7 +186,7 @@ export class Connection extends ConnectionParts {
    * above the MSS the segment may be as long: `frame.gsoSize` then says how long the device is to cut the pieces.
    */
   pollSegment(seg: Segment, frame: Frame, now: Millis, maxText = 0): boolean {
-    const { tcb, sender, receiver } = this
+    const { tcb, buffers, sender, receiver, output } = this.parts
     seg.clear()
     frame.reset()
     seg.srcPort = this.localPort
@@ -198,14 +200,14 @@ export class Connection extends ConnectionParts {
       return answers && this.#departAck(seg, frame, now)
     }
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
+    if (receiver.ackNow && receiver.hasSackBlocks(buffers.received))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
-    if (sender.next(tcb, this.buffers, Math.max(maxText, sender.mss), now)) {
+    if (sender.next(tcb, buffers, Math.max(maxText, sender.mss), now)) {
       const plan = sender.plan
       if (plan.length > sender.mss) frame.gsoSize = sender.mss
       // A FIN alone may stand behind text that nobody here has: the application regenerates it.
-      this.output.fill(frame, plan.offset, plan.length)
+      output.fill(frame, plan.offset, plan.length)
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
       if (tcb.ecnOk) sender.markEcn(tcb, seg)
@@ -215,16 +217,16 @@ export class Connection extends ConnectionParts {
       return true
     }
     const owes = receiver.ackNow || this.#liveness?.probeDue === true
-    if (!owes && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
+    if (!owes && !receiver.wantsWindowUpdate(tcb, buffers)) return false
     return this.#departAck(seg, frame, now)
   }
 
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
-    const { tcb, receiver } = this
+    const { tcb, buffers, receiver } = this.parts
     seg.seq = this.#adoption?.takeSeq(tcb) ?? this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
-    if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
+    if (tcb.sackOk && receiver.hasSackBlocks(buffers.received)) {
       stampTime(seg, tcb, now)
-      receiver.addSackBlocks(tcb, this.buffers.received, seg)
+      receiver.addSackBlocks(tcb, buffers.received, seg)
     }
     this.#depart(seg, frame, now)
     return true
@@ -232,26 +234,26 @@ export class Connection extends ConnectionParts {
 
   // Completes a segment of a synchronized connection and commits it.
   #depart(seg: Segment, frame: Frame, now: Millis): void {
-    const { tcb, receiver } = this
+    const { tcb, buffers, receiver } = this.parts
     seg.flags |= tcb.ecnOk && tcb.ecnEcho !== 0 ? ACK | ECE : ACK
     seg.ack = receiver.ackNumber(tcb)
-    seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
+    seg.wnd = receiver.windowField(tcb, buffers, tcb.rcvScale)
     stampTime(seg, tcb, now)
     seg.text = frame.bytes
     seg.textStart = frame.start
     seg.textEnd = frame.end
-    segmentDeparts(tcb, this.buffers, seg, now)
+    segmentDeparts(tcb, buffers, seg, now)
     receiver.acked(seg.textLength)
   }
 
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
   #departRst(seg: Segment, now: Millis): boolean {
-    const { tcb, sender } = this
+    const { tcb, buffers, sender } = this.parts
     seg.seq = tcb.sndNxt
     seg.ack = tcb.rcvNxt
     seg.flags = sender.rstDue
     sender.rstDue = 0
-    segmentDeparts(tcb, this.buffers, seg, now)
+    segmentDeparts(tcb, buffers, seg, now)
     return true
   }
 
@@ -270,14 +272,14 @@ export class Connection extends ConnectionParts {
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
   #departSyn(seg: Segment, now: Millis): boolean {
-    const { tcb, sender } = this
+    const { tcb, buffers, sender, receiver } = this.parts
     sender.synDue = false
     if (isSynchronized(tcb.state) || this.#options === null) return false
     const repeated = tcb.synSent && !sender.synHeld
     sender.synHeld = false
     fillSyn(seg, tcb, this.#options, now)
-    segmentDeparts(tcb, this.buffers, seg, now)
-    this.receiver.acked(0)
+    segmentDeparts(tcb, buffers, seg, now)
+    receiver.acked(0)
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
     this.#liveness?.waits(now)
     if (repeated) sender.rtt.discard()
@@ -288,9 +290,10 @@ export class Connection extends ConnectionParts {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt)
+    const { tcb, sender, receiver } = this.parts
+    const own = Math.min(sender.nextDeadline(), receiver.ackAt)
     if (this.#adoption === null && this.#liveness === null) return own
-    const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
+    const watchedUntil = this.#liveness?.deadline(tcb) ?? NEVER
     return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
   }
 
@@ -307,9 +310,9 @@ export class Connection extends ConnectionParts {
 
   /** Acts on what is due. */
   handleTimeout(now: Millis): void {
-    const { tcb, sender } = this
+    const { tcb, sender, receiver } = this.parts
     this.#touched.push(this)
-    this.receiver.handleTimeout(now)
+    receiver.handleTimeout(now)
     if (now >= sender.timeWaitAt) {
       sender.timeWaitAt = NEVER
       if (tcb.state === TcpState.TIME_WAIT) timeWaitExpires(tcb)
@@ -317,7 +320,7 @@ export class Connection extends ConnectionParts {
       this.#end('')
       return
     }
-    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) return void this.#lose()
+    if (this.#adoption?.handleTimeout(tcb, receiver, now) === true) return void this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
@@ -332,15 +335,16 @@ export class Connection extends ConnectionParts {
 
   /** Takes octets to send, copying them. Returns how many were taken: fewer than given when the buffer is full. */
   write(bytes: Uint8Array, from: number, to: number): number {
-    if (this.sender.finQueued && !this.output.regenerating) return 0
-    const taken = this.output.write(bytes, from, to, this.writable)
-    if (this.output.divergedAt >= 0) {
+    const { sender, output } = this.parts
+    if (sender.finQueued && !output.regenerating) return 0
+    const taken = output.write(bytes, from, to, this.writable)
+    if (output.divergedAt >= 0) {
       this.error = 'ERR_OUTPUT_DIVERGED'
       this.abort()
       return taken
     }
-    if (this.output.refilledFrom >= 0) this.sender.recovery.refilled(this.output.refilledFrom)
-    if (taken < to - from) this.output.blocked = true
+    if (output.refilledFrom >= 0) sender.recovery.refilled(output.refilledFrom)
+    if (taken < to - from) output.blocked = true
     this.#touched.push(this)
     return taken
   }
@@ -349,15 +353,17 @@ export class Connection extends ConnectionParts {
   read(into: Uint8Array, from: number, to: number): number {
     const length = Math.min(this.readable, to - from)
     if (length === 0) return 0
-    this.buffers.received.copyTo(this.inputOffset, length, into, from)
+    const { received } = this.buffers
+    received.copyTo(received.start, length, into, from)
     this.consume(length)
     return length
   }
 
   /** Lets go of `length` octets that have been read. */
   consume(length: number): void {
-    this.buffers.received.trim(this.inputOffset + length)
-    if (this.receiver.wantsWindowUpdate(this.tcb, this.buffers)) this.#touched.push(this)
+    const { tcb, buffers, receiver } = this.parts
+    buffers.received.trim(buffers.received.start + length)
+    if (receiver.wantsWindowUpdate(tcb, buffers)) this.#touched.push(this)
   }
 
   /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */

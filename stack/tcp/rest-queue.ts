@@ -17,9 +17,12 @@ export class RestQueue {
   #firstAt: Millis = NEVER
 
   push(connection: Connection, now: Millis): void {
-    connection.stirred = connection.restless
-    if (connection.restless) return
+    if (connection.restless) {
+      connection.stirred = true
+      return
+    }
     connection.restless = true
+    connection.stirred = false
     // allocates: once per REST_MS and connection
     this.#waiting.set(connection, now + REST_MS)
     if (this.#firstAt === NEVER) this.#firstAt = now + REST_MS

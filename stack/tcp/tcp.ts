@@ -256,9 +256,12 @@ function isOver(connection: Connection): boolean {
 }
 
 // In strict mode (D2): others have not said yet that they have all its input, or our FIN.
-function isUnconfirmed({ receiver, tcb }: Connection): boolean {
-  const { hold } = receiver
+function isUnconfirmed(connection: Connection): boolean {
+  // Who waits for others does not rest.
+  if (connection.rests) return false
+  const { hold } = connection.receiver
   if (hold === null) return false
+  const { tcb } = connection
   if (hold.confirmed < tcb.rcvNxtOffset) return true
   return tcb.sndFinSent !== 0 && hold.outputHeld < tcb.sndNxtOffset
 }
