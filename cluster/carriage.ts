@@ -402,7 +402,7 @@ export class Carriage {
     for (const [node, at] of this.#dead) if (now >= at) this.#inheritIfSilent(node, now)
     if (now < this.#watchAt) return
     for (const [name, { key, connection }] of this.#carried) {
-      if (!connection.released && connection.tcb.state !== TcpState.CLOSED) continue
+      if (!connection.released && !connection.closed) continue
       this.#carried.delete(name)
       this.#say(FlowMessageKind.ENDED, key)
     }

@@ -9,7 +9,6 @@ import {
   type CheckpointPort as Port,
   type Seq,
   StackError,
-  TcpState,
 } from '../../stack/index.js'
 import { type CheckpointStore, MAX_UNSENT } from '../checkpoint.js'
 import type { FlowKey } from '../flow-key.js'
@@ -62,9 +61,9 @@ export class CheckpointPort implements Port {
   /** Removes the checkpoints of connections that are closed for good; those that moved to another node stay. */
   sweep(): void {
     for (const [connection, { key, iss, irs }] of this.#committed) {
-      if (connection.tcb.state !== TcpState.CLOSED && !connection.released) continue
+      if (!connection.closed && !connection.released) continue
       this.#committed.delete(connection)
-      if (connection.tcb.state !== TcpState.CLOSED) continue
+      if (!connection.closed) continue
       // That of a connection which has come in its place stays: its peers have let go of the input before it.
       if (this.#store.inputOffset(key, iss, irs) >= 0) this.#store.remove(key)
     }

@@ -294,8 +294,8 @@ export class DecisionLog {
 
   #watch(takeover: { answeredMs: number | null }, { stack }: StatusSource, origin: Millis): void {
     const marks: { sum: () => number; before: number }[] = []
-    for (const { tcb } of stack.tcp.demux.connections()) {
-      const sum = () => tcb.rcvNxtOffset + tcb.sndUnaOffset
+    for (const connection of stack.tcp.demux.connections()) {
+      const sum = () => connection.tcb.rcvNxtOffset + connection.tcb.sndUnaOffset
       marks.push({ sum, before: sum() })
       if (marks.length >= MAX_WATCHED) break
     }

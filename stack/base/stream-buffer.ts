@@ -11,6 +11,7 @@
  */
 import { assert } from './assert.js'
 import { giveRing, NO_SLAB, type Slab, SMALLEST_RING, slabWith } from './ring-pool.js'
+import type { Row } from './row.js'
 import { giveTable, NO_TABLE, takeTable } from './table-pool.js'
 
 /** Intervals behind the first hole that are kept; further ones are refused until the holes fill. */
@@ -216,6 +217,30 @@ export class StreamBuffer {
     if (this.end !== this.start) return
     this.#floor = this.start
     this.#giveBack()
+  }
+
+  /** True when nothing is kept, and no memory held. */
+  get empty(): boolean {
+    return this.#slab === NO_SLAB && this.#rangeCount === 0
+  }
+
+  /** Puts an empty buffer into `row`. */
+  putInto(row: Row): void {
+    row.putDouble(this.start)
+    row.putDouble(this.limit)
+    row.putInt(this.#keep)
+    row.putInt(this.#nextSize)
+  }
+
+  /** The empty buffer that was put into `row`. */
+  // allocates: behind an idle time
+  static takeFrom(row: Row): StreamBuffer {
+    const start = row.takeDouble()
+    const buffer = new StreamBuffer(row.takeDouble())
+    buffer.restart(start)
+    buffer.#keep = row.takeInt()
+    buffer.#nextSize = row.takeInt()
+    return buffer
   }
 
   // Nothing is kept.

@@ -9,7 +9,7 @@ import { TcpState } from '../tcp/state.js'
 import { checkFunction, validDuration } from './argument-errors.js'
 import type { Listener } from './connect-arguments.js'
 import { presentAddress, type StackHost } from './host.js'
-import { DuplexOrigin } from './origin.js'
+import { is, Mark, mark, SocketMarks } from './socket-marks.js'
 
 export type AddressFamily = 'IPv4' | 'IPv6'
 
@@ -20,22 +20,23 @@ export interface SocketAddress {
 }
 
 /** The part of a socket that says between whom it is, and whether it keeps the process alive. */
-export abstract class Endpoint extends DuplexOrigin {
+export abstract class Endpoint extends SocketMarks {
   /** True from `connect` until the handshake is complete. */
   connecting = false
   /** Node's own code asks here for the kernel's socket: there is none. */
-  _handle: unknown = null
+  declare _handle: unknown
   /** Milliseconds as given to `setTimeout`. */
-  timeout: number | undefined = undefined
-  /** For servers: addresses of IPv4 are shown as mapped into IPv6, as the server listens by IPv6. */
-  mapsAddresses = false
+  declare timeout: number | undefined
   protected readonly host: () => StackHost
   protected connection: Connection | null = null
-  #refed = true
-  #holdsRef = false
-  #active = false
   #peer: SocketAddress | null = null
   #timer: NodeJS.Timeout | null = null
+
+  // What hardly any socket has is on the prototype until then.
+  static {
+    Endpoint.prototype._handle = null
+    Endpoint.prototype.timeout = undefined
+  }
 
   /** `target`: an object that becomes this socket, instead of a new one. */
   constructor(host: () => StackHost, options: DuplexOptions, target?: Duplex) {
@@ -110,7 +111,10 @@ export abstract class Endpoint extends DuplexOrigin {
   }
 
   #present(address: number, port: number): SocketAddress {
-    const shown = mapAddress(presentAddress(this.host(), address as never), this.mapsAddresses)
+    const shown = mapAddress(
+      presentAddress(this.host(), address as never),
+      is(this, Mark.MAPS_ADDRESSES),
+    )
     return { address: shown, family: familyOf(shown), port }
   }
 
@@ -157,28 +161,28 @@ export abstract class Endpoint extends DuplexOrigin {
 
   /** Keeps the process alive while the socket has something under way, as it does from the start. */
   ref(): this {
-    this.#refed = true
+    mark(this, Mark.UNREFED, false)
     this.#hold()
     return this
   }
 
   /** Lets the process end whatever the socket has under way. */
   unref(): this {
-    this.#refed = false
+    mark(this, Mark.UNREFED, true)
     this.#hold()
     return this
   }
 
   /** True while the socket connects, reads, or has written what is not with the stack yet: then it keeps the process alive. */
   protected set active(active: boolean) {
-    this.#active = active
+    mark(this, Mark.ACTIVE, active)
     this.#hold()
   }
 
   #hold(): void {
-    const wanted = this.#active && this.#refed
-    if (wanted === this.#holdsRef) return
-    this.#holdsRef = wanted
+    const wanted = is(this, Mark.ACTIVE) && !is(this, Mark.UNREFED)
+    if (wanted === is(this, Mark.HOLDS_REF)) return
+    mark(this, Mark.HOLDS_REF, wanted)
     if (wanted) this.host().ref?.()
     else this.host().unref?.()
   }

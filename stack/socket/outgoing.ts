@@ -1,6 +1,6 @@
 /**
- * Outgoing: the chunks of one write that is under way. The connection copies what it has room for; the rest stays here, and
- * the stream above is held back, until the peer has acknowledged enough.
+ * Outgoing: one write that is under way. The connection copies what it has room for of its chunks; the rest stays here, and the
+ * stream above is held back, until the peer has acknowledged enough.
  */
 import type { Connection } from '../tcp/connection.js'
 
@@ -14,33 +14,20 @@ export interface Chunk {
 const NO_CHUNKS: readonly Chunk[] = []
 
 export class Outgoing {
-  /** Octets of this write that the connection has taken. */
+  /** Octets that the connection has taken. */
   taken = 0
-  /** Octets of all writes that the connection has taken. */
-  total = 0
-  #chunk: Uint8Array | null = null
+  #chunk: Uint8Array | null
   #from = 0
-  #chunks: readonly Chunk[] = NO_CHUNKS
-  #next = 0
-  #callback: WriteCallback | null = null
+  // Those behind the first.
+  readonly #chunks: readonly Chunk[]
+  #next = 1
+  readonly #callback: WriteCallback
 
-  /** True while a write is under way. */
-  get active(): boolean {
-    return this.#callback !== null
-  }
-
-  /** Begins a write of one chunk. */
-  begin(chunk: Uint8Array, callback: WriteCallback): void {
+  /** Of one chunk; or of many `chunks`, of which it is the first. */
+  constructor(chunk: Uint8Array, callback: WriteCallback, chunks: readonly Chunk[] = NO_CHUNKS) {
     this.#chunk = chunk
-    this.#from = 0
-    this.#callback = callback
-  }
-
-  /** Begins a write of many. */
-  beginAll(chunks: readonly Chunk[], callback: WriteCallback): void {
     this.#chunks = chunks
-    this.#next = 1
-    this.begin((chunks[0] as Chunk).chunk, callback)
+    this.#callback = callback
   }
 
   /** Gives the connection what it has room for. True: it has taken all, and `finish` is due. */
@@ -50,7 +37,6 @@ export class Outgoing {
       const length = connection.write(chunk, this.#from, chunk.length)
       this.#from += length
       this.taken += length
-      this.total += length
       if (this.#from < chunk.length) return false
       this.#chunk = this.#chunks[this.#next++]?.chunk ?? null
       this.#from = 0
@@ -60,13 +46,7 @@ export class Outgoing {
 
   /** Ends the write, with an error or without. */
   finish(error: Error | null): void {
-    const callback = this.#callback
-    this.#chunk = null
-    this.#chunks = NO_CHUNKS
-    this.#next = 0
-    this.#callback = null
-    this.taken = 0
-    if (callback !== null) callback(error)
+    this.#callback(error)
   }
 
   /** What the connection has not taken yet. */

@@ -18,6 +18,7 @@ import { listenInKernel } from './kernel.js'
 import type { OnRead } from './on-read.js'
 import { EmitterOrigin } from './origin.js'
 import type { Socket, SocketOptions } from './socket.js'
+import { Mark, mark } from './socket-marks.js'
 
 // RFC 6056: the range of ports given to who asks for none in particular.
 const FIRST_PORT = 32_768
@@ -204,7 +205,7 @@ export class Server extends EmitterOrigin {
     this._connections++
     socket.server = this
     socket._server = this
-    socket.mapsAddresses = this.#at?.mapped === true
+    mark(socket, Mark.MAPS_ADDRESSES, this.#at?.mapped === true)
     const events = connection.events
     connection.events = 0
     this.emit('connection', socket)

@@ -8,7 +8,6 @@
 import { addAbortSignal, Duplex } from 'node:stream'
 import { StackError } from '../base/errors.js'
 import { type Connection, ConnectionEvent } from '../tcp/connection.js'
-import { checkType, outOfRange } from './argument-errors.js'
 import type { Listener } from './connect-arguments.js'
 import { DialingSocket } from './dialing.js'
 import { isMoved } from './endpoint.js'
@@ -23,6 +22,7 @@ import {
 import type { StackHost } from './host.js'
 import { OnReadSink } from './on-read.js'
 import { type Chunk, Outgoing, type WriteCallback } from './outgoing.js'
+import { is, Mark, mark } from './socket-marks.js'
 import { checkOptions, type SocketOptions, streamOptions } from './socket-options.js'
 
 export type { SocketOptions } from './socket-options.js'
@@ -40,17 +40,20 @@ export class Socket extends DialingSocket {
   /** The server that accepted the socket; a slot for those that take it over, as node:http's does. */
   server: unknown = null
   /** A slot of Node's own code: a socket that wraps this one. */
-  _parent: unknown = null
-  readonly #outgoing = new Outgoing()
+  declare _parent: unknown
+  // Null while nothing is written.
+  #outgoing: Outgoing | null = null
+  // Octets of all writes that the connection has taken.
+  #bytesTaken = 0
   #rest: NodeJS.Immediate | null = null
   readonly #onRead: OnReadSink | null
-  #wantsRead = false
-  #inputEnded = false
-  #pulling = false
   #bytesRead = 0
-  #resetting = false
   /** The server that has accepted this connection; Node's own code looks here. */
   _server: CountingServer | null = null
+
+  static {
+    Socket.prototype._parent = null
+  }
 
   /** `connection`, when given, becomes this socket's: an accepted one. `target`: an object that becomes this socket. */
   constructor(
@@ -61,7 +64,7 @@ export class Socket extends DialingSocket {
   ) {
     checkOptions(options)
     super(host, streamOptions(options), target)
-    this.noDelay = options.noDelay ?? false
+    mark(this, Mark.NO_DELAY, options.noDelay ?? false)
     this.keepAsOptions(options)
     this.#onRead = OnReadSink.of(options.onread)
     this.on('end', endWrites)
@@ -82,11 +85,11 @@ export class Socket extends DialingSocket {
     const stream = this as unknown as { _undestroy(): void }
     stream._undestroy()
     this.forget()
-    this.#inputEnded = false
-    this.#wantsRead = false
-    this.#resetting = false
+    mark(this, Mark.INPUT_ENDED, false)
+    mark(this, Mark.WANTS_READ, false)
+    mark(this, Mark.RESETTING, false)
     this.#bytesRead = 0
-    this.#outgoing.total = 0
+    this.#bytesTaken = 0
     if (Object.hasOwn(this, 'write')) Reflect.deleteProperty(this, 'write')
   }
 
@@ -95,8 +98,8 @@ export class Socket extends DialingSocket {
     const { connection, connecting, destroyed } = this
     // Whoever looks a name up for it keeps the process alive himself, or has his reasons.
     const opens = connecting && this.dial?.waits !== true
-    const reads = this.#wantsRead && !this.#inputEnded && connection !== null
-    this.active = !destroyed && (opens || reads || this.#outgoing.active)
+    const reads = is(this, Mark.WANTS_READ) && !is(this, Mark.INPUT_ENDED) && connection !== null
+    this.active = !destroyed && (opens || reads || this.#outgoing !== null)
   }
 
   /** Called by the event loop with bits of ConnectionEvent. */
@@ -137,21 +140,21 @@ export class Socket extends DialingSocket {
   }
 
   override _read(): void {
-    this.#wantsRead = true
+    mark(this, Mark.WANTS_READ, true)
     this.keepAwake()
     const { connection } = this
-    if (connection === null || this.connecting || this.#pulling) return
+    if (connection === null || this.connecting || is(this, Mark.PULLING)) return
     if (connection.readable === 0 && !connection.inputEnded) return
     // As with the kernel nothing comes while it is asked for: streams tell that apart.
-    this.#pulling = true
+    mark(this, Mark.PULLING, true)
     process.nextTick(() => {
-      this.#pulling = false
+      mark(this, Mark.PULLING, false)
       if (!this.destroyed) this.#pull()
     })
   }
 
   override pause(): this {
-    if (this.#onRead !== null && !this.connecting) this.#wantsRead = false
+    if (this.#onRead !== null && !this.connecting) mark(this, Mark.WANTS_READ, false)
     return super.pause()
   }
 
@@ -167,7 +170,7 @@ export class Socket extends DialingSocket {
 
   // With `onread` nothing waits in the stream that could ask for more.
   #readAgain(): void {
-    if (this.#onRead === null || this.connecting || this.#wantsRead) return
+    if (this.#onRead === null || this.connecting || is(this, Mark.WANTS_READ)) return
     if (this.connection !== null && !this.destroyed) this._read()
   }
 
@@ -175,10 +178,10 @@ export class Socket extends DialingSocket {
   #pull(): void {
     const connection = this.connection
     if (connection === null || isMoved(connection)) return
-    while (this.#wantsRead && connection.readable > 0) {
+    while (is(this, Mark.WANTS_READ) && connection.readable > 0) {
       if (this.#onRead !== null) {
         // The callback may have paused the socket.
-        if (!this.#lend(connection, this.#onRead)) this.#wantsRead = false
+        if (!this.#lend(connection, this.#onRead)) mark(this, Mark.WANTS_READ, false)
         if (this.destroyed) return
         continue
       }
@@ -187,18 +190,18 @@ export class Socket extends DialingSocket {
       this.#bytesRead += chunk.length
       this.host().kick()
       this.refresh()
-      this.#wantsRead = false
+      mark(this, Mark.WANTS_READ, false)
       // A listener may have asked for more meanwhile; one that throws leaves reading as it was.
       let more = true
       try {
         more = this.push(chunk)
       } finally {
-        if (more) this.#wantsRead = true
+        if (more) mark(this, Mark.WANTS_READ, true)
       }
       if (this.destroyed) return
     }
-    if (connection.inputEnded && !this.#inputEnded) {
-      this.#inputEnded = true
+    if (connection.inputEnded && !is(this, Mark.INPUT_ENDED)) {
+      mark(this, Mark.INPUT_ENDED, true)
       this.push(null)
       // Nobody may be listening for data; the end is to be seen all the same.
       this.read(0)
@@ -216,45 +219,48 @@ export class Socket extends DialingSocket {
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: WriteCallback): void {
-    this.#whenOpen(callback, () => this.#outgoing.begin(chunk, callback))
+    this.#send(new Outgoing(chunk, callback))
   }
 
   override _writev(chunks: readonly Chunk[], callback: WriteCallback): void {
-    this.#whenOpen(callback, () => this.#outgoing.beginAll(chunks, callback))
+    this.#send(new Outgoing((chunks[0] as Chunk).chunk, callback, chunks))
   }
 
   // A write waits for the connection in the line of the listeners of `connect`, as with Node.
-  #whenOpen(callback: WriteCallback, begin: () => void): void {
-    const go = (): void => {
-      begin()
-      this.#pour()
-      this.keepAwake()
-    }
+  #send(outgoing: Outgoing): void {
     if (this.connecting) {
-      const onClose = (): void => callback(socketClosedBeforeConnection())
+      const onClose = (): void => outgoing.finish(socketClosedBeforeConnection())
       this.once('close', onClose)
       this.once('connect', () => {
         this.off('close', onClose)
-        go()
+        this.#take(outgoing)
       })
     } else if (this.pending) {
-      callback(socketClosed())
+      outgoing.finish(socketClosed())
     } else {
-      go()
+      this.#take(outgoing)
     }
   }
 
+  #take(outgoing: Outgoing): void {
+    this.#outgoing = outgoing
+    this.#pour()
+    this.keepAwake()
+  }
+
   #pour(): void {
-    if (this.connecting || !this.#outgoing.active || this.#rest !== null) return
-    const connection = this.connection
+    const { connection } = this
+    const outgoing = this.#outgoing
+    if (this.connecting || outgoing === null || this.#rest !== null) return
     if (connection === null || isMoved(connection)) return
     if (connection.closed) {
-      this.#outgoing.finish(errnoError('EPIPE', 'write'))
+      this.#finish(errnoError('EPIPE', 'write'))
       return
     }
-    const before = this.#outgoing.taken
-    const done = this.#outgoing.pour(connection)
-    if (done || this.#outgoing.taken > before) {
+    const before = outgoing.taken
+    const done = outgoing.pour(connection)
+    this.#bytesTaken += outgoing.taken - before
+    if (done || outgoing.taken > before) {
       this.refresh()
       this.host().kick()
     }
@@ -266,8 +272,14 @@ export class Socket extends DialingSocket {
 
   #poured(): void {
     this.#rest = null
-    this.#outgoing.finish(null)
+    this.#finish(null)
     this.keepAwake()
+  }
+
+  #finish(error: Error | null): void {
+    const outgoing = this.#outgoing
+    this.#outgoing = null
+    outgoing?.finish(error)
   }
 
   override _final(callback: WriteCallback): void {
@@ -293,14 +305,14 @@ export class Socket extends DialingSocket {
     this.dial?.stop()
     this.stopTimer()
     if (connection !== null && !isMoved(connection)) {
-      if (this.#resetting) connection.abort()
+      if (is(this, Mark.RESETTING)) connection.abort()
       else connection.detach(this.host().now())
       this.host().kick()
     }
     if (connection !== null) connection.context = null
     if (this.#rest !== null) clearImmediate(this.#rest)
     this.#rest = null
-    this.#outgoing.finish(error ?? socketClosed())
+    if (this.#outgoing !== null) this.#finish(error ?? socketClosed())
     callback(error)
     this.keepAwake()
     if (this._server) {
@@ -326,45 +338,10 @@ export class Socket extends DialingSocket {
     } else if (this.connection === null || this.destroyed) {
       this.destroy(socketClosed())
     } else {
-      this.#resetting = true
+      mark(this, Mark.RESETTING, true)
       this.destroy()
     }
     return this
-  }
-
-  /** Turns Nagle's algorithm off, or on again. */
-  setNoDelay(noDelay = true): this {
-    this.noDelay = noDelay
-    if (this.connection === null || isMoved(this.connection)) return this
-    this.connection.sender.noDelay = noDelay
-    this.host().kick()
-    return this
-  }
-
-  /** Probes the peer when the connection has been idle for `initialDelay` milliseconds (default: two hours), or no more. */
-  setKeepAlive(enable = false, initialDelay = 0): this {
-    this.keepAlive = enable === true
-    // As with Node: whole seconds, and 0 leaves the delay as it is.
-    const idleMs = Math.trunc(Number(initialDelay) / 1000) * 1000
-    if (idleMs > 0) this.keepAliveDelayMs = idleMs
-    const { connection } = this
-    if (connection !== null && !isMoved(connection)) this.watchPeer(connection)
-    return this
-  }
-
-  /** Sets the TOS octet of what is sent from now on: DSCP in its upper six bits; the lower two are the stack's (RFC 3168). */
-  setTypeOfService(tos: number): this {
-    checkType(tos, 'number', 'tos')
-    if (!Number.isInteger(tos) || tos < 0 || tos > 255) {
-      throw outOfRange('tos', '>= 0 && <= 255', tos)
-    }
-    this.typeOfService = tos & 0xfc
-    if (this.connection !== null) this.connection.dscp = this.typeOfService >> 2
-    return this
-  }
-
-  getTypeOfService(): number {
-    return this.typeOfService
   }
 
   /** Octets received and handed to the stream. */
@@ -376,7 +353,12 @@ export class Socket extends DialingSocket {
   get bytesWritten(): number | undefined {
     // The prototype is asked, too.
     if (!(#outgoing in this)) return undefined
-    return this.#outgoing.total + this.writableLength - this.#outgoing.taken
+    return this.#bytesTaken + this.#pending
+  }
+
+  // Octets written that the connection has not taken.
+  get #pending(): number {
+    return this.writableLength - (this.#outgoing?.taken ?? 0)
   }
 
   get bufferSize(): number | undefined {
@@ -396,8 +378,7 @@ export class Socket extends DialingSocket {
 
   /** Stream offset behind the last octet that the application has written to this socket. */
   get outputOffset(): number {
-    const pending = this.writableLength - this.#outgoing.taken
-    return (this.connection?.output.offset ?? 0) + pending
+    return (this.connection?.output.offset ?? 0) + this.#pending
   }
 
   /**
@@ -431,7 +412,7 @@ export class Socket extends DialingSocket {
   #held(): Uint8Array[] {
     if (this.writableLength === 0) return []
     const state = (this as unknown as { _writableState: { getBuffer(): Chunk[] } })._writableState
-    return [...this.#outgoing.rest(), ...state.getBuffer().map((entry) => entry.chunk)]
+    return [...(this.#outgoing?.rest() ?? []), ...state.getBuffer().map((entry) => entry.chunk)]
   }
 }
 

@@ -103,6 +103,12 @@ export class Adoption {
     return Math.min(this.#lostAt, this.#askAt)
   }
 
+  /** True when nothing of it matters any more. */
+  isOver(now: Millis): boolean {
+    if (now < this.#until || !this.#heard || this.#strangeAt !== NEVER) return false
+    return this.#inputFrom < 0 && this.deadline === NEVER
+  }
+
   /** Before a segment is folded: what it proves of the last owner's sending. */
   takeProof(tcb: Tcb, seg: Segment, now: Millis): void {
     if (this.#doubted || this.#until <= now || !seg.has(ACK) || tcb.state < TcpState.SYN_RECEIVED)

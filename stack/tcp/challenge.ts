@@ -12,6 +12,11 @@ export class ChallengeBudget {
   #tokens = CHALLENGE_BURST
   #filledAt: Millis = 0
 
+  /** True when it is as if none had ever left. */
+  isFull(now: Millis): boolean {
+    return this.#tokens + Math.floor((now - this.#filledAt) / CHALLENGE_EVERY_MS) >= CHALLENGE_BURST
+  }
+
   /** True when another challenge may leave at `now`; it is counted. */
   take(now: Millis): boolean {
     const earned = Math.floor((now - this.#filledAt) / CHALLENGE_EVERY_MS)

@@ -2,10 +2,12 @@
  * ConnectionSlots: what is kept at a connection for those around it: its endpoints for the demultiplexer, its news for the
  * application, and the marks of the queues that it stands in. Nothing here has a part in the protocol.
  */
-import { type Millis, NEVER } from '../base/time.js'
 
 /** RFC 1122 §3.2.1.7. */
 export const DEFAULT_HOP_LIMIT = 64
+
+// What is true of a connection, or not.
+const Mark = { OPENER: 1, RELEASED: 2, QUEUED: 4, RESTLESS: 8, STIRRED: 16, TRANSMITS: 32 } as const
 
 export class ConnectionSlots {
   localAddress = 0
@@ -26,22 +28,70 @@ export class ConnectionSlots {
   context: unknown = null
   /** What the application left behind on another node, for the layer above; null for a connection that was opened here. */
   resumption: unknown = null
-  /** True when the first SYN was ours. */
-  opener = false
   /** The other connection of a proxy's pair, whose input is this one's output and the other way round; or null. */
   partner: ConnectionSlots | null = null
-  /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
-  released = false
   /** The listener that has this connection on its backlog, or null. */
   listener: unknown = null
   /** Of DeadlineHeap. */
-  deadline: Millis = NEVER
-  /** Of DeadlineHeap. */
   heapIndex = -1
+  // Bits of Mark: that there are many connections is why each of these does not have a field of its own.
+  #marks = 0
+
+  /** True when the first SYN was ours. */
+  get opener(): boolean {
+    return (this.#marks & Mark.OPENER) !== 0
+  }
+
+  set opener(on: boolean) {
+    this.#mark(Mark.OPENER, on)
+  }
+
+  /** True when the stack has let go of this connection: it sends nothing and takes nothing any more. */
+  get released(): boolean {
+    return (this.#marks & Mark.RELEASED) !== 0
+  }
+
+  set released(on: boolean) {
+    this.#mark(Mark.RELEASED, on)
+  }
+
   /** Of TouchedQueue. */
-  queued = false
+  get queued(): boolean {
+    return (this.#marks & Mark.QUEUED) !== 0
+  }
+
+  set queued(on: boolean) {
+    this.#mark(Mark.QUEUED, on)
+  }
+
   /** Of RestQueue. */
-  restless = false
+  get restless(): boolean {
+    return (this.#marks & Mark.RESTLESS) !== 0
+  }
+
+  set restless(on: boolean) {
+    this.#mark(Mark.RESTLESS, on)
+  }
+
+  /** Of RestQueue: it has been at work since it came there. */
+  get stirred(): boolean {
+    return (this.#marks & Mark.STIRRED) !== 0
+  }
+
+  set stirred(on: boolean) {
+    this.#mark(Mark.STIRRED, on)
+  }
+
   /** Of the stack's list of those who may transmit. */
-  transmitQueued = false
+  get transmitQueued(): boolean {
+    return (this.#marks & Mark.TRANSMITS) !== 0
+  }
+
+  set transmitQueued(on: boolean) {
+    this.#mark(Mark.TRANSMITS, on)
+  }
+
+  #mark(mark: number, on: boolean): void {
+    this.#marks = on ? this.#marks | mark : this.#marks & ~mark
+  }
 }

@@ -14,59 +14,35 @@ import { ACK, ECE, FIN, PSH, RST, type Segment } from '../wire/tcp.js'
 import { Adoption, INPUT_LOST, keepPromise } from './adoption.js'
 import { ConnectionEvent } from './connection-event.js'
 import type { ConnectionOptions } from './connection-options.js'
-import { ConnectionSlots } from './connection-slots.js'
+import { ConnectionParts } from './connection-parts.js'
 import { Effect, type EffectSet } from './effects.js'
 import { fillSyn, stampTime } from './handshake.js'
 import { Liveness, type LivenessSettings } from './liveness.js'
-import { Output } from './output.js'
 import { FIN_WAIT_2_MS, MAX_SYN_TIMEOUTS, MAX_TIMEOUTS, MSL_MS } from './patience.js'
-import { Receiver } from './receiver.js'
 import { segmentArrives } from './segment-arrives.js'
 import { finDepartedUnseen, segmentDeparts } from './segment-departs.js'
-import { Sender } from './sender.js'
 import { isSynchronized, TcpState } from './state.js'
 import { isHeld } from './strict.js'
-import { type Buffers, deleteTcb, type Tcb, type TcbParts, timeWaitExpires } from './tcb.js'
+import { deleteTcb, type TcbParts, timeWaitExpires } from './tcb.js'
 import type { TouchedQueue } from './touched-queue.js'
 
 export { ConnectionEvent } from './connection-event.js'
 export type { ConnectionOptions } from './connection-options.js'
 
-export class Connection extends ConnectionSlots {
-  readonly tcb: Tcb
-  readonly buffers: Buffers
-  readonly sender: Sender
-  readonly receiver: Receiver
-  readonly output: Output
+export class Connection extends ConnectionParts {
   // Null once the handshake is complete: then nothing more is to be settled.
   #options: ConnectionOptions | null
   readonly #sendLimit: number
   readonly #touched: TouchedQueue
-  #synDue = false
-  // Our SYN has been committed, and has not left.
-  #synHeld = false
-  // The flags of a reset that is to leave, or 0.
-  #rstDue = 0
   #detached = false
-  #writeBlocked = false
-  #timeWaitAt: Millis = NEVER
   #adoption: Adoption | null = null
   #liveness: Liveness | null = null
 
   constructor(parts: TcbParts, options: ConnectionOptions, touched: TouchedQueue) {
-    super()
-    this.tcb = parts.tcb
-    this.buffers = parts.buffers
-    this.sender = new Sender(options.congestion)
-    this.receiver = new Receiver(options.receiveLimit)
-    this.output = new Output(parts.buffers.sent)
+    super(parts, options)
     this.#options = options
     this.#sendLimit = options.sendLimit
     this.#touched = touched
-  }
-
-  get state(): TcpState {
-    return this.tcb.state
   }
 
   /** Changes how the peer is watched while nothing is heard of it: keep-alive and user timeout. */
@@ -79,16 +55,18 @@ export class Connection extends ConnectionSlots {
 
   /** Octets that can be read now. What came with the SYN of a simultaneous open waits for the handshake, other text to be confirmed. */
   get readable(): number {
-    if (this.tcb.state === TcpState.SYN_RECEIVED) return 0
-    const { start, readable } = this.buffers.received
-    return Math.min(readable, Math.max(this.receiver.confirmed - start, 0))
+    const { tcb, buffers, receiver } = this.parts
+    if (tcb.state === TcpState.SYN_RECEIVED) return 0
+    const { start, readable } = buffers.received
+    return Math.min(readable, Math.max(receiver.confirmed - start, 0))
   }
 
   /** Octets that can be written now as new data. */
   get writable(): number {
-    const sent = this.buffers.sent
+    const { tcb, buffers } = this.parts
+    const { sent } = buffers
     // Behind a take-over acknowledged text is kept for comparison; it takes no room from new text.
-    const waiting = sent.end - Math.max(sent.start, this.tcb.ackedOffset)
+    const waiting = sent.end - Math.max(sent.start, tcb.ackedOffset)
     return Math.max(this.#sendLimit - waiting, 0)
   }
 
@@ -103,18 +81,13 @@ export class Connection extends ConnectionSlots {
     return finReceived && this.readable === 0 && this.receiver.confirmed >= rcvNxtOffset
   }
 
-  get closed(): boolean {
-    return this.tcb.state === TcpState.CLOSED
-  }
-
   /** Active open: a SYN leaves at the next poll. */
   open(): void {
-    this.#synDue = true
+    this.sender.synDue = true
     this.touch()
   }
 
-  /** Something may be due that no segment has told of. */
-  touch(): void {
+  override touch(): void {
     this.#touched.push(this)
   }
 
@@ -123,21 +96,21 @@ export class Connection extends ConnectionSlots {
    * first one outstanding, or an ACK, as behind an `orderly` end of the last owner (P24). The offsets say where the application goes on.
    */
   adopt(inputOffset: number, outputOffset: number, now: Millis, orderly = false): void {
-    const { tcb, buffers } = this
-    this.#options = this.sender.settleMss(this.tcb, this.#options, now)
-    keepPromise(tcb, buffers.received, inputOffset, this.receiver.limit)
+    const { tcb, buffers, sender, receiver, output } = this.parts
+    this.#options = sender.settleMss(tcb, this.#options, now)
+    keepPromise(tcb, buffers.received, inputOffset, receiver.limit)
     buffers.received.trim(inputOffset)
-    this.output.offset = outputOffset
-    this.sender.finQueued = tcb.sndFinSent !== 0
+    output.offset = outputOffset
+    sender.finQueued = tcb.sndFinSent !== 0
     this.#adoption = new Adoption(tcb, now)
     if (isSynchronized(tcb.state)) {
-      this.receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
-      this.sender.adopt(tcb, buffers.sent, orderly, now)
+      receiver.ackNow = tcb.state !== TcpState.TIME_WAIT
+      sender.adopt(tcb, buffers.sent, orderly, now)
       this.events |= ConnectionEvent.CONNECTED
       if (this.readable > 0) this.events |= ConnectionEvent.READABLE
       if (tcb.finReceived) this.events |= ConnectionEvent.ENDED
-    } else this.#synDue = true
-    if (tcb.state === TcpState.TIME_WAIT) this.#timeWaitAt = now + 2 * MSL_MS
+    } else sender.synDue = true
+    if (tcb.state === TcpState.TIME_WAIT) sender.timeWaitAt = now + 2 * MSL_MS
     this.#touched.push(this)
   }
 
@@ -151,18 +124,18 @@ export class Connection extends ConnectionSlots {
   // allocates: once per demotion
   release(): TcbParts {
     this.#touched.push(this)
-    this.#rstDue = 0
+    this.sender.rstDue = 0
     this.#detached = true
     return { tcb: this.tcb, buffers: this.buffers }
   }
 
   /** Takes one segment from the peer. `seg` is borrowed. The effects are returned for the demultiplexer. */
   receive(seg: Segment, now: Millis): EffectSet {
-    const { tcb, sender } = this
+    const { tcb, buffers, sender, receiver } = this.parts
     this.#adoption?.takeProof(tcb, seg, now)
     const unaBefore = tcb.sndUnaOffset
-    this.receiver.noteRepeated(tcb, this.buffers.received, seg)
-    let effects = segmentArrives(tcb, this.buffers, seg, now)
+    receiver.noteRepeated(tcb, buffers.received, seg)
+    let effects = segmentArrives(tcb, buffers, seg, now)
     this.#touched.push(this)
     this.#liveness?.heard((effects & Effect.ACKED) !== 0, sender.waits(tcb), now)
     if ((effects & Effect.RESET) !== 0) {
@@ -171,7 +144,7 @@ export class Connection extends ConnectionSlots {
       return effects
     }
     if ((effects & Effect.ESTABLISHED) !== 0) {
-      this.#options = this.sender.settleMss(this.tcb, this.#options, now)
+      this.#options = sender.settleMss(tcb, this.#options, now)
       this.events |= ConnectionEvent.CONNECTED
     }
     const acked = (effects & Effect.ACKED) !== 0
@@ -181,29 +154,29 @@ export class Connection extends ConnectionSlots {
     if (acked) this.#handleAcked()
     if (this.#adoption?.provesLoss(tcb, seg, dropped, now) === true) this.#lose()
     else if (this.#adoption?.refuses(tcb, seg, dropped) === true) effects |= Effect.REPLY_RST
-    if ((effects & Effect.CHALLENGE) !== 0) this.receiver.challenge(now)
-    if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) this.#synDue = true
-    this.receiver.handleEffects(effects, tcb, seg, now)
+    if ((effects & Effect.CHALLENGE) !== 0) receiver.challenge(now)
+    if ((effects & Effect.SYN_AGAIN) !== 0 || !tcb.synSent) sender.synDue = true
+    receiver.handleEffects(effects, tcb, seg, now)
     if ((effects & Effect.TEXT) !== 0) {
       // RFC 1122 §4.2.2.13. What nobody will read is not acknowledged.
       if (this.#detached) this.#reset(RST)
       else if (this.readable > 0) this.events |= ConnectionEvent.READABLE
     }
     if ((effects & Effect.PEER_FIN) !== 0) this.events |= ConnectionEvent.ENDED
-    if ((effects & Effect.TIME_WAIT) !== 0) this.#timeWaitAt = now + 2 * MSL_MS
-    if (tcb.state === TcpState.FIN_WAIT_2 && this.#detached && this.#timeWaitAt === NEVER) {
-      this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if ((effects & Effect.TIME_WAIT) !== 0) sender.timeWaitAt = now + 2 * MSL_MS
+    if (tcb.state === TcpState.FIN_WAIT_2 && this.#detached && sender.timeWaitAt === NEVER) {
+      sender.timeWaitAt = now + FIN_WAIT_2_MS
     }
     if ((effects & Effect.CLOSED) !== 0) this.#end('')
     return effects
   }
 
   #handleAcked(): void {
-    const { tcb, buffers } = this
+    const { tcb, buffers, output } = this.parts
     this.softError = ''
     buffers.sent.trim(tcb.ackedOffset)
-    if (this.#writeBlocked && this.writable >= this.#sendLimit / 4) {
-      this.#writeBlocked = false
+    if (output.blocked && this.writable >= this.#sendLimit / 4) {
+      output.blocked = false
       this.events |= ConnectionEvent.WRITABLE
     }
   }
@@ -213,28 +186,28 @@ export class Connection extends ConnectionSlots {
    * above the MSS the segment may be as long: `frame.gsoSize` then says how long the device is to cut the pieces.
    */
   pollSegment(seg: Segment, frame: Frame, now: Millis, maxText = 0): boolean {
-    const { tcb, sender, receiver } = this
+    const { tcb, buffers, sender, receiver, output } = this.parts
     seg.clear()
     frame.reset()
     seg.srcPort = this.localPort
     seg.dstPort = this.remotePort
-    if (this.#rstDue !== 0) return this.#departRst(seg, now)
+    if (sender.rstDue !== 0) return this.#departRst(seg, now)
     if (receiver.confirmed < 0 && isHeld(tcb, receiver.confirmed)) return false
-    if (this.#synDue) return this.#departSyn(seg, now)
+    if (sender.synDue) return this.#departSyn(seg, now)
     if (!isSynchronized(tcb.state)) {
       // RFC 9293 §3.10.7.4 first: in SYN-RECEIVED, too, an unacceptable segment is answered <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
       const answers = tcb.state === TcpState.SYN_RECEIVED && tcb.synSent && receiver.ackNow
       return answers && this.#departAck(seg, frame, now)
     }
     // Out of order text is reported by a segment without text: only that counts as a duplicate ACK (RFC 5681 §2).
-    if (receiver.ackNow && receiver.hasSackBlocks(this.buffers.received))
+    if (receiver.ackNow && receiver.hasSackBlocks(buffers.received))
       return this.#departAck(seg, frame, now)
     const nxtBefore = tcb.sndNxtOffset
-    if (sender.next(tcb, this.buffers, Math.max(maxText, sender.mss), now)) {
+    if (sender.next(tcb, buffers, Math.max(maxText, sender.mss), now)) {
       const plan = sender.plan
       if (plan.length > sender.mss) frame.gsoSize = sender.mss
       // A FIN alone may stand behind text that nobody here has: the application regenerates it.
-      this.output.fill(frame, plan.offset, plan.length)
+      output.fill(frame, plan.offset, plan.length)
       seg.seq = ((tcb.sndNxt + (plan.offset - nxtBefore)) | 0) as Seq
       seg.flags = (plan.fin ? FIN : 0) | (plan.push && plan.length > 0 ? PSH : 0)
       if (tcb.ecnOk) sender.markEcn(tcb, seg)
@@ -244,16 +217,16 @@ export class Connection extends ConnectionSlots {
       return true
     }
     const owes = receiver.ackNow || this.#liveness?.probeDue === true
-    if (!owes && !receiver.wantsWindowUpdate(tcb, this.buffers)) return false
+    if (!owes && !receiver.wantsWindowUpdate(tcb, buffers)) return false
     return this.#departAck(seg, frame, now)
   }
 
   #departAck(seg: Segment, frame: Frame, now: Millis): boolean {
-    const { tcb, receiver } = this
+    const { tcb, buffers, receiver } = this.parts
     seg.seq = this.#adoption?.takeSeq(tcb) ?? this.#liveness?.takeSeq(tcb) ?? tcb.sndNxt
-    if (tcb.sackOk && receiver.hasSackBlocks(this.buffers.received)) {
+    if (tcb.sackOk && receiver.hasSackBlocks(buffers.received)) {
       stampTime(seg, tcb, now)
-      receiver.addSackBlocks(tcb, this.buffers.received, seg)
+      receiver.addSackBlocks(tcb, buffers.received, seg)
     }
     this.#depart(seg, frame, now)
     return true
@@ -261,26 +234,26 @@ export class Connection extends ConnectionSlots {
 
   // Completes a segment of a synchronized connection and commits it.
   #depart(seg: Segment, frame: Frame, now: Millis): void {
-    const { tcb, receiver } = this
+    const { tcb, buffers, receiver } = this.parts
     seg.flags |= tcb.ecnOk && tcb.ecnEcho !== 0 ? ACK | ECE : ACK
     seg.ack = receiver.ackNumber(tcb)
-    seg.wnd = receiver.windowField(tcb, this.buffers, tcb.rcvScale)
+    seg.wnd = receiver.windowField(tcb, buffers, tcb.rcvScale)
     stampTime(seg, tcb, now)
     seg.text = frame.bytes
     seg.textStart = frame.start
     seg.textEnd = frame.end
-    segmentDeparts(tcb, this.buffers, seg, now)
+    segmentDeparts(tcb, buffers, seg, now)
     receiver.acked(seg.textLength)
   }
 
   // RFC 9293 §3.10.5 ABORT: <SEQ=SND.NXT><CTL=RST>.
   #departRst(seg: Segment, now: Millis): boolean {
-    const { tcb } = this
+    const { tcb, buffers, sender } = this.parts
     seg.seq = tcb.sndNxt
     seg.ack = tcb.rcvNxt
-    seg.flags = this.#rstDue
-    this.#rstDue = 0
-    segmentDeparts(tcb, this.buffers, seg, now)
+    seg.flags = sender.rstDue
+    sender.rstDue = 0
+    segmentDeparts(tcb, buffers, seg, now)
     return true
   }
 
@@ -288,24 +261,25 @@ export class Connection extends ConnectionSlots {
    * Commits our SYN and fills `seg` with it, but it does not leave: it left nobody knows how long ago (a cookie), or is `held` until `open`.
    */
   commitSyn(seg: Segment, now: Millis, held = false): void {
-    if (!this.#synDue) return
+    const { sender } = this
+    if (!sender.synDue) return
     seg.clear()
     this.#departSyn(seg, now)
-    this.#synHeld = held
-    this.sender.rtt.discard()
+    sender.synHeld = held
+    sender.rtt.discard()
     this.touch()
   }
 
   // Our SYN: alone for an active open, with ACK once the peer's SYN is here.
   #departSyn(seg: Segment, now: Millis): boolean {
-    const { tcb, sender } = this
-    this.#synDue = false
+    const { tcb, buffers, sender, receiver } = this.parts
+    sender.synDue = false
     if (isSynchronized(tcb.state) || this.#options === null) return false
-    const repeated = tcb.synSent && !this.#synHeld
-    this.#synHeld = false
+    const repeated = tcb.synSent && !sender.synHeld
+    sender.synHeld = false
     fillSyn(seg, tcb, this.#options, now)
-    segmentDeparts(tcb, this.buffers, seg, now)
-    this.receiver.acked(0)
+    segmentDeparts(tcb, buffers, seg, now)
+    receiver.acked(0)
     // Karn's algorithm: the answer to a repeated SYN does not tell which one it answers.
     this.#liveness?.waits(now)
     if (repeated) sender.rtt.discard()
@@ -316,9 +290,10 @@ export class Connection extends ConnectionSlots {
 
   nextDeadline(): Millis {
     if (this.closed) return NEVER
-    const own = Math.min(this.sender.nextDeadline(), this.receiver.ackAt, this.#timeWaitAt)
+    const { tcb, sender, receiver } = this.parts
+    const own = Math.min(sender.nextDeadline(), receiver.ackAt)
     if (this.#adoption === null && this.#liveness === null) return own
-    const watchedUntil = this.#liveness?.deadline(this.tcb) ?? NEVER
+    const watchedUntil = this.#liveness?.deadline(tcb) ?? NEVER
     return Math.min(own, this.#adoption?.deadline ?? NEVER, watchedUntil)
   }
 
@@ -328,25 +303,30 @@ export class Connection extends ConnectionSlots {
     this.abort()
   }
 
+  override rest(now: Millis): boolean {
+    if (this.#adoption?.isOver(now) === true) this.#adoption = null
+    return super.rest(now)
+  }
+
   /** Acts on what is due. */
   handleTimeout(now: Millis): void {
-    const { tcb, sender } = this
+    const { tcb, sender, receiver } = this.parts
     this.#touched.push(this)
-    this.receiver.handleTimeout(now)
-    if (now >= this.#timeWaitAt) {
-      this.#timeWaitAt = NEVER
+    receiver.handleTimeout(now)
+    if (now >= sender.timeWaitAt) {
+      sender.timeWaitAt = NEVER
       if (tcb.state === TcpState.TIME_WAIT) timeWaitExpires(tcb)
       else deleteTcb(tcb)
       this.#end('')
       return
     }
-    if (this.#adoption?.handleTimeout(tcb, this.receiver, now) === true) return void this.#lose()
+    if (this.#adoption?.handleTimeout(tcb, receiver, now) === true) return void this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
       this.fail(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
-      this.#synDue = true
+      sender.synDue = true
       // One that is held waits no longer than one that is lost.
       sender.rtoAt = now + sender.rtt.rtoMs
     }
@@ -354,15 +334,16 @@ export class Connection extends ConnectionSlots {
 
   /** Takes octets to send, copying them. Returns how many were taken: fewer than given when the buffer is full. */
   write(bytes: Uint8Array, from: number, to: number): number {
-    if (this.sender.finQueued && !this.output.regenerating) return 0
-    const taken = this.output.write(bytes, from, to, this.writable)
-    if (this.output.divergedAt >= 0) {
+    const { sender, output } = this.parts
+    if (sender.finQueued && !output.regenerating) return 0
+    const taken = output.write(bytes, from, to, this.writable)
+    if (output.divergedAt >= 0) {
       this.error = 'ERR_OUTPUT_DIVERGED'
       this.abort()
       return taken
     }
-    if (this.output.refilledFrom >= 0) this.sender.recovery.refilled(this.output.refilledFrom)
-    if (taken < to - from) this.#writeBlocked = true
+    if (output.refilledFrom >= 0) sender.recovery.refilled(output.refilledFrom)
+    if (taken < to - from) output.blocked = true
     this.#touched.push(this)
     return taken
   }
@@ -371,15 +352,17 @@ export class Connection extends ConnectionSlots {
   read(into: Uint8Array, from: number, to: number): number {
     const length = Math.min(this.readable, to - from)
     if (length === 0) return 0
-    this.buffers.received.copyTo(this.inputOffset, length, into, from)
+    const { received } = this.buffers
+    received.copyTo(received.start, length, into, from)
     this.consume(length)
     return length
   }
 
   /** Lets go of `length` octets that have been read. */
   consume(length: number): void {
-    this.buffers.received.trim(this.inputOffset + length)
-    if (this.receiver.wantsWindowUpdate(this.tcb, this.buffers)) this.#touched.push(this)
+    const { tcb, buffers, receiver } = this.parts
+    buffers.received.trim(buffers.received.start + length)
+    if (receiver.wantsWindowUpdate(tcb, buffers)) this.#touched.push(this)
   }
 
   /** Ends our side: FIN follows the last octet written (RFC 9293 §3.10.4). Reading goes on. */
@@ -394,7 +377,7 @@ export class Connection extends ConnectionSlots {
    * is text that comes later.
    */
   detach(now: Millis): void {
-    if (this.closed && !this.#synDue) return
+    if (this.closed && !this.sender.synDue) return
     this.#detached = true
     if (this.tcb.state !== TcpState.SYN_RECEIVED && this.buffers.received.readable > 0) {
       this.#reset(RST | ACK)
@@ -405,27 +388,27 @@ export class Connection extends ConnectionSlots {
       return
     }
     this.shutdown()
-    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.sender.timeWaitAt = now + FIN_WAIT_2_MS
   }
 
   /** No application will attach: both sides have said all they will. */
   orphan(now: Millis): void {
     this.#detached = true
-    if (this.tcb.state === TcpState.FIN_WAIT_2) this.#timeWaitAt = now + FIN_WAIT_2_MS
+    if (this.tcb.state === TcpState.FIN_WAIT_2) this.sender.timeWaitAt = now + FIN_WAIT_2_MS
   }
 
   /** Resets the connection, or forgets it where both sides have ended (RFC 9293 §3.10.5). The RST leaves at the next poll. */
   abort(flags: number = RST | ACK): void {
     if (this.tcb.state >= TcpState.CLOSING) deleteTcb(this.tcb)
-    else if (this.closed && !this.#synDue) return
+    else if (this.closed && !this.sender.synDue) return
     this.#reset(flags)
   }
 
   #reset(flags: number): void {
     if (this.#adoption?.catchUp(this.tcb) === true) this.error ||= INPUT_LOST
-    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.#rstDue = flags
+    if (this.tcb.synSent && this.tcb.state > TcpState.SYN_SENT) this.sender.rstDue = flags
     else deleteTcb(this.tcb)
-    this.#synDue = false
+    this.sender.synDue = false
     this.#detached = true
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
@@ -439,11 +422,8 @@ export class Connection extends ConnectionSlots {
 
   #end(error: string): void {
     if (this.error === '') this.error = error
-    this.#synDue = false
-    this.sender.rtoAt = NEVER
-    this.sender.persistAt = NEVER
+    this.sender.stop()
     this.receiver.ackAt = NEVER
-    this.#timeWaitAt = NEVER
     this.events |= ConnectionEvent.CLOSED
     this.#touched.push(this)
   }

@@ -6,6 +6,7 @@
  * regenerates: octets that the peer may already have are compared with what was overheard and not sent twice (P22), octets
  * that nobody here overheard fill their hole, and from the end on all is new.
  */
+import type { Row } from '../base/row.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Frame, HEADROOM } from '../wire/frame.js'
 
@@ -20,12 +21,35 @@ class Regeneration {
 export class Output {
   /** Stream offset of the application's next octet. */
   offset = 0
+  /** There was no room for all that the application wrote. */
+  blocked = false
   readonly #sent: StreamBuffer
   // Null until something is regenerated or skipped.
   #again: Regeneration | null = null
 
   constructor(sent: StreamBuffer) {
     this.#sent = sent
+  }
+
+  /** Puts into `row` what cannot be told from the text: the application is at the end of it. */
+  putInto(row: Row): void {
+    row.putDouble(this.verified)
+    row.putDouble(this.unverified)
+  }
+
+  /** The output that was put into `row`. */
+  // allocates: behind an idle time
+  static takeFrom(row: Row, sent: StreamBuffer): Output {
+    const output = new Output(sent)
+    output.offset = sent.end
+    const verified = row.takeDouble()
+    const unverified = row.takeDouble()
+    if (verified + unverified > 0) {
+      const again = output.#regeneration()
+      again.verified = verified
+      again.unverified = unverified
+    }
+    return output
   }
 
   /** Octets that were regenerated and found equal to what had been sent. */

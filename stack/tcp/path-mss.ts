@@ -5,6 +5,7 @@
  * It is made for a connection that needs it. All sizes are octets of text with options, as in the MSS option.
  */
 import { type Millis, NEVER } from '../base/time.js'
+import type { Tcb } from './tcb.js'
 
 /** How long a path is believed to be narrow before full segments are tried again (RFC 1191 §6.3). */
 export const PATH_AGE_MS: Millis = 600_000
@@ -82,4 +83,10 @@ export class PathMss {
     this.raiseAt = NEVER
     this.#triedAt = 0
   }
+}
+
+/** Eff.snd.MSS (RFC 9293 §3.7.1): octets of text per segment, with the timestamps option taken off. */
+export function effectiveMss(tcb: Tcb, linkMss: number): number {
+  const mss = Math.min(tcb.sndMss, linkMss)
+  return tcb.tsOk ? mss - 12 : mss
 }

@@ -4,6 +4,7 @@
  * decides is committed when the segment departs.
  */
 
+import type { Row } from '../base/row.js'
 import { add, max, type Seq } from '../base/seq.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
@@ -60,6 +61,31 @@ export class Receiver {
 
   constructor(limit: number) {
     this.limit = limit
+  }
+
+  /** True when a row holds all that is to be remembered: nothing is owed, and nothing out of the ordinary has come. */
+  mayRest(now: Millis): boolean {
+    if (this.ackNow || this.ackAt !== NEVER || this.hold !== null) return false
+    if (this.#againFrom < this.#againTo) return false
+    return this.#challenges === null || this.#challenges.isFull(now)
+  }
+
+  /** Puts into `row` what is to be remembered of one that may rest. */
+  putInto(row: Row): void {
+    row.putDouble(this.limit)
+    row.putInt(this.#quickAcks)
+    row.putInt(this.#oneWay)
+    row.putInt(this.#wary)
+  }
+
+  /** The receiver that was put into `row`. */
+  // allocates: behind an idle time
+  static takeFrom(row: Row): Receiver {
+    const receiver = new Receiver(row.takeDouble())
+    receiver.#quickAcks = row.takeInt()
+    receiver.#oneWay = row.takeInt()
+    receiver.#wary = row.takeInt()
+    return receiver
   }
 
   /** How much of the connection the peers have, by which SEG.ACK is bounded: see `strict.ts`. NO_CLAMP where that does not matter. */

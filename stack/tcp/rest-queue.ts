@@ -1,12 +1,14 @@
 /**
- * RestQueue: senders that have been at work, each to be asked a while later whether it rests: an idle connection has no need of what
- * an active one knows of its flight. All wait equally long, so that the first to come is the first to be asked.
+ * RestQueue: connections that have been at work, each to be asked a while later whether it rests: an idle one has no need of what an
+ * active one knows. All wait equally long, so that the first to come is the first to be asked.
  */
 import { type Millis, NEVER } from '../base/time.js'
 import type { Connection } from './connection.js'
 
-/** How long after its first segment a sender is asked, and after that as often as it has been at work. */
+/** How long a connection is idle before it is asked, at least; twice as long at most. */
 export const REST_MS: Millis = 2000
+/** How many are asked in one go: many that were opened together would hold up the others. */
+const ASKED_MOST = 1000
 
 export class RestQueue {
   // When each is to be asked, in the order of these times.
@@ -15,8 +17,12 @@ export class RestQueue {
   #firstAt: Millis = NEVER
 
   push(connection: Connection, now: Millis): void {
-    if (connection.restless) return
+    if (connection.restless) {
+      connection.stirred = true
+      return
+    }
     connection.restless = true
+    connection.stirred = false
     // allocates: once per REST_MS and connection
     this.#waiting.set(connection, now + REST_MS)
     if (this.#firstAt === NEVER) this.#firstAt = now + REST_MS
@@ -36,13 +42,14 @@ export class RestQueue {
 
   handleTimeout(now: Millis): void {
     if (now < this.#firstAt) return
+    let left = ASKED_MOST
     for (const [connection, at] of this.#waiting) {
-      if (at > now) {
+      if (at > now || left-- === 0) {
         this.#firstAt = at
         return
       }
       this.remove(connection)
-      if (!connection.sender.rest(connection.tcb, now)) this.push(connection, now)
+      if (connection.stirred || !connection.rest(now)) this.push(connection, now)
     }
     this.#firstAt = NEVER
   }

@@ -4,6 +4,7 @@
  * by segmentDeparts. Here are new text, FIN, Nagle's algorithm, zero windows and the timers (RFC 9293 §3.8, RFC 6298); what
  * was lost and how much may be in flight is Recovery's. All positions are stream offsets.
  */
+import type { Row } from '../base/row.js'
 import type { StreamBuffer } from '../base/stream-buffer.js'
 import { type Millis, NEVER } from '../base/time.js'
 import { CWR, DEFAULT_MSS, Ecn, type Segment } from '../wire/tcp.js'
@@ -14,19 +15,13 @@ import {
 } from './congestion/congestion-control.js'
 import type { ConnectionOptions } from './connection-options.js'
 import { Effect, type EffectSet } from './effects.js'
-import { BLACK_HOLE_TIMEOUTS, PathMss } from './path-mss.js'
+import { BLACK_HOLE_TIMEOUTS, effectiveMss, PathMss } from './path-mss.js'
 import { Recovery, SenderMode, type SendPlan } from './recovery/recovery.js'
 import { RttEstimator } from './recovery/rtt.js'
 import type { Scoreboard } from './recovery/scoreboard.js'
+import { probeTimeoutMs } from './recovery/tail-loss.js'
 import { isSynchronized } from './state.js'
 import type { Buffers, Tcb } from './tcb.js'
-
-/** RFC 8985 §7.2: until there is a round-trip time. */
-const UNKNOWN_TAIL_MS = 1000
-/** Below it a peer's timers, not losses, would be probed: some keep the reports of several segments for a millisecond or two. */
-const MIN_TAIL_MS = 4
-/** TLP.max_ack_delay: how long a peer may keep the ACK of a single segment. */
-const PEER_ACK_DELAY_MS = 200
 
 // All senders have this one: what is decided is carried out before another is asked.
 const PLAN: SendPlan = { offset: 0, length: 0, fin: false, push: false }
@@ -36,6 +31,12 @@ const RESTING = { wakeAt: NEVER, tailAt: NEVER }
 
 export class Sender {
   readonly rtt = new RttEstimator()
+  /** Our SYN is to leave. */
+  synDue = false
+  /** Our SYN has been committed, and has not left. */
+  synHeld = false
+  /** The flags of a reset that is to leave, or 0. */
+  rstDue = 0
   /** The application has ended its side: FIN goes behind the last octet. */
   finQueued = false
   /** Nagle's algorithm is off. */
@@ -46,6 +47,8 @@ export class Sender {
   rtoAt: Millis = NEVER
   /** When a zero window is probed. */
   persistAt: Millis = NEVER
+  /** When TIME-WAIT ends, or FIN-WAIT-2 where the application is gone. */
+  timeWaitAt: Millis = NEVER
   /** Time-outs in a row without an acknowledgement. */
   timeouts = 0
   /** Segments sent again. */
@@ -94,6 +97,37 @@ export class Sender {
     if (tcb.flightSize > 0 || now - recovery.lastSentAt <= this.rtt.rtoMs) return false
     if (recovery.isFresh(tcb)) this.#recovery = null
     return true
+  }
+
+  /** True when a row holds all that is to be remembered: nothing is due, and neither losses nor the path have taught it anything. */
+  get mayRest(): boolean {
+    if (this.#recovery !== null || this.path !== null) return false
+    if (this.finQueued || this.synDue || this.rstDue !== 0) return false
+    return this.rtoAt === NEVER && this.persistAt === NEVER && this.timeWaitAt === NEVER
+  }
+
+  /** Puts into `row` what is to be remembered of one that may rest. */
+  putInto(row: Row): void {
+    row.putFlag(this.#algorithm === 'reno')
+    row.putFlag(this.noDelay)
+    row.putFlag(this.corked)
+    row.putInt(this.#mss)
+    row.putInt(this.#linkMss)
+    row.putInt(this.retransmissions)
+    this.rtt.putInto(row)
+  }
+
+  /** The sender that was put into `row`. */
+  // allocates: behind an idle time
+  static takeFrom(row: Row): Sender {
+    const sender = new Sender(row.takeFlag() ? 'reno' : 'cubic')
+    sender.noDelay = row.takeFlag()
+    sender.corked = row.takeFlag()
+    sender.#mss = row.takeInt()
+    sender.#linkMss = row.takeInt()
+    sender.retransmissions = row.takeInt()
+    sender.rtt.takeFrom(row)
+    return sender
   }
 
   get congestion(): CongestionControl {
@@ -175,10 +209,18 @@ export class Sender {
   }
 
   nextDeadline(): Millis {
-    const at = Math.min(this.rtoAt, this.persistAt)
+    const at = Math.min(this.rtoAt, this.persistAt, this.timeWaitAt)
     if (this.path === null && this.#recovery === null) return at
     const { wakeAt, tailAt } = this.#recovery ?? RESTING
     return Math.min(at, wakeAt, tailAt, this.path === null ? NEVER : this.path.raiseAt)
+  }
+
+  /** The connection has ended: nothing is due any more. */
+  stop(): void {
+    this.synDue = false
+    this.rtoAt = NEVER
+    this.persistAt = NEVER
+    this.timeWaitAt = NEVER
   }
 
   /** Takes an acceptable segment's acknowledgement; `unaBefore` is the stream offset of SND.UNA before it. */
@@ -287,7 +329,7 @@ export class Sender {
     return true
   }
 
-  // RFC 8985 §7.2: a tail loss probe comes before the retransmission timer, which a probe starts anew.
+  // A tail loss probe comes before the retransmission timer, which a probe starts anew.
   #armTail(tcb: Tcb, now: Millis): void {
     const { recovery } = this
     recovery.tailAt = NEVER
@@ -295,12 +337,8 @@ export class Sender {
     // What probes a closed window has a clock of its own.
     if (tcb.sndWnd === 0) return
     if (!recovery.mayProbe || this.rtoAt === NEVER) return
-    const { srttMs } = this.rtt
-    // A round trip below what the clock can tell: two of them are no time, and the timer that has a floor is soon enough.
-    if (srttMs === 0) return
-    let patienceMs = srttMs < 0 ? UNKNOWN_TAIL_MS : Math.max(2 * srttMs, MIN_TAIL_MS)
-    if (tcb.flightSize <= this.#mss) patienceMs += PEER_ACK_DELAY_MS
-    recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
+    const patienceMs = probeTimeoutMs(this.rtt.srttMs, tcb.flightSize <= this.#mss)
+    if (patienceMs !== NEVER) recovery.tailAt = Math.min(now + patienceMs, this.rtoAt)
   }
 
   // How far a segment may reach that begins with a probe's octet: over new text, but not into a FIN or beyond the window.
@@ -408,10 +446,4 @@ export class Sender {
     this.persistAt = NEVER
     this.#armTail(tcb, now)
   }
-}
-
-/** Eff.snd.MSS (RFC 9293 §3.7.1): octets of text per segment, with the timestamps option taken off. */
-export function effectiveMss(tcb: Tcb, linkMss: number): number {
-  const mss = Math.min(tcb.sndMss, linkMss)
-  return tcb.tsOk ? mss - 12 : mss
 }

@@ -5,6 +5,7 @@
  * connection over moves this object and converts nothing. Whatever is private to an owner (timers, congestion window,
  * scoreboard, the application's unsent text) is not here. Fields are written by segmentArrives and segmentDeparts only.
  */
+import type { Row } from '../base/row.js'
 import { type Seq, ZERO } from '../base/seq.js'
 import { StreamBuffer } from '../base/stream-buffer.js'
 import type { Millis } from '../base/time.js'
@@ -161,6 +162,21 @@ type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never
 // Does not compile when a field of Tcb is missing from the lists, or the other way round.
 const allFieldsListed: Same<TcbField, Exclude<keyof Tcb, ReadonlyKeys>> = true
 void allFieldsListed
+
+/** Puts every field of `tcb` into `row`. */
+export function putTcb(tcb: Tcb, row: Row): void {
+  for (const field of TCB_INT_FIELDS) row.putInt(tcb[field])
+  for (const field of TCB_DOUBLE_FIELDS) row.putDouble(tcb[field])
+}
+
+/** The Tcb that was put into `row`: the same numbers in a new object. */
+export function takeTcb(row: Row): Tcb {
+  const tcb = new Tcb()
+  const fields = tcb as Record<TcbField, number>
+  for (const field of TCB_INT_FIELDS) fields[field] = row.takeInt()
+  for (const field of TCB_DOUBLE_FIELDS) fields[field] = row.takeDouble()
+  return tcb
+}
 
 /** The octets that belong to a Tcb: what was received and sent, as far as kept. */
 export interface Buffers {

@@ -206,7 +206,7 @@ export class Tcp {
       return
     }
     this.#heap.set(connection, connection.nextDeadline())
-    if (connection.sender.awake) this.#resting.push(connection, now)
+    if (!connection.rests) this.#resting.push(connection, now)
   }
 
   #forget(connection: Connection): void {
@@ -225,7 +225,7 @@ export class Tcp {
     this.#settle()
     this.#resting.handleTimeout(now)
     for (let first = this.#heap.peek(); first !== undefined; first = this.#heap.peek()) {
-      if (first.deadline > now) return
+      if (this.#heap.nextDeadline() > now) return
       first.handleTimeout(now)
       this.#heap.set(first, first.nextDeadline())
     }
@@ -256,9 +256,12 @@ function isOver(connection: Connection): boolean {
 }
 
 // In strict mode (D2): others have not said yet that they have all its input, or our FIN.
-function isUnconfirmed({ receiver, tcb }: Connection): boolean {
-  const { hold } = receiver
+function isUnconfirmed(connection: Connection): boolean {
+  // Who waits for others does not rest.
+  if (connection.rests) return false
+  const { hold } = connection.receiver
   if (hold === null) return false
+  const { tcb } = connection
   if (hold.confirmed < tcb.rcvNxtOffset) return true
   return tcb.sndFinSent !== 0 && hold.outputHeld < tcb.sndNxtOffset
 }

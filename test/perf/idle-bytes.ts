@@ -163,6 +163,18 @@ async function open(client: Host, address: IpAddress, ports: number): Promise<vo
   }
 }
 
+/** Time in which nobody says anything. */
+function pass(ms: number): void {
+  const { stack } = server
+  const until = now + ms
+  while (stack.nextDeadline() < until) {
+    now = Math.max(now, stack.nextDeadline())
+    stack.handleTimeout(now)
+    while (stack.pollTransmit(now) !== null);
+  }
+  now = until
+}
+
 function purgeAll(): void {
   for (const shadow of snooper.dirty) {
     purge(shadow, NO_CHECKPOINT)
@@ -180,8 +192,7 @@ async function openAll(from: number, connections: number): Promise<void> {
     server.nic.neighbors.learn(address, 2, now)
     await open(client, address, Math.min(PORTS.count, connections - opened))
   }
-  now += 100_000
-  server.stack.handleTimeout(now)
+  pass(100_000)
   snooper.handleTimeout(now)
   await turn()
   // What the owner has is not the standby's.

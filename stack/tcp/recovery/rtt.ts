@@ -6,6 +6,7 @@
  * as in the kernels of the clients: that is what a delayed acknowledgement takes, and on one link a second of waiting is a
  * hundred thousand round trips.
  */
+import type { Row } from '../../base/row.js'
 import type { Millis } from '../../base/time.js'
 
 /** How much longer than the round trip is waited at least; see the deviation above. */
@@ -88,6 +89,22 @@ export class RttEstimator {
   /** Takes one round-trip time. */
   sample(rttMs: number): void {
     this.#sampleUs(Math.round(rttMs * US))
+  }
+
+  /** Puts the estimate into `row`, while nothing is being timed. */
+  putInto(row: Row): void {
+    row.putInt(this.#srttUs)
+    row.putInt(this.#rttvarUs)
+    row.putInt(this.#baseRtoUs)
+    row.putInt(this.#backoff)
+  }
+
+  /** Takes over the estimate that was put into `row`. */
+  takeFrom(row: Row): void {
+    this.#srttUs = row.takeInt()
+    this.#rttvarUs = row.takeInt()
+    this.#baseRtoUs = row.takeInt()
+    this.#backoff = row.takeInt()
   }
 
   #sampleUs(rttUs: number): void {

@@ -21,7 +21,16 @@ const KEY = { binding: 1, ...ENDS }
 function connection(iss: number, irs: number) {
   const tcb = { iss, irs, state: TcpState.ESTABLISHED as TcpState, sndNxtOffset: 0, ackedOffset: 0 }
   const buffers = { sent: new StreamBuffer(1000) }
-  return { ...ENDS, tcb, buffers, receiver: { hold: null }, released: false }
+  return {
+    ...ENDS,
+    tcb,
+    buffers,
+    receiver: { hold: null },
+    released: false,
+    get closed() {
+      return tcb.state === TcpState.CLOSED
+    },
+  }
 }
 
 t.test(
