@@ -26,7 +26,7 @@ t.test(
   'T6: an idle connection holds no memory but its state, a shadow only the text it keeps',
   (t) => {
     const [connection, shadow] = [octets('connection'), octets('shadow')]
-    t.ok(connection < 1500, `${connection} octets`)
+    t.ok(connection < 900, `${connection} octets`)
     t.ok(shadow < 1000, `${shadow} octets besides the text`)
     t.end()
   },
@@ -35,6 +35,6 @@ t.test(
 t.test('T9: a socket takes little more than the stream that it is', (t) => {
   const added = octets('socket') - octets('connection')
   // A Duplex of Node's takes 500.
-  t.ok(added < 1300, `${added} octets`)
+  t.ok(added < 1150, `${added} octets`)
   t.end()
 })
