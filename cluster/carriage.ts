@@ -239,7 +239,7 @@ export class Carriage {
     const { localAddress, localPort, remoteAddress, remotePort } = key
     this.#term.snooper.remove(shadow)
     this.#away.delete(nameOfKey(key))
-    if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(remoteAddress), peerMac, now)
+    if (peerMac !== 0) nic.hops.learn(remoteAddress, peerMac, now)
     new Promotion(stack, nic, now, doubtfulDataOf(this.#term.set)).promote(shadow, checkpoints)
     const connection = stack.tcp.demux.find(localAddress, localPort, remoteAddress, remotePort)
     if (connection === undefined || this.#term.state === 'owner') return

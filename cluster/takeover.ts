@@ -53,7 +53,7 @@ export function promoteAll(
   for (const shadow of shadows) shadow.settle(now)
   const waits = new Set(shadows.filter((shadow) => snooper.repair?.retain(shadow, now) === true))
   for (const { key, peerMac } of waits) {
-    if (peerMac !== 0) nic.neighbors.learn(nic.routes.nextHop(key.remoteAddress), peerMac, now)
+    if (peerMac !== 0) nic.hops.learn(key.remoteAddress, peerMac, now)
   }
   const due = shadows.filter((shadow) => !waits.has(shadow))
   return promoteShadows(stack, nic, snooper, checkpoints, due, now, doubtful, takeLost, orderly)
@@ -82,7 +82,7 @@ export function promoteShadows(
     if (shadow.closed) continue
     count.connections++
     if (shadow.peerMac !== 0) {
-      nic.neighbors.learn(nic.routes.nextHop(shadow.key.remoteAddress), shadow.peerMac, now)
+      nic.hops.learn(shadow.key.remoteAddress, shadow.peerMac, now)
     }
     living.add(shadow)
   }

@@ -161,6 +161,7 @@ export class Stack {
       emitTcp(seg, tx)
       sealTransport(tx, src, dst, IpProtocol.TCP, TCP_CHECKSUM_OFFSET, nic.offload.checksum)
       this.#emitIp(tx, src, dst, seg.ecn)
+      if (this.tcp.outUnanswered) nic.hops.doubt(dst, now)
       if (!nic.egress(tx, src, dst, now)) continue
       this.txNic = nic
       return tx

@@ -67,15 +67,17 @@ async function resolveTarget(
     )
   }
   const toAddress = parseIpAddress(found, 'app.to')
+  const { routers } = runtime.config
   for (const { address, prefix } of runtime.config.bindings) {
     const own = address === toAddress
-    if (!own && inPrefix(toAddress as Ipv4Address, address as Ipv4Address, prefix)) continue
+    const near = inPrefix(toAddress as Ipv4Address, address as Ipv4Address, prefix)
+    if (!own && (near || routers.length > 0)) continue
     const shown = `${formatIpAddress(address)}/${prefix}`
     throw new StackError(
       'ERR_PROXY_TARGET',
       own
         ? `app.to: ${found} is the virtual address itself: name the machine that serves`
-        : `app.to: ${found} is not on the network of ${shown}, and the nodes know no router: give the server an address there`,
+        : `app.to: ${found} is not on the network of ${shown}, and "routers" names none that leads there: add one, or give the server an address there`,
     )
   }
   return { toAddress, toPort: port }

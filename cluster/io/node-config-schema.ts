@@ -4,6 +4,7 @@
  */
 import { DEFAULT_TIMING } from '../node.js'
 import { MAX_BINDINGS, MAX_PEERS } from '../peers.js'
+import { MAX_ROUTERS } from './router-config.js'
 
 const TIMING_MEANS: Readonly<Record<keyof typeof DEFAULT_TIMING, string>> = {
   bootMs: 'How long a node listens after its start before it may claim a binding.',
@@ -212,6 +213,16 @@ export const NODE_CONFIG_SCHEMA = {
         type: 'boolean',
         default: true,
         description: 'The device completes checksums and cuts super-frames.',
+      },
+      routers: {
+        type: 'array',
+        items: { type: 'string', minLength: 1 },
+        minItems: 1,
+        maxItems: MAX_ROUTERS,
+        uniqueItems: true,
+        description:
+          'Routers on the link that lead to clients beyond it: the first that answers is sent to; clients may come through any of them. Default: none, all clients are on the link.',
+        examples: [['10.77.0.1', '10.77.0.2']],
       },
       binding: BINDING,
       bindings: { type: 'array', minItems: 1, maxItems: MAX_BINDINGS, items: BINDING },

@@ -4,7 +4,13 @@
  */
 import * as fs from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { type MacAddress, parseIpAddress, parseMacAddress, StackError } from '../../stack/index.js'
+import {
+  type IpAddress,
+  type MacAddress,
+  parseIpAddress,
+  parseMacAddress,
+  StackError,
+} from '../../stack/index.js'
 import { type Binding, type NodeId, parseBinding } from '../binding.js'
 import { BindingTable } from '../binding-table.js'
 import { DoubtfulData } from '../declaration.js'
@@ -22,6 +28,7 @@ import type { ProxyHeader } from '../proxy-header.js'
 import { choice, type Fail, type Fields, flag, integer, show, text } from './config-fields.js'
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
+import { checkRouters } from './router-config.js'
 import { checkQuorum, checkRecovery, checkStrict, withArp } from './set-config.js'
 
 /** How a peer on this host is silenced before its address is taken. */
@@ -61,6 +68,8 @@ export interface NodeConfig {
   readonly mac: MacAddress | null
   /** The device completes checksums and cuts super-frames (T8). */
   readonly offload: boolean
+  /** Those that lead to clients beyond the link, the preferred one first (P12). */
+  readonly routers: readonly IpAddress[]
   /** What this node may own, each with an id of its own, and on what terms. */
   readonly sets: readonly PermanencySet[]
   /** The bindings of `sets`. */
@@ -92,6 +101,7 @@ export const FIELDS = {
     'tap',
     'mac',
     'offload',
+    'routers',
     'binding',
     'bindings',
     'control',
@@ -170,6 +180,7 @@ function check(value: unknown, place: (field: string) => string, folder: string)
   read(() => parseIpAddress(host, 'control.host'), 'control.host', fail)
   const id = integer(fields, 'id', 1, 0xffff_ffff, 'an integer, different on each node,', fail)
   const sets = checkSets(fields, id, fail)
+  const bindings = sets.map(({ binding }) => binding)
   return {
     id,
     cluster: text(fields, 'cluster', 'main', fail),
@@ -180,8 +191,9 @@ function check(value: unknown, place: (field: string) => string, folder: string)
         ? null
         : read(() => parseMacAddress(String(fields.mac), 'mac'), 'mac', fail),
     offload: flag(fields, 'offload', true, fail),
+    routers: checkRouters(fields.routers, bindings, fail),
     sets,
-    bindings: sets.map(({ binding }) => binding),
+    bindings,
     controlHost: host,
     storeDir: path('storeDir', 'mirror'),
     sharedDir: path('sharedDir', 'shared'),

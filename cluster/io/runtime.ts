@@ -161,6 +161,8 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     const now = this.now()
     this.#turnAt = now
     this.node.start(now)
+    // The addresses are there, and with them the networks that the routers are on.
+    for (const router of this.config.routers) this.node.world.nic.routes.addGateway(router)
     driver.addParticipant(participant)
     // The event loop must go on although no application listens yet.
     driver.ref()

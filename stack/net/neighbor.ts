@@ -53,6 +53,13 @@ interface Neighbor {
   claimant: MacAddress
 }
 
+/** A neighbour that was given up. */
+export interface LostNeighbor {
+  readonly ip: IpAddress
+  /** Where it was; UNRESOLVED when it never answered. */
+  readonly mac: MacAddress
+}
+
 /** A request to send: filled by `pollRequest`, borrowed until the next call. */
 export class Question {
   targetIp: IpAddress = UNSPECIFIED
@@ -68,8 +75,8 @@ export class NeighborCache {
   evictions = 0
   /** Addresses given up after MAX_REQUESTS. */
   failures = 0
-  // Those that never answered and that `pollFailure` has not told yet.
-  readonly #failed: IpAddress[] = []
+  // Those that did not answer and that `pollFailure` has not told yet.
+  readonly #failed: Neighbor[] = []
   #failedAt: Millis = NEVER
 
   get size(): number {
@@ -107,6 +114,17 @@ export class NeighborCache {
     entry.requestAt = now
     this.#pending.push(entry)
     return true
+  }
+
+  /**
+   * What is sent to `ip` finds no answer (RFC 4861 §7.3.1, RFC 1122 §3.3.1.4): it is asked whether it is there, in quick succession as
+   * one that is answers at once; but no more than once a second, whatever is lost behind it.
+   */
+  doubt(ip: IpAddress, now: Millis): void {
+    const entry = this.#entries.get(ip)
+    if (entry === undefined || entry.requestAt !== NEVER) return
+    if (now - entry.learnedAt < REQUEST_INTERVAL_MS) return
+    if (this.solicit(ip, now)) entry.intervalMs = DISPUTE_INTERVAL_MS
   }
 
   /** True while the first answer for `ip` is awaited: packets for it may be queued. */
@@ -192,15 +210,15 @@ export class NeighborCache {
   }
 
   /**
-   * An address that was given up and was not known before, each time once; or UNSPECIFIED. Whoever waits for it waits in vain
-   * (RFC 1122 §2.4). The owner of a mapping that grew old and is forgotten may still answer a new question.
+   * A neighbour that was given up, each time once; or null. Whoever waits for one that never answered waits in vain (RFC 1122
+   * §2.4); the owner of a mapping that grew old and is forgotten may still answer a new question.
    */
-  pollFailure(now: Millis): IpAddress {
+  pollFailure(now: Millis): LostNeighbor | null {
     for (let i = this.#pending.length - 1; i >= 0; i--) {
       const entry = this.#pending[i] as Neighbor
       if (entry.requestAt <= now && entry.requests >= MAX_REQUESTS) this.#giveUp(entry, now)
     }
-    const failed = this.#failed.pop() ?? UNSPECIFIED
+    const failed = this.#failed.pop() ?? null
     if (this.#failed.length === 0) this.#failedAt = NEVER
     return failed
   }
@@ -225,8 +243,8 @@ export class NeighborCache {
       return
     }
     this.failures++
-    if (entry.mac === UNRESOLVED && this.#failed.length < MAX_PENDING_NEIGHBORS) {
-      this.#failed.push(entry.ip)
+    if (this.#failed.length < MAX_PENDING_NEIGHBORS) {
+      this.#failed.push(entry)
       this.#failedAt = entry.requestAt
     }
     this.forget(entry.ip)

@@ -1,6 +1,14 @@
 // hot path: no allocation per frame
 /** The addresses of a NIC, and which of them speaks to whom. */
-import { type IpAddress, inPrefix, isIpv4 } from '../wire/ip-address.js'
+import { type IpAddress, inPrefix, isIpv4, solicitedNode } from '../wire/ip-address.js'
+import {
+  directedBroadcast,
+  IPV4_HEADER_LENGTH,
+  type Ipv4Address,
+  LIMITED_BROADCAST,
+} from '../wire/ipv4.js'
+import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js'
+import { ALL_NODES } from './solicitation.js'
 
 /**
  * Assigned: answer for it, speak. Shared: speak as one of several, of which another answers for the address; nothing but TCP is taken.
@@ -15,6 +23,13 @@ export interface NicAddress {
   readonly state: AddressState
 }
 
+const TCP_HEADER_LENGTH = 20
+
+/** Octets of IP and TCP headers without options, to an address of this family. */
+export function headersFor(address: IpAddress): number {
+  return (isIpv4(address) ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) + TCP_HEADER_LENGTH
+}
+
 /** The address we speak from whose subnet `target` is in, else one of its family; without one nobody may be asked. */
 export function askerFor(
   addresses: Iterable<NicAddress>,
@@ -27,4 +42,26 @@ export function askerFor(
     found ??= own
   }
   return found
+}
+
+/** The assigned one whose subnet's hosts are all meant by `address`. */
+export function broadcastOf(
+  address: Ipv4Address,
+  addresses: Iterable<NicAddress>,
+): NicAddress | undefined {
+  for (const own of addresses) {
+    if (own.state !== 'assigned' || !isIpv4(own.address)) continue
+    if (address === LIMITED_BROADCAST) return own
+    if (address === directedBroadcast(own.address, own.prefix)) return own
+  }
+  return undefined
+}
+
+/** True for a group of IPv6 that an assigned one belongs to: all of the link, or those it is asked for in. */
+export function belongsTo(group: IpAddress, addresses: Iterable<NicAddress>): boolean {
+  for (const own of addresses) {
+    if (own.state !== 'assigned' || isIpv4(own.address)) continue
+    if (group === ALL_NODES || group === solicitedNode(own.address)) return true
+  }
+  return false
 }

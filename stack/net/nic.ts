@@ -30,19 +30,24 @@ import {
   ipv6Address,
   isIpv4,
   isMulticast,
-  solicitedNode,
   UNSPECIFIED,
 } from '../wire/ip-address.js'
-import { directedBroadcast, LIMITED_BROADCAST } from '../wire/ipv4.js'
-import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js'
 import { Announcements } from './announcements.js'
 import { FrameQueue } from './frame-queue.js'
 import { HeldFrames } from './held-frames.js'
-import { NeighborCache, Question, UNRESOLVED } from './neighbor.js'
-import { type AddressState, askerFor, type NicAddress } from './nic-address.js'
-import { NO_ROUTE, RouteTable } from './route.js'
+import { Question, UNRESOLVED } from './neighbor.js'
+import { NextHops } from './next-hops.js'
 import {
-  ALL_NODES,
+  type AddressState,
+  askerFor,
+  belongsTo,
+  broadcastOf,
+  headersFor,
+  type NicAddress,
+} from './nic-address.js'
+import type { FrameSnoop, NicConfig } from './nic-config.js'
+import { NO_ROUTE } from './route.js'
+import {
   emitAnnouncement,
   emitAnswer,
   emitQuestion,
@@ -52,30 +57,13 @@ import {
 } from './solicitation.js'
 
 export type { AddressState, NicAddress } from './nic-address.js'
-
-/** Sees every frame on the link, before any filter. `frame` and `ethernet` are borrowed. */
-export interface FrameSnoop {
-  onFrame(frame: Frame, ethernet: EthernetHeader, now: Millis): void
-}
-
-/** A link to attach a stack to. */
-export interface NicConfig {
-  readonly mac: MacAddress
-  readonly mtu: number
-  /** 802.1Q VLAN, 1 .. 4094: frames leave with its tag, and those of other VLANs are not for us. Default: without a tag. */
-  readonly vlan?: number
-  /** What the device takes over; nothing when absent. */
-  readonly offload?: Offload
-}
+export type { FrameSnoop, NicConfig } from './nic-config.js'
 
 /** How long behind a false claim our frames may be sent to the impostor. */
 const CONTESTED_MS: Millis = 60_000
 const LINK_LOCAL = ipv6Address(0xfe80_0000 | 0, 0, 0, 0)
 holdAddress(LINK_LOCAL)
 const LINK_LOCAL_PREFIX = 64
-/** Octets of IP and TCP headers without options. */
-const HEADERS = 40
-const HEADERS_IPV6 = IPV6_HEADER_LENGTH + 20
 const MAX_OUTBOX = 256
 const MAX_UNRESOLVED = 64
 
@@ -88,8 +76,9 @@ export class Nic {
   readonly tag: number
   readonly mtu: number
   readonly offload: Offload
-  readonly neighbors = new NeighborCache()
-  readonly routes = new RouteTable()
+  readonly hops = new NextHops()
+  readonly neighbors = this.hops.neighbors
+  readonly routes = this.hops.routes
   readonly drops: DropCounters
   snoop: FrameSnoop | null = null
   /**
@@ -127,7 +116,7 @@ export class Nic {
 
   /** Octets of TCP text per segment without options, to an address of this family. */
   linkMss(address: IpAddress): number {
-    return this.mtu - (isIpv4(address) ? HEADERS : HEADERS_IPV6)
+    return this.mtu - headersFor(address)
   }
 
   /** True for a frame to `dst` that is for this NIC alone. */
@@ -164,22 +153,12 @@ export class Nic {
 
   /** The assigned address whose subnet's hosts are all meant by `address`; undefined when it is no broadcast here. */
   broadcastOf(address: IpAddress): NicAddress | undefined {
-    if (!isIpv4(address)) return undefined
-    for (const own of this.#addresses.values()) {
-      if (own.state !== 'assigned' || !isIpv4(own.address)) continue
-      if (address === LIMITED_BROADCAST) return own
-      if (address === directedBroadcast(own.address, own.prefix)) return own
-    }
-    return undefined
+    return isIpv4(address) ? broadcastOf(address, this.#addresses.values()) : undefined
   }
 
   /** True for a group of IPv6 that an address assigned here belongs to: all of the link, or those it is asked for in. */
   isInGroup(group: IpAddress): boolean {
-    for (const own of this.#addresses.values()) {
-      if (own.state !== 'assigned' || isIpv4(own.address)) continue
-      if (group === ALL_NODES || group === solicitedNode(own.address)) return true
-    }
-    return false
+    return belongsTo(group, this.#addresses.values())
   }
 
   /** True when `dst` means many hosts: they are reached without a neighbour's address. */
@@ -248,13 +227,22 @@ export class Nic {
     return true
   }
 
+  /** An ARP packet to another host: what a gateway says of itself is of use to whoever may come to send through it. */
+  overhearArp(frame: Frame, ethernet: EthernetHeader, now: Millis): void {
+    const arp = this.#arp
+    const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
+    if (reason === DropReason.NONE && this.routes.isGateway(arp.senderIp)) {
+      this.hops.hear(arp.senderIp, arp.senderMac, false, now)
+    }
+  }
+
   /** Takes an ARP packet (RFC 826): answers for assigned addresses, learns, and notices who else claims them. */
   receiveArp(frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
     const arp = this.#arp
     const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
     if (reason !== DropReason.NONE) return reason
-    const asks = arp.operation === ArpOperation.REQUEST
-    return this.#hear(arp.senderIp, arp.senderMac, arp.targetIp, asks, now)
+    const { operation, senderIp, senderMac, targetIp } = arp
+    return this.#hear(senderIp, senderMac, targetIp, operation === ArpOperation.REQUEST, now)
   }
 
   /** Takes the solicitation or advertisement `icmp` of Neighbor Discovery, sent by `src` (RFC 4861 §7.2.3, §7.2.5), likewise. */
@@ -291,7 +279,7 @@ export class Nic {
       return DropReason.NONE
     }
     const ours = this.answersFor(target)
-    if (this.neighbors.hear(sender, mac, ours, now)) this.#resolve()
+    if (this.hops.hear(sender, mac, ours, now)) this.#resolve()
     // A probe, which has no sender address, is answered too: its sender wants to know whether the address is taken.
     if (!ours || !asks) return DropReason.NONE
     const reply = this.#outbox.add()
@@ -360,11 +348,15 @@ export class Nic {
     this.#outbox.cancel()
   }
 
-  /** A neighbour that was given up, or UNSPECIFIED; what waited for it is dropped. */
+  /** A neighbour that is waited for in vain, or UNSPECIFIED; what waited for it is dropped. */
   pollFailure(now: Millis): IpAddress {
-    const hop = this.neighbors.pollFailure(now)
-    if (hop !== UNSPECIFIED) this.#resolve()
-    return hop
+    for (;;) {
+      const lost = this.neighbors.pollFailure(now)
+      if (lost === null) return UNSPECIFIED
+      const vain = this.hops.replace(lost, now)
+      this.#resolve()
+      if (vain !== UNSPECIFIED) return vain
+    }
   }
 
   /** The next frame of this NIC's own, borrowed until the next call, or null. */
@@ -416,7 +408,8 @@ export class Nic {
   #resolve(): void {
     for (let left = this.#unresolved.length; left > 0; left--) {
       const frame = this.#unresolved.take()
-      const { hop, src } = this.#unresolved
+      const { src } = this.#unresolved
+      const hop = this.routes.instead(this.#unresolved.hop)
       const mac = this.neighbors.lookup(hop)
       if (mac === UNRESOLVED) {
         this.#hold(frame, hop)
@@ -433,7 +426,7 @@ export class Nic {
     }
   }
 
-  // The one place where a frame that speaks for an address gets its Ethernet header: the egress guard.
+  // The egress guard: the one place where a frame that speaks for an address gets its Ethernet header.
   #seal(frame: Frame, dst: MacAddress, etherType: number, speaker: IpAddress): void {
     frame.leased = this.isAssigned(speaker)
     if (!frame.leased) {

@@ -35,6 +35,8 @@ export class Tcp {
   outRemote = 0
   /** Routers may cut that segment into fragments. */
   outFragmentable = false
+  /** Its connection's timer has expired since the peer was heard: perhaps nobody passes it on. */
+  outUnanswered = false
   outDscp = 0
   outHopLimit = DEFAULT_HOP_LIMIT
   /** Connections, as `hushedName` names them, that may still come to be adopted: what is said to them is not answered meanwhile. */
@@ -149,6 +151,7 @@ export class Tcp {
         this.outLocal = connection.localAddress
         this.outRemote = connection.remoteAddress
         this.outFragmentable = connection.sender.path?.fragmentable === true
+        this.outUnanswered = connection.sender.timeouts > 0
         this.outDscp = connection.dscp
         this.outHopLimit = connection.hopLimit
         this.#burst += frame.gsoSize > 0 ? SUPER_FRAME_WEIGHT : 1
@@ -171,6 +174,7 @@ export class Tcp {
     this.outLocal = local
     this.outRemote = remote
     this.outFragmentable = false
+    this.outUnanswered = false
     this.outDscp = 0
     this.outHopLimit = DEFAULT_HOP_LIMIT
     return true

@@ -28,6 +28,8 @@ interface Said {
   readonly port: number
   readonly flags: number
   readonly seq: number
+  /** The Ethernet address that it went to. */
+  readonly to: number
 }
 
 export class Cluster {
@@ -36,6 +38,9 @@ export class Cluster {
   readonly said: Said[] = []
   readonly reports: { readonly by: number; readonly report: NodeReport }[] = []
   now = 1000
+  /** Who talks to the nodes, and from which Ethernet address its frames come. */
+  client = CLIENT
+  clientMac = CLIENT_MAC
   /** Owner recovery directives are lost. */
   mute = false
   /** Nodes that are cut off from the link, and with `apart` from the control network too: there what is said waits. */
@@ -104,24 +109,25 @@ export class Cluster {
   says(fields: object, to: number, deaf: readonly number[] = []): void {
     const tcp = encodeTcp(
       { dstPort: 80, wnd: 9000, text: Buffer.alloc(0), ...fields } as never,
-      CLIENT,
+      this.client,
       VIRTUAL,
     )
-    const ip = encodeIp(CLIENT, VIRTUAL, PROTOCOL.TCP, tcp)
-    this.#hear(Buffer.from(encodeEthernet(macOf(to), CLIENT_MAC, 0x0800, ip)), 0, deaf)
+    const ip = encodeIp(this.client, VIRTUAL, PROTOCOL.TCP, tcp)
+    this.#hear(Buffer.from(encodeEthernet(macOf(to), this.clientMac, 0x0800, ip)), 0, deaf)
     this.run(STEP)
   }
 
-  asksWhoHas(): number[] {
+  /** The client, or a router, asks for the virtual address. Who answers? */
+  asksWhoHas(by = { ip: this.client, mac: this.clientMac }): number[] {
     this.said.length = 0
     const arp = encodeArp({
       operation: 1,
-      senderMac: CLIENT_MAC,
-      senderIp: CLIENT,
+      senderMac: by.mac,
+      senderIp: by.ip,
       targetMac: 0,
       targetIp: VIRTUAL,
     })
-    this.#hear(Buffer.from(encodeEthernet(0xffff_ffff_ffff, CLIENT_MAC, 0x0806, arp)), 0, [])
+    this.#hear(Buffer.from(encodeEthernet(0xffff_ffff_ffff, by.mac, 0x0806, arp)), 0, [])
     const answered: number[] = []
     for (const each of this.living) {
       for (const frame of this.#frames(each)) {
@@ -213,6 +219,7 @@ export class Cluster {
         port: bytes.readUInt16BE(tcp + 2),
         flags: bytes[tcp + 13] ?? 0,
         seq: bytes.readUInt32BE(tcp + 4),
+        to: bytes.readUIntBE(0, 6),
       })
     }
     for (const { node, stack, nic } of this.living) {

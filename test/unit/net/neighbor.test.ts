@@ -120,6 +120,29 @@ t.test('T6: who claims the address of a neighbour is believed when that is silen
   t.equal(cache.failures, 0)
 })
 
+t.test(
+  'P12: one that is in doubt is asked in quick succession, and named when it is silent',
+  async (t) => {
+    const cache = new NeighborCache()
+    cache.doubt(IP, 0)
+    t.equal(cache.size, 0, 'of a stranger there is nothing to doubt')
+    cache.learn(IP, MAC, 0)
+    cache.doubt(IP, REQUEST_INTERVAL_MS - 1)
+    t.same(due(cache, REQUEST_INTERVAL_MS - 1), [], 'it has just been heard')
+    cache.doubt(IP, 2000)
+    t.match(due(cache, 2000), [{ targetIp: IP, knownMac: MAC }])
+    cache.learn(IP, MAC, 2001)
+    t.equal(cache.nextDeadline(), NEVER, 'it is there')
+    t.equal(cache.pollFailure(2001), null)
+    cache.doubt(IP, 4000)
+    for (const at of [4000, 4100, 4200]) t.equal(due(cache, at).length, 1, `${at}`)
+    t.equal(cache.lookup(IP), MAC, 'what is sent goes on there')
+    t.match(cache.pollFailure(4300), { ip: IP, mac: MAC })
+    t.equal(cache.pollFailure(4300), null, 'once')
+    t.equal(cache.lookup(IP), UNRESOLVED)
+  },
+)
+
 t.test('a probe, a group address or a foreign address teaches nothing', async (t) => {
   const cache = new NeighborCache()
   for (const ip of ['0.0.0.0', '255.255.255.255', '224.0.0.1', '127.0.0.1']) {

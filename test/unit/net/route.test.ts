@@ -40,6 +40,28 @@ t.test(
   },
 )
 
+t.test('P12: of several gateways the first is used that is not silent', async (t) => {
+  const routes = new RouteTable()
+  const [a, b, far] = [ip('10.77.0.1'), ip('10.77.0.2'), ip('8.8.8.8')]
+  routes.addOnLink(ip('10.77.0.100'), 24)
+  for (const each of [a, b, b]) routes.addGateway(each)
+  t.equal(routes.nextHop(far), a)
+  t.ok(routes.isGateway(b))
+  t.notOk(routes.isGateway(far))
+  t.notOk(routes.skip(far), 'nobody takes the place of a host')
+  t.ok(routes.skip(a))
+  t.equal(routes.nextHop(far), b)
+  t.equal(routes.nextHop(ip('10.77.0.9')), ip('10.77.0.9'))
+  routes.heard(a)
+  t.equal(routes.nextHop(far), a, 'the preferred one is back')
+  t.ok(routes.skip(a))
+  t.notOk(routes.skip(b), 'none is left')
+  t.equal(routes.nextHop(far), a, 'and all are tried again')
+  routes.remove(ip('0.0.0.0'), 0)
+  t.notOk(routes.isGateway(a))
+  t.equal(routes.nextHop(far), NO_ROUTE)
+})
+
 t.test('what cannot work is refused', async (t) => {
   const routes = new RouteTable()
   t.throws(() => routes.addGateway(ip('10.0.0.1')), { code: 'ERR_GATEWAY_UNREACHABLE' })

@@ -56,6 +56,10 @@ t.test('paths are relative to the file, and what is not said has a default', asy
     ],
     'P2: several bindings',
   )
+  t.same(config.routers, [], 'P12: without routers all clients are on the link')
+  t.equal(check({ ...RIGHT, routers: ['10.77.0.1', '10.77.0.2'] }).routers.length, 2)
+  const ipv6 = { ...RIGHT, binding: { address: 'fd77::100/64' } }
+  t.equal(check({ ...ipv6, routers: ['fe80::1', 'fd77::1'] }).routers.length, 2)
   t.equal(check({ ...RIGHT, timing: { renewMs: 100 } }).timing.renewMs, 100)
   t.equal(check({ ...RIGHT, hub: 'unchecked' }).hub, 'unchecked')
   t.equal(check({ ...RIGHT, offload: false }).offload, false)
@@ -191,6 +195,16 @@ t.test('each field that is wrong is named with its value and what to write', asy
     [{ storeDir: null }, /storeDir: must be a text, as "mirror", not null/],
     [{ sharedDir: '' }, /sharedDir: must be a text, as "shared", not ""/],
     [{ fence: 'high' }, /fence: must be one of port, kill, none, not "high"/],
+    [
+      { routers: [] },
+      /routers: must be a list of 1 to 8 addresses, as \["10.77.0.1", .*, not \[\]/,
+    ],
+    [{ routers: '10.77.0.1' }, /routers: must be a list .*, not "10.77.0.1"/],
+    [{ routers: ['10.77.0'] }, /routers: "10.77.0" is no address; write one as "10.77.0.1"/],
+    [{ routers: ['10.77.0.1', '10.77.0.1'] }, /routers: .* names a router twice/],
+    [{ routers: ['10.77.0.100'] }, /routers: 10.77.0.100 is a virtual address of this node/],
+    [{ routers: ['10.78.0.1'] }, /routers: 10.78.0.1 is on the network of no binding/],
+    [{ routers: ['fe80::1'] }, /routers: fe80::1 is on the network of no binding/],
     [{ offload: 'yes' }, /offload: must be true or false, not "yes"/],
     [{ hub: 'no' }, /hub: must be one of checked, unchecked, not "no"/],
     [{ app: { port: 80 } }, /app.name: must be a text, as "http", not nothing/],
@@ -221,6 +235,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   tap: ['', /must be a text, as "us0"/],
   mac: ['02:00', /write six pairs of hexadecimal digits/],
   offload: ['yes', /must be true or false/],
+  routers: ['10.77.0.1', /must be a list of 1 to 8 addresses/],
   binding: ['10.77.0.100', /must be an object/],
   'binding.id': [0, /must be the same number on each node, from 1 to 65535/],
   'binding.address': ['10.77.0.100/99', /needs a prefix from 1 to 32, as 10.77.0.100\/24/],
