@@ -34,6 +34,7 @@ export const VERB_HELP: Readonly<Record<string, string>> = {
 
   --nodes N      how many nodes (default 3)
   --clients N    how many clients; they are called client, client2, ... (default 1)
+  --routers N    1 or 2 routers between the clients, who are 10.78.0.9, 10.78.0.10, ... then, and the nodes (default: none)
   --app NAME     http: GET and PUT of files on port 80; chat: for browsers, port 80; kv: commands of Redis on port 6379;
                  nfs: NFS 3 and 4.0, and MOUNT, on port 2049; sql: PostgreSQL on port 5432; echo: port 7; ticker: port 13;
                  proxy: leads to the server of --to (default http)
@@ -51,13 +52,14 @@ ${JSON_OPTION}
 
   understudy lab up --nodes 3 --app http --root ./files --json
   understudy lab up --nodes 2 --app echo --fence kill`,
-  exec: `Usage: understudy lab exec [--lab ID] client|client2|...|switch -- CMD [ARG...]
+  exec: `Usage: understudy lab exec [--lab ID] client|client2|...|router|router2|switch -- CMD [ARG...]
 
 Runs CMD in a namespace of the lab with your own input, output and working folder. Ends with CMD's exit code.
 
   understudy lab exec client -- curl -s http://10.77.0.100/
   understudy lab exec client -- bash
-  understudy lab exec switch -- bridge link`,
+  understudy lab exec switch -- bridge link
+  understudy lab exec client -- ip route replace 10.77.0.0/24 via 10.78.0.2     # by the other router of --routers 2`,
   kill: `Usage: understudy lab kill owner|N [--lab ID] [--json]
 
 Kills a node with SIGKILL and returns when it is gone.

@@ -37,6 +37,7 @@ const JSON_OPTION = { json: { type: 'boolean' } } as const
 const UP = {
   nodes: { type: 'string' },
   clients: { type: 'string' },
+  routers: { type: 'string' },
   app: { type: 'string' },
   to: { type: 'string' },
   root: { type: 'string' },
@@ -109,6 +110,7 @@ function upOptions(values: Values): LabOptions {
     fence: fence as Fence,
     nodes: count('--nodes', values.nodes ?? '3', 16),
     clients: count('--clients', values.clients ?? '1', 16),
+    ...(values.routers !== undefined && { routers: count('--routers', values.routers, 2) }),
     offload: values['no-offload'] !== true,
     ipv6: values.ipv6 === true,
     ...(root === undefined ? {} : { root }),
@@ -167,13 +169,18 @@ async function exec(args: readonly string[]): Promise<number> {
 
 function namespaceOf(record: LabRecord, place: string): string {
   if (place === 'switch') return record.switchNamespace
-  const match = /^client([1-9]\d?)?$/.exec(place)
-  const client = match === null ? undefined : record.clients[Number(match[1] ?? '1') - 1]
-  if (client !== undefined) return client.namespace
-  const clients = record.clients.map((_, index) => (index === 0 ? 'client' : `client${index + 1}`))
-  throw new UsageError(
-    `there is no ${place} in lab ${record.id}: it has ${clients.join(', ')}, switch.`,
-  )
+  const places = new Map([
+    ...record.clients.map(({ namespace }, i) => [numbered('client', i), namespace] as const),
+    ...record.routers.map(({ namespace }, i) => [numbered('router', i), namespace] as const),
+  ])
+  const namespace = places.get(place)
+  if (namespace !== undefined) return namespace
+  const known = [...places.keys(), 'switch'].join(', ')
+  throw new UsageError(`there is no ${place} in lab ${record.id}: it has ${known}.`)
+}
+
+function numbered(name: string, index: number): string {
+  return index === 0 ? name : `${name}${index + 1}`
 }
 
 /** Runs a command with this process's own input and output; resolves with its exit code, as a shell counts it. */
@@ -242,7 +249,7 @@ function report(values: Values, lab: LabStatus | null): number {
 function portrait(lab: LabStatus): string {
   const lines = [
     `lab ${lab.lab}: ${lab.url} (app ${lab.app}${lab.root === null ? '' : `, serves ${lab.root}`})`,
-    `namespaces: ${lab.namespaces.switch}, ${lab.namespaces.clients.join(', ')}` +
+    `namespaces: ${[lab.namespaces.switch, ...lab.namespaces.clients, ...lab.namespaces.routers].join(', ')}` +
       (lab.holder === null ? '' : ` (inside those of process ${lab.holder})`),
     `interfaces: ${lab.interfaces.bridge} ${lab.interfaces.taps.join(' ')} ${lab.interfaces.monitor}`,
   ]

@@ -18,6 +18,8 @@ export interface LabNode {
   readonly id: number
   readonly tap: string
   readonly mac: string
+  /** The link that its TAP is on. */
+  readonly bridge: string
   process?: ProcessIdentity
 }
 
@@ -26,6 +28,14 @@ export interface LabClient {
   readonly address: string
   /** The bridge's end of the client's wire, in the switch namespace. The client's own end is `eth0`. */
   readonly port: string
+}
+
+/** A router between the nodes and the clients (P12). */
+export interface LabRouter {
+  readonly namespace: string
+  /** Its address, with prefix, on the nodes' links and on the clients'. */
+  readonly address: string
+  readonly outerAddress: string
 }
 
 /** The content of lab.json. */
@@ -41,7 +51,13 @@ export interface LabRecord {
   /** Folders outside of `folder` that go when the lab goes. */
   readonly scratch: string[]
   readonly switchNamespace: string
-  readonly bridge: string
+  /** The nodes' links; the first of them has the monitor. */
+  readonly bridges: readonly string[]
+  /** The ports that each of them serves, as `1-65535`. */
+  readonly shares: readonly string[]
+  /** The clients' own link, where there are routers; null: they are on the nodes'. */
+  readonly outerBridge: string | null
+  readonly routers: readonly LabRouter[]
   readonly monitorTap: string
   readonly address: string
   readonly port: number

@@ -20,6 +20,7 @@ export interface LabStatus {
     readonly switch: string
     readonly client: string
     readonly clients: string[]
+    readonly routers: string[]
   }
   readonly interfaces: {
     readonly bridge: string
@@ -63,9 +64,10 @@ export function describe(lab: Lab, page: string | null): LabStatus {
       switch: record.switchNamespace,
       client: client?.namespace ?? '',
       clients: record.clients.map((each) => each.namespace),
+      routers: record.routers.map((each) => each.namespace),
     },
     interfaces: {
-      bridge: record.bridge,
+      bridge: record.bridges[0] ?? '',
       taps: record.nodes.map((node) => node.tap),
       monitor: record.monitorTap,
       client: 'eth0',

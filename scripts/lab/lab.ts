@@ -14,11 +14,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StackError } from '../../stack/base/errors.js'
 import { KnownOwner } from './known-owner.js'
-import { type AppName, appConfig, portOf, urlOf } from './lab-app.js'
-import { freshLabId, type LabRecord, runtimeFolder, writeLab } from './lab-file.js'
+import { type AppName, appConfig, urlOf } from './lab-app.js'
+import { freshLabId, type LabRecord, type LabRouter, runtimeFolder, writeLab } from './lab-file.js'
+import { describeLab } from './lab-plan.js'
 import { buildNetwork, countWire, readWireCounts, type WireCounts } from './network.js'
 import { type NodeEvent, NodeProcess, type NodeState } from './node-process.js'
-import { bootId, identify, type ProcessIdentity } from './process-table.js'
 import { labEnvironment, Space } from './space.js'
 import { tearDown } from './teardown.js'
 
@@ -31,6 +31,10 @@ export interface LabOptions {
   /** How many nodes; their ids are 1, 2, 3 and so on. */
   readonly nodes: number
   readonly clients?: number
+  /** Routers between the clients and the nodes, whichever of them a frame takes. Default: none, all are on one link. */
+  readonly routers?: number
+  /** Links, each with a share of the ports as `1-99`, and the nodes on them by turns. More than one needs routers. Default: one. */
+  readonly shares?: readonly string[]
   readonly app: AppName
   /** HOST:PORT of the server behind a proxy. */
   readonly to?: string
@@ -327,13 +331,19 @@ export class Lab {
   #nodeConfig(id: number): object {
     const { record } = this
     const entry = record.nodes.find((node) => node.id === id)
+    const link = record.bridges.indexOf(entry?.bridge ?? '')
     return {
       id,
       cluster: `lab-${record.id}`,
       keyFile: join(record.folder, 'key'),
       tap: entry?.tap,
       mac: entry?.mac,
-      binding: { address: record.address, ports: '1-65535' },
+      binding: {
+        id: link + 1,
+        address: record.address,
+        ports: record.shares[link],
+      },
+      ...(record.routers.length > 0 && { routers: record.routers.map(addressOf) }),
       control: { host: '127.0.0.1' },
       storeDir: join(record.folder, `node${id}`),
       sharedDir: join(record.folder, 'shared'),
@@ -384,39 +394,8 @@ export class Lab {
   }
 }
 
-function describeLab(id: string, folder: string, options: LabOptions, space: Space): LabRecord {
-  const owner: ProcessIdentity | undefined = identify(process.pid)
-  if (owner === undefined) throw new StackError('ERR_LAB_NO_PRIVILEGE', '/proc is not mounted.')
-  const base = `us${id}`
-  const nodes = Array.from({ length: options.nodes }, (_, index) => ({
-    id: index + 1,
-    tap: `${base}-tap${index + 1}`,
-    mac: `02:75:73:00:00:${(index + 1).toString(16).padStart(2, '0')}`,
-  }))
-  const clients = Array.from({ length: options.clients ?? 1 }, (_, index) => ({
-    namespace: index === 0 ? `${base}-client` : `${base}-client${index + 1}`,
-    address: options.ipv6 === true ? `fd77::${9 + index}/64` : `10.77.0.${9 + index}/24`,
-    port: `${base}-c${index + 1}`,
-  }))
-  return {
-    id,
-    createdAt: new Date().toISOString(),
-    bootId: bootId(),
-    mode: space.mode,
-    owner,
-    ...(space.holder === undefined ? {} : { holder: space.holder }),
-    folder,
-    scratch: [...(options.scratch ?? [])],
-    switchNamespace: `${base}-switch`,
-    bridge: `${base}-br`,
-    monitorTap: `${base}-mon`,
-    address: options.ipv6 === true ? 'fd77::100/64' : '10.77.0.100/24',
-    port: portOf(options.app, options.to),
-    app: options.app,
-    root: options.root ?? null,
-    clients,
-    nodes,
-  }
+function addressOf({ address }: LabRouter): string {
+  return address.replace(/\/.*/, '')
 }
 
 function noSuchNode(id: number, record: LabRecord): StackError {

@@ -1,10 +1,13 @@
 /**
  * The wires of a lab. A network namespace "switch" holds a bridge that floods every frame to every port, as a hub does,
  * one persistent TAP for each node and one for the wire monitor; each client is a namespace of its own with one wire
- * into the bridge. The kernel owns no address on the switch, so that it neither answers nor asks on the nodes' behalf.
+ * into the bridge, or into one of the clients' own behind routers. The kernel owns no address on the switch, so that it neither answers
+ * nor asks on the nodes' behalf.
  */
 import { StackError } from '../../stack/base/errors.js'
+import { isIpv6 } from './address-family.js'
 import type { LabClient, LabRecord } from './lab-file.js'
+import { outerLinkScript, routerScript } from './routers.js'
 import type { Space } from './space.js'
 
 /** Frames that a TAP's queue holds. The kernel's 1000 lose frames under load, and each loss is a gap in a shadow. */
@@ -21,6 +24,7 @@ export interface WireCounts {
 /** Makes the namespaces, the bridge, the TAPs and the clients' wires of `lab`. Throws ERR_LAB_COMMAND. */
 export function buildNetwork(space: Space, lab: LabRecord): void {
   space.runScript(switchScript(lab))
+  for (const router of lab.routers) space.runScript(routerScript(lab, router, QUIET_SWITCH))
   for (const client of lab.clients) space.runScript(clientScript(lab, client))
 }
 
@@ -30,15 +34,21 @@ function switchScript(lab: LabRecord): string {
     `ip netns add ${lab.switchNamespace}`,
     `ip netns exec ${lab.switchNamespace} sh -c '${QUIET_SWITCH}'`,
     `${at} link set lo up`,
-    `${at} link add ${lab.bridge} type bridge ageing_time 0 mcast_snooping 0 stp_state 0 forward_delay 0`,
-    `${at} link set ${lab.bridge} addrgenmode none`,
-    `${at} link set ${lab.bridge} up`,
+    ...outerLinkScript(lab),
   ]
-  for (const tap of [lab.monitorTap, ...lab.nodes.map((node) => node.tap)]) {
+  for (const bridge of lab.bridges) {
+    lines.push(
+      `${at} link add ${bridge} type bridge ageing_time 0 mcast_snooping 0 stp_state 0 forward_delay 0`,
+      `${at} link set ${bridge} addrgenmode none`,
+      `${at} link set ${bridge} up`,
+    )
+  }
+  const monitor = { tap: lab.monitorTap, bridge: lab.bridges[0] }
+  for (const { tap, bridge } of [monitor, ...lab.nodes]) {
     lines.push(
       `${at} tuntap add dev ${tap} mode tap`,
       `${at} link set ${tap} addrgenmode none txqueuelen ${TAP_QUEUE}`,
-      `${at} link set ${tap} master ${lab.bridge} up`,
+      `${at} link set ${tap} master ${bridge} up`,
     )
   }
   return lines.join('\n')
@@ -60,17 +70,18 @@ function clientScript(lab: LabRecord, client: LabClient): string {
     `ip netns exec ${name} sh -c '${QUIET_SWITCH}'`,
     `${at} link add ${client.port} type veth peer name eth0 netns ${name}`,
     `${at} link set ${client.port} addrgenmode none`,
-    `${at} link set ${client.port} master ${lab.bridge} up`,
+    `${at} link set ${client.port} master ${lab.outerBridge ?? lab.bridges[0]} up`,
     `ip -n ${name} link set lo up`,
     `ip -n ${name} link set eth0 addrgenmode none`,
     ...(isIpv6(client.address) ? [`ip netns exec ${name} sh -c '${IPV6_CLIENT}'`] : []),
     `ip -n ${name} link set eth0 up`,
     `ip -n ${name} address add ${client.address} dev eth0${isIpv6(client.address) ? ' nodad' : ''}`,
+    ...lab.routers.slice(0, 1).map(({ outerAddress }) => {
+      const [address, prefix] = lab.address.split('/') as [string, string]
+      const network = isIpv6(address) ? `fd77::/${prefix}` : `10.77.0.0/${prefix}`
+      return `ip -n ${name} route add ${network} via ${outerAddress.split('/')[0]}`
+    }),
   ].join('\n')
-}
-
-function isIpv6(address: string): boolean {
-  return address.includes(':')
 }
 
 // As any host has it, but that it need not wait for its addresses, and asks for no routers.

@@ -96,5 +96,6 @@ async function endHolder(lab: LabRecord): Promise<void> {
 }
 
 function namespaces(lab: LabRecord): string[] {
-  return [...lab.clients.map((client) => client.namespace), lab.switchNamespace]
+  const around = [...lab.clients, ...lab.routers].map(({ namespace }) => namespace)
+  return [...around, lab.switchNamespace]
 }

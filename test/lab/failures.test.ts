@@ -66,7 +66,11 @@ async function refusal(lab: Lab, id: number): Promise<string> {
 t.test('a node on a TAP that cannot start says why and what to do', { skip: why }, async (t) => {
   const lab = await Lab.create({ nodes: 2, app: 'echo' })
   try {
-    const { folder, bridge, switchNamespace } = lab.record
+    const {
+      folder,
+      bridges: [bridge],
+      switchNamespace,
+    } = lab.record
     lab.space.runScript(
       `ip -n ${switchNamespace} link set ${bridge} type bridge ageing_time 30000 mcast_snooping 1`,
     )

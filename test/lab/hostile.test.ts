@@ -56,7 +56,13 @@ function client(lab: Lab): ChildProcess {
 }
 
 function attack(lab: Lab): ChildProcess {
-  const { bridge, address, port, clients, switchNamespace } = lab.record
+  const {
+    bridges: [bridge = ''],
+    address,
+    port,
+    clients,
+    switchNamespace,
+  } = lab.record
   const [virtual = ''] = address.split('/')
   const [own = ''] = clients[0]?.address.split('/') ?? []
   const argv = [process.execPath, ATTACKER, bridge, virtual, String(port), own]

@@ -79,10 +79,10 @@ t.test(
     const lab = await Lab.create({ ...options, clients: 2 })
     try {
       const { record } = lab
-      const names = [record.bridge, record.monitorTap, ...record.nodes.map((node) => node.tap)]
+      const names = [...record.bridges, record.monitorTap, ...record.nodes.map((node) => node.tap)]
       for (const name of names) t.ok(name.length <= 15, name)
       const bridge = lab.space.runScript(
-        `ip -n ${record.switchNamespace} -d link show ${record.bridge}`,
+        `ip -n ${record.switchNamespace} -d link show ${record.bridges[0]}`,
       )
       t.match(bridge, /ageing_time 0 /)
       t.match(bridge, /mcast_snooping 0 /)

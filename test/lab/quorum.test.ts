@@ -49,7 +49,7 @@ function healControl({ space, record }: Lab): void {
 
 function setLink({ space, record }: Lab, up: boolean): void {
   const tap = record.nodes.find(({ id }) => id === CUT)?.tap
-  const master = up ? `master ${record.bridge}` : 'nomaster'
+  const master = up ? `master ${record.bridges[0]}` : 'nomaster'
   space.runScript(`ip -n ${record.switchNamespace} link set ${tap} ${master}`)
 }
 
