@@ -1,7 +1,7 @@
 /**
  * What a ClusterNode is made with: who it is, what it may own, how long it waits, and what it needs from outside.
  */
-import type { Millis, Nic, Stack } from '../stack/index.js'
+import type { AddressMacs, Millis, Nic, Stack } from '../stack/index.js'
 import type { Authenticator } from './authenticator.js'
 import type { Binding, NodeId } from './binding.js'
 import type { CheckpointStore } from './checkpoint.js'
@@ -65,6 +65,8 @@ export interface PermanencySet {
    * this binding, or the one of which this is `here`. Absent: it has no other.
    */
   readonly arp?: 'here' | 'elsewhere'
+  /** Ethernet addresses that the address has to itself (P12); absent: those of its owner's NIC. */
+  readonly macs?: AddressMacs
   /** Bindings of the same address of whose sets this node is not (P2, P25): what is for their ports is others' business. */
   readonly beside?: readonly Binding[]
   /** How many `members`, itself counted, a node must hear to own (D3); more than half of them. Absent: none. */

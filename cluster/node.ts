@@ -37,6 +37,7 @@ import type { ProxyTarget } from './pairs.js'
 import { Peers } from './peers.js'
 import { TermsCheck } from './set-terms.js'
 import { StrictMode } from './strict-mode.js'
+import { macsBelieved } from './takeover.js'
 import { Wiretap } from './wiretap.js'
 
 export type { Action, NodeReport } from './node-actions.js'
@@ -149,7 +150,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     this.#turnedAt = now
     for (const ownership of this.ownerships) {
       const { address, prefix } = ownership.binding
-      nic.setAddress(address, prefix, 'observed')
+      nic.setAddress(address, prefix, 'observed', ownership.set.macs)
       ownership.start(now)
     }
     this.#solicit()
@@ -235,7 +236,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
       this.#actions.push({ kind: 'meet', node, controlAddress, controlPort, heartbeatPort })
       this.#report({ event: 'peer', node: d.node })
       for (const ownership of this.ownerships) ownership.met(d.node, d.incarnation, now)
-      this.world.nic.otherMacs = this.#otherMacs()
+      this.world.nic.otherMacs = macsBelieved(this.ownerships, this.peers)
     }
     this.detector.watch(d.node, now)
     this.detector.heard(d.node, now)
@@ -346,21 +347,7 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     const speaks = here.some((each) => each.owned || each.carriage.speaks)
     const state = answers ? 'assigned' : speaks ? 'shared' : 'observed'
     if (nic.addressOf(address)?.state !== state) nic.setAddress(address, prefix, state)
-    nic.otherMacs = this.#otherMacs()
-  }
-
-  // Of whom clients may believe that he has an address that this node speaks from.
-  #otherMacs(): Set<MacAddress> {
-    const macs = new Set<MacAddress>()
-    for (const { predecessor, carriage, owner } of this.ownerships) {
-      const nodes = new Set(carriage.carriers()).add(predecessor)
-      if (carriage.speaks) nodes.add(owner)
-      for (const node of nodes) for (const mac of this.peers.macsOf(node)) macs.add(mac)
-    }
-    // Whoever shares the address may be the one whom clients were told of.
-    const shares = this.ownerships.some(({ owned, set }) => owned && set.arp !== undefined)
-    if (shares) for (const peer of this.peers.all()) macs.add(peer.mac)
-    return macs
+    nic.otherMacs = macsBelieved(this.ownerships, this.peers)
   }
 
   /** Answers for the endpoint: it owns the binding, and no other node serves a connection there. */
@@ -372,14 +359,15 @@ export class ClusterNode implements FrameSnoop, ServiceScope, OwnershipContext {
     mac: MacAddress,
   ): boolean {
     const { nic } = this.world
-    const ownership = this.#byEndpoint.find(local, localPort)
+    const own = this.#byEndpoint.find(local, localPort)
+    const ours = nic.isAt(local, mac)
     // What was meant for another is taken where a connection knows it, and never refused: the other may be the true owner.
-    if (ownership === undefined && this.#beside.find(local, localPort)) return false
-    if (ownership === undefined) return mac === nic.mac && nic.answersFor(local)
-    if (!ownership.owned) return false
-    if (mac !== nic.mac && ownership.answersArp) ownership.strays = true
-    if (mac !== nic.mac && (ownership.set.arp === undefined || !nic.takes(mac))) return false
-    return ownership.carriage.serves(localPort, remote, remotePort)
+    if (own === undefined)
+      return ours && !this.#beside.find(local, localPort) && nic.answersFor(local)
+    if (!own.owned) return false
+    if (!ours && own.answersArp) own.strays = true
+    if (!ours && (own.set.arp === undefined || !nic.takes(mac))) return false
+    return own.carriage.serves(localPort, remote, remotePort)
   }
 
   handleOutclaimed(of: Ownership, now: Millis): void {

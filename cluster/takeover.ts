@@ -19,6 +19,7 @@ import type { DoubtfulData } from './declaration.js'
 import { flowKeyOf } from './flow-key.js'
 import { doubtfulDataOf, type NodeWorld } from './node-options.js'
 import type { Ownership } from './ownership.js'
+import type { Peers } from './peers.js'
 import {
   hasStray,
   Promotion,
@@ -132,6 +133,20 @@ export function watchAll(
   demoteAll(stack, binding, snooper, (each) => carriage.isCarried(each), now)
   snooper.active = true
   snooper.knownOnly = false
+}
+
+/** Ethernet addresses of whom clients may believe that he has an address that this node speaks from (P12). */
+export function macsBelieved(ownerships: readonly Ownership[], peers: Peers): Set<MacAddress> {
+  const macs = new Set<MacAddress>()
+  for (const { predecessor, carriage, owner } of ownerships) {
+    const nodes = new Set(carriage.carriers()).add(predecessor)
+    if (carriage.speaks) nodes.add(owner)
+    for (const node of nodes) for (const mac of peers.macsOf(node)) macs.add(mac)
+  }
+  // Whoever shares the address may be the one whom clients were told of.
+  const shares = ownerships.some(({ owned, set }) => owned && set.arp !== undefined)
+  if (shares) for (const peer of peers.all()) macs.add(peer.mac)
+  return macs
 }
 
 /** Tells the link that the address is here now: in request form to all, and one request to each client by name (P13). */

@@ -17,7 +17,13 @@ export {
 } from './link/link-endpoint.js'
 export { type CaptureSink, RecordingLink } from './link/recording-link.js'
 export { Reassembler } from './net/fragments.js'
-export { type AddressState, type FrameSnoop, Nic, type NicConfig } from './net/nic.js'
+export {
+  type AddressMacs,
+  type AddressState,
+  type FrameSnoop,
+  Nic,
+  type NicConfig,
+} from './net/nic.js'
 export { type ReceivedDatagram, UdpEvent, type UdpSocket } from './net/udp.js'
 export {
   createDgram,
@@ -62,6 +68,7 @@ export {
   type EthernetHeader,
   EtherType,
   formatMacAddress,
+  isGroupMac,
   type MacAddress,
   parseMacAddress,
 } from './wire/ethernet.js'

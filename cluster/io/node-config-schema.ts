@@ -135,6 +135,14 @@ const BINDING = section(
       description:
         'Where several bindings share one address: whoever owns this one answers ARP for it. Default: the first of them.',
     },
+    mac: text(
+      'The Ethernet address that neighbours are told of: a virtual one that moves with the address, or that of a group, which switches pass on to all nodes; the same on each node. Default: that of the owner.',
+      '03:00:5e:00:01:64',
+    ),
+    routersMac: text(
+      'With "mac": a group whose frames the nodes and the routers take. All that leaves from the address is sent to it, so that switches pass it on to all nodes. Default: it is sent to the router, or to the client.',
+      '03:00:5e:00:01:65',
+    ),
     quorum: {
       oneOf: [{ const: 'majority' }, { type: 'integer', minimum: 2 }],
       description:

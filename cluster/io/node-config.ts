@@ -29,7 +29,7 @@ import { choice, type Fail, type Fields, flag, integer, show, text } from './con
 import { JsonSource } from './json-source.js'
 import type { OperatorAddress } from './operator-server.js'
 import { checkRouters } from './router-config.js'
-import { checkQuorum, checkRecovery, checkStrict, withArp } from './set-config.js'
+import { checkMacs, checkQuorum, checkRecovery, checkStrict, withArp } from './set-config.js'
 
 /** How a peer on this host is silenced before its address is taken. */
 export type FenceMode = 'port' | 'kill' | 'none'
@@ -125,6 +125,8 @@ export const FIELDS = {
     'recovery',
     'strict',
     'arp',
+    'mac',
+    'routersMac',
     'quorum',
   ],
   control: ['host'],
@@ -297,6 +299,7 @@ function checkSet(value: unknown, id: number, where: string, fail: Fail): Perman
     recovery,
     ...(flag(fields, 'arp', false, failArp) && { arp: 'here' as const }),
     doubtful: doubtful === 'drop' ? DoubtfulData.DROP : DoubtfulData.DELIVER,
+    ...checkMacs(fields, failHere),
     ...(members !== undefined && { members }),
     ...(fields.strict !== undefined && { strict: checkStrict(fields.strict, members, failHere) }),
     ...(fields.quorum !== undefined && { quorum: checkQuorum(fields.quorum, members, failHere) }),

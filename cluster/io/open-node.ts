@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
-import { type Nic, RecordingLink, Stack, StackError } from '../../stack/index.js'
+import { isGroupMac, type Nic, RecordingLink, Stack, StackError } from '../../stack/index.js'
 import { Driver } from '../../stack/io/driver.js'
 import { Heartbeat } from '../../stack/io/heartbeat.js'
 import { monotonicMs } from '../../stack/io/native.js'
@@ -90,7 +90,11 @@ async function openParts(
   })
   opened.push(() => tap.close())
   const recording = config.record === null ? null : record(config, config.record, tap, opened)
-  if (config.hub === 'checked') await requireHub(tap.name)
+  // What goes to groups both ways passes a switch that learns, too.
+  const grouped = config.sets.every(
+    ({ macs }) => macs?.sendTo !== undefined && isGroupMac(macs.named),
+  )
+  if (config.hub === 'checked' && !grouped) await requireHub(tap.name)
   const beats = openHeartbeat(config, deriveKey(key, 'heartbeat'), runtime)
   opened.push(() => beats.close())
   tap.setLease(beats)

@@ -1,6 +1,7 @@
 /**
  * The terms of a permanency set in a configuration: what its nodes may ask for, alone and together.
  */
+import { BROADCAST_MAC, isGroupMac, type MacAddress, parseMacAddress } from '../../stack/index.js'
 import type { NodeId } from '../binding.js'
 import { type FailoverPolicy, termsOf } from '../failover-policy.js'
 import type { PermanencySet, StrictTerms } from '../node-options.js'
@@ -18,11 +19,43 @@ export function withArp(
   const of = sets.filter(({ binding }) => binding.address === set.binding.address)
   if (of.length === 1) return rest
   const named = of.filter((each) => each.arp === 'here')
+  if (of.some(({ macs }) => macs?.named !== set.macs?.named || macs?.sendTo !== set.macs?.sendTo)) {
+    fail(`${at}.mac`, 'the bindings of one address have one: write it in each of them')
+  }
   if (named.length > 1 && arp === 'here' && named[0] !== set) {
     fail(`${at}.arp`, 'another binding of this address answers for it already; say it of one only')
   }
   const first = named[0] ?? of[0]
   return { ...rest, arp: set === first ? 'here' : 'elsewhere' }
+}
+
+// P12: where neighbours are told that the address is, and the group that routers and nodes take its frames by.
+export function checkMacs(fields: Fields, fail: Fail): Pick<PermanencySet, 'macs'> {
+  if (fields.mac === undefined) {
+    if (fields.routersMac === undefined) return {}
+    const what = `${show(fields.routersMac)} goes with "mac", the group by which the nodes are reached`
+    return fail('binding.routersMac', what)
+  }
+  const named = macIn(fields, 'mac', fail)
+  if (fields.routersMac === undefined) return { macs: { named } }
+  const sendTo = macIn(fields, 'routersMac', fail)
+  if (isGroupMac(sendTo)) return { macs: { named, sendTo } }
+  const what = `${show(fields.routersMac)} is one station's; write that of a group, as "03:00:5e:00:01:65"`
+  return fail('binding.routersMac', what)
+}
+
+function macIn(fields: Fields, name: string, fail: Fail): MacAddress {
+  let mac: MacAddress = BROADCAST_MAC
+  try {
+    mac = parseMacAddress(String(fields[name]), name)
+  } catch {
+    // It is told below.
+  }
+  if (mac !== BROADCAST_MAC && mac !== 0) return mac
+  return fail(
+    `binding.${name}`,
+    `must be an Ethernet address, as "03:00:5e:00:01:64", not ${show(fields[name])}`,
+  )
 }
 
 // A binding returns where the policy prefers one node whatever the others carry, and nothing waits for a peer.

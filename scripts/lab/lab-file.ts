@@ -55,6 +55,8 @@ export interface LabRecord {
   readonly bridges: readonly string[]
   /** The ports that each of them serves, as `1-65535`. */
   readonly shares: readonly string[]
+  /** They learn who is where, and so are no hubs. */
+  readonly learning: boolean
   /** The clients' own link, where there are routers; null: they are on the nodes'. */
   readonly outerBridge: string | null
   readonly routers: readonly LabRouter[]

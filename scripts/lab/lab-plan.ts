@@ -50,6 +50,7 @@ export function describeLab(
     switchNamespace: `${base}-switch`,
     bridges,
     shares,
+    learning: options.learning === true,
     outerBridge: outer ? `${base}-out` : null,
     routers,
     monitorTap: `${base}-mon`,

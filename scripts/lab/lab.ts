@@ -35,6 +35,8 @@ export interface LabOptions {
   readonly routers?: number
   /** Links, each with a share of the ports as `1-99`, and the nodes on them by turns. More than one needs routers. Default: one. */
   readonly shares?: readonly string[]
+  /** The nodes' links are switches that learn who is where, in place of hubs. Default false. */
+  readonly learning?: boolean
   readonly app: AppName
   /** HOST:PORT of the server behind a proxy. */
   readonly to?: string

@@ -38,7 +38,7 @@ function switchScript(lab: LabRecord): string {
   ]
   for (const bridge of lab.bridges) {
     lines.push(
-      `${at} link add ${bridge} type bridge ageing_time 0 mcast_snooping 0 stp_state 0 forward_delay 0`,
+      `${at} link add ${bridge} type bridge ${lab.learning ? '' : 'ageing_time 0'} mcast_snooping 0 stp_state 0 forward_delay 0`,
       `${at} link set ${bridge} addrgenmode none`,
       `${at} link set ${bridge} up`,
     )

@@ -1,5 +1,6 @@
 // hot path: no allocation per frame
 /** The addresses of a NIC, and which of them speaks to whom. */
+import { isUnicastMac, type MacAddress } from '../wire/ethernet.js'
 import { type IpAddress, inPrefix, isIpv4, solicitedNode } from '../wire/ip-address.js'
 import {
   directedBroadcast,
@@ -16,11 +17,46 @@ import { ALL_NODES } from './solicitation.js'
  */
 export type AddressState = 'assigned' | 'shared' | 'observed'
 
+/**
+ * Ethernet addresses that an address has to itself (P12), in place of the NIC's own: neighbours need not learn anew when it moves, and
+ * switches that learn pass on to all ports what goes to a group.
+ */
+export interface AddressMacs {
+  /** Where neighbours are told that the address is: a virtual one, which moves with it, or a group's. */
+  readonly named: MacAddress
+  /** The group to which all datagrams from the address are sent; absent: each to its next hop. */
+  readonly sendTo?: MacAddress
+}
+
 /** An address of a NIC. */
-export interface NicAddress {
+export interface NicAddress extends AddressMacs {
   readonly address: IpAddress
   readonly prefix: number
   readonly state: AddressState
+  /** Whose name its frames bear: no group may send (IEEE 802.3 §3.2.3). */
+  readonly source: MacAddress
+}
+
+/** An address that is at `macs`, or at the NIC's own address `mac`. */
+export function newNicAddress(
+  address: IpAddress,
+  prefix: number,
+  state: AddressState,
+  mac: MacAddress,
+  macs?: AddressMacs,
+): NicAddress {
+  const named = macs?.named ?? mac
+  const sendTo = macs?.sendTo
+  const source = isUnicastMac(named) ? named : mac
+  // allocates: once per change of an address
+  return { address, prefix, state, named, source, ...(sendTo !== undefined && { sendTo }) }
+}
+
+/** Where those that are spoken from are said to be, but for the NIC's own address `mac`. */
+// allocates: once per change of an address
+export function macsOf(addresses: Iterable<NicAddress>, mac: MacAddress): readonly MacAddress[] {
+  const spoken = [...addresses].filter(({ state }) => state !== 'observed')
+  return [...new Set(spoken.map(({ named }) => named))].filter((named) => named !== mac)
 }
 
 const TCP_HEADER_LENGTH = 20

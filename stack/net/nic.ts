@@ -10,7 +10,6 @@
 import { type DropCounters, DropReason } from '../base/counters.js'
 import type { Millis } from '../base/time.js'
 import { NO_OFFLOAD, type Offload } from '../link/link-endpoint.js'
-import { ArpOperation, ArpPacket, parseArp } from '../wire/arp.js'
 import {
   BROADCAST_MAC,
   checkedVlan,
@@ -23,7 +22,6 @@ import {
 import type { Frame } from '../wire/frame.js'
 import { HEADROOM } from '../wire/frame.js'
 import type { IcmpMessage } from '../wire/icmpv4.js'
-import { Icmpv6Type, NeighborMessage, parseNeighborMessage } from '../wire/icmpv6.js'
 import {
   holdAddress,
   type IpAddress,
@@ -36,14 +34,18 @@ import { Announcements } from './announcements.js'
 import { FrameQueue } from './frame-queue.js'
 import { HeldFrames } from './held-frames.js'
 import { Question, UNRESOLVED } from './neighbor.js'
+import { NeighborWord } from './neighbor-word.js'
 import { NextHops } from './next-hops.js'
 import {
+  type AddressMacs,
   type AddressState,
   askerFor,
   belongsTo,
   broadcastOf,
   headersFor,
+  macsOf,
   type NicAddress,
+  newNicAddress,
 } from './nic-address.js'
 import type { FrameSnoop, NicConfig } from './nic-config.js'
 import { NO_ROUTE } from './route.js'
@@ -56,7 +58,7 @@ import {
   solicitationType,
 } from './solicitation.js'
 
-export type { AddressState, NicAddress } from './nic-address.js'
+export type { AddressMacs, AddressState, NicAddress } from './nic-address.js'
 export type { FrameSnoop, NicConfig } from './nic-config.js'
 
 /** How long behind a false claim our frames may be sent to the impostor. */
@@ -94,14 +96,15 @@ export class Nic {
   conflictMac: MacAddress = 0
   /** When the last of them came; minus infinity as long as there was none. */
   conflictAt: Millis = Number.NEGATIVE_INFINITY
+  // Those that addresses which we speak from have to themselves.
+  #macs: readonly MacAddress[] = []
   // Somebody else has claimed one of our addresses of late, and others may believe him.
   #contested = false
   readonly #addresses = new Map<number, NicAddress>()
   readonly #outbox: FrameQueue
   readonly #unresolved: HeldFrames
   readonly #announcements = new Announcements()
-  readonly #arp = new ArpPacket()
-  readonly #neighbor = new NeighborMessage()
+  readonly #word = new NeighborWord()
   readonly #question = new Question()
 
   constructor(config: NicConfig, drops: DropCounters) {
@@ -122,6 +125,7 @@ export class Nic {
   /** True for a frame to `dst` that is for this NIC alone. */
   takes(dst: MacAddress): boolean {
     if (dst === this.mac || (this.otherMacs.size > 0 && this.otherMacs.has(dst))) return true
+    if (this.#macs.length > 0 && this.#macs.includes(dst)) return true
     // Who believes an impostor sends to him what is meant for us; and we hear it.
     return this.#contested && isUnicastMac(dst) && !this.isPeer(dst)
   }
@@ -145,6 +149,11 @@ export class Nic {
     return this.#addresses.get(address)?.state === 'assigned'
   }
 
+  /** True when frames for the address `own` rightly come to `mac` here. */
+  isAt(own: IpAddress, mac: MacAddress): boolean {
+    return mac === this.mac || mac === this.#addresses.get(own)?.named
+  }
+
   /** True when a frame with this tag, or NO_TAG, is on our VLAN. A priority tag, which names none, always is. */
   takesTag(tag: number): boolean {
     const vlan = tag === NO_TAG ? NO_TAG : tag & 0xfff
@@ -166,15 +175,17 @@ export class Nic {
     return isMulticast(dst) || this.broadcastOf(dst) !== undefined
   }
 
-  /** Adds an address, or changes its state. Its prefix becomes a route. */
+  /** Adds an address, or changes its state; it keeps the Ethernet addresses that it was added with. Its prefix becomes a route. */
   // allocates: once per change of an address
-  setAddress(address: IpAddress, prefix: number, state: AddressState): void {
-    if (!this.#addresses.has(address)) {
+  setAddress(address: IpAddress, prefix: number, state: AddressState, macs?: AddressMacs): void {
+    const known = this.#addresses.get(address)
+    if (known === undefined) {
       this.routes.addOnLink(address, prefix)
-      const known = isIpv4(address) || this.routes.nextHop(LINK_LOCAL) !== NO_ROUTE
-      if (!known) this.routes.addOnLink(LINK_LOCAL, LINK_LOCAL_PREFIX)
+      const local = isIpv4(address) || this.routes.nextHop(LINK_LOCAL) !== NO_ROUTE
+      if (!local) this.routes.addOnLink(LINK_LOCAL, LINK_LOCAL_PREFIX)
     }
-    this.#addresses.set(address, { address, prefix, state })
+    this.#addresses.set(address, newNicAddress(address, prefix, state, this.mac, macs ?? known))
+    this.#macs = macsOf(this.#addresses.values(), this.mac)
     if (state !== 'assigned') this.#fallSilent(address)
   }
 
@@ -183,6 +194,7 @@ export class Nic {
     const known = this.#addresses.get(address)
     if (known === undefined) return
     this.#addresses.delete(address)
+    this.#macs = macsOf(this.#addresses.values(), this.mac)
     this.routes.remove(address, known.prefix)
     this.#fallSilent(address)
   }
@@ -209,7 +221,7 @@ export class Nic {
       this.drops.count(DropReason.LINK_QUEUE_FULL)
       return
     }
-    const dst = emitQuestion(frame, this.mac, source, target, targetMac)
+    const dst = emitQuestion(frame, this.#nameOf(source), source, target, targetMac)
     this.#seal(frame, dst, solicitationType(source), source)
   }
 
@@ -229,20 +241,16 @@ export class Nic {
 
   /** An ARP packet to another host: what a gateway says of itself is of use to whoever may come to send through it. */
   overhearArp(frame: Frame, ethernet: EthernetHeader, now: Millis): void {
-    const arp = this.#arp
-    const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
-    if (reason === DropReason.NONE && this.routes.isGateway(arp.senderIp)) {
-      this.hops.hear(arp.senderIp, arp.senderMac, false, now)
-    }
+    const word = this.#word
+    const reason = word.readArp(frame, ethernet)
+    if (reason !== DropReason.NONE || !this.routes.isGateway(word.sender)) return
+    this.hops.hear(word.sender, word.mac, false, now)
   }
 
   /** Takes an ARP packet (RFC 826): answers for assigned addresses, learns, and notices who else claims them. */
   receiveArp(frame: Frame, ethernet: EthernetHeader, now: Millis): DropReason {
-    const arp = this.#arp
-    const reason = parseArp(arp, frame.view, ethernet.payloadStart, ethernet.payloadEnd)
-    if (reason !== DropReason.NONE) return reason
-    const { operation, senderIp, senderMac, targetIp } = arp
-    return this.#hear(senderIp, senderMac, targetIp, operation === ArpOperation.REQUEST, now)
+    const reason = this.#word.readArp(frame, ethernet)
+    return reason === DropReason.NONE ? this.#hear(this.#word, now) : reason
   }
 
   /** Takes the solicitation or advertisement `icmp` of Neighbor Discovery, sent by `src` (RFC 4861 §7.2.3, §7.2.5), likewise. */
@@ -253,24 +261,12 @@ export class Nic {
     ethernet: EthernetHeader,
     now: Millis,
   ): DropReason {
-    const said = this.#neighbor
-    const reason = parseNeighborMessage(said, icmp, frame.view)
-    if (reason !== DropReason.NONE) return reason
-    const mac = said.linkAddress === 0 ? ethernet.src : said.linkAddress
-    const asks = icmp.type === Icmpv6Type.NEIGHBOR_SOLICITATION
-    // An advertisement speaks of its target, whoever sends it.
-    return this.#hear(asks ? src : said.target, mac, said.target, asks, now)
+    const reason = this.#word.readMessage(frame, icmp, src, ethernet.src)
+    return reason === DropReason.NONE ? this.#hear(this.#word, now) : reason
   }
 
-  // `sender` says that it is at `mac`, and perhaps asks for `target`.
-  #hear(
-    sender: IpAddress,
-    mac: MacAddress,
-    target: IpAddress,
-    asks: boolean,
-    now: Millis,
-  ): DropReason {
-    if (this.answersFor(sender) && mac !== this.mac) {
+  #hear({ sender, mac, target, asks }: NeighborWord, now: Millis): DropReason {
+    if (this.answersFor(sender) && mac !== this.#nameOf(sender)) {
       this.conflicts++
       this.conflictMac = mac
       this.conflictAt = now
@@ -284,7 +280,7 @@ export class Nic {
     if (!ours || !asks) return DropReason.NONE
     const reply = this.#outbox.add()
     if (reply === null) return DropReason.LINK_QUEUE_FULL
-    const dst = emitAnswer(reply, this.mac, target, mac, sender)
+    const dst = emitAnswer(reply, this.#nameOf(target), target, mac, sender)
     this.#seal(reply, dst, solicitationType(target), target)
     return DropReason.NONE
   }
@@ -294,7 +290,8 @@ export class Nic {
    * frame does not leave now, because its source is not assigned or the next hop is being asked for.
    */
   egress(frame: Frame, src: IpAddress, dst: IpAddress, now: Millis): boolean {
-    if (!this.isAssigned(src)) {
+    const own = this.#addresses.get(src)
+    if (own === undefined || own.state === 'observed') {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
       return false
     }
@@ -302,6 +299,10 @@ export class Nic {
     if (hop === NO_ROUTE) {
       this.drops.count(DropReason.NO_ROUTE)
       return false
+    }
+    if (own.sendTo !== undefined) {
+      this.#seal(frame, own.sendTo, etherTypeOf(src), src)
+      return true
     }
     if (this.neighbors.needsRequest(hop, now)) this.neighbors.solicit(hop, now)
     const mac = this.neighbors.lookup(hop)
@@ -379,7 +380,7 @@ export class Nic {
     for (let own = this.#announcements.poll(now); own !== UNSPECIFIED; ) {
       const frame = this.#outbox.add()
       if (frame === null) return
-      const dst = emitAnnouncement(frame, this.mac, own)
+      const dst = emitAnnouncement(frame, this.#nameOf(own), own)
       this.#seal(frame, dst, solicitationType(own), own)
       own = this.#announcements.poll(now)
     }
@@ -392,7 +393,7 @@ export class Nic {
     // As a probe (RFC 5227 §2.1.1) where another answers for the address: who is asked is not to take us for it.
     const probes = own.state === 'shared' && isIpv4(own.address)
     const source = probes ? UNSPECIFIED : own.address
-    const dst = emitQuestion(frame, this.mac, source, targetIp, knownMac)
+    const dst = emitQuestion(frame, own.named, source, targetIp, knownMac)
     this.#seal(frame, dst, solicitationType(targetIp), own.address)
   }
 
@@ -428,12 +429,18 @@ export class Nic {
 
   // The egress guard: the one place where a frame that speaks for an address gets its Ethernet header.
   #seal(frame: Frame, dst: MacAddress, etherType: number, speaker: IpAddress): void {
-    frame.leased = this.isAssigned(speaker)
-    if (!frame.leased) {
+    const own = this.#addresses.get(speaker)
+    frame.leased = own !== undefined && own.state !== 'observed'
+    if (own === undefined || !frame.leased) {
       this.drops.count(DropReason.EGRESS_NOT_ASSIGNED)
       this.#outbox.cancel()
       return
     }
-    emitEthernet(frame, dst, this.mac, etherType, this.tag)
+    emitEthernet(frame, dst, own.source, etherType, this.tag)
+  }
+
+  // Where neighbours are told that an address is.
+  #nameOf(own: IpAddress): MacAddress {
+    return this.#addresses.get(own)?.named ?? this.mac
   }
 }

@@ -111,6 +111,8 @@ export interface StackSegment {
   sack: readonly (readonly [number, number])[]
   srcPort: number
   dstPort: number
+  srcMac: number
+  dstMac: number
 }
 
 /** A frame of the stack that is no TCP segment. */
@@ -274,10 +276,11 @@ export class Script {
       this.#lastTsVal = tcp.ts[0]
       if ((tcp.flags & SYN) !== 0) this.#timestamps = this.options.timestamps === true
     }
-    this.sent.push(this.#scripted(tcp, ip.ident, ip.ecn))
+    const { src: srcMac, dst: dstMac } = ethernet
+    this.sent.push({ ...this.#scripted(tcp, ip.ident, ip.ecn), srcMac, dstMac })
   }
 
-  #scripted(tcp: TcpFields, ident: number, ecn: number): StackSegment {
+  #scripted(tcp: TcpFields, ident: number, ecn: number): Omit<StackSegment, 'srcMac' | 'dstMac'> {
     const theirs = (n: number): number => ((n - this.irs) | 0) + IRS
     return {
       seq: tcp.seq === 0 && tcp.flags === 0x14 ? 0 : ((tcp.seq - this.iss) | 0) + ISS,

@@ -82,6 +82,9 @@ t.test(
     t.same(of({ strict: { peers: 1, alone: 'go-on' } })?.strict, { peers: 1, alone: 'go-on' })
     t.equal(of({})?.recovery, 'stay', 'P23: an owner that is back is a standby')
     t.equal(of({ recovery: 'return', policy: { ordered: [2, 1] } })?.recovery, 'return')
+    const macs = { mac: '03:00:5e:00:01:64', routersMac: '03:00:5e:00:01:65' }
+    t.same(of(macs)?.macs, { named: 0x03_00_5e_00_01_64, sendTo: 0x03_00_5e_00_01_65 }, 'P12')
+    t.equal(of({})?.macs, undefined)
     t.equal(of({})?.quorum, undefined, 'D3: one node serves alone unless told otherwise')
     t.equal(of({ set: [1, 2, 3], quorum: 'majority' })?.quorum, 2)
     t.equal(of({ set: [1, 2, 3, 4], quorum: 'majority' })?.quorum, 3)
@@ -95,6 +98,9 @@ t.test(
     t.same(parts(), ['here', 'elsewhere'], 'P25: the first binding of an address answers for it')
     t.same(parts({}, { arp: true }), ['elsewhere', 'here'])
     t.equal(of({})?.arp, undefined)
+    t.throws(() => parts({ mac: '02:00:00:00:00:01' }), {
+      message: /bindings\[0\].mac: the bindings of one address have one: write it in each/,
+    })
     t.throws(() => parts({ arp: true }, { arp: true }), {
       code: 'ERR_CONFIG',
       message: /bindings\[1\].arp: another binding of this address answers for it already/,
@@ -134,6 +140,10 @@ t.test(
       [
         { strict: { peers: 1, alone: 1 } },
         /binding.strict.alone: must be one of hold, go-on, not 1/,
+      ],
+      [
+        { mac: '03:00:00:00:00:01', routersMac: '02:00:00:00:00:01' },
+        /binding.routersMac: "02:00:00:00:00:01" is one station's; write that of a group/,
       ],
       [{ quorum: 2 }, /binding.quorum: needs the nodes by name: give "set": \[1, 2, 3\]/],
       [{ set: [1, 2], quorum: 'majority' }, /binding.quorum: .*of fewer than three none can tell/],
@@ -246,6 +256,8 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.recovery': [true, /must be one of stay, return/],
   'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
   'binding.arp': ['yes', /must be true or false/],
+  'binding.mac': ['here', /must be an Ethernet address, as "03:00:5e:00:01:64"/],
+  'binding.routersMac': ['03:00:00:00:00:01', /goes with "mac", the group by which the nodes/],
   'binding.quorum': [2, /needs the nodes by name: give "set"/],
   fenceCommand: [['reboot'], /write {node} where its id belongs/],
   bindings: [{}, /must be a list of 1 to 64 bindings/],
