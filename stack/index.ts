@@ -62,6 +62,7 @@ export {
 } from './tcp/tcb.js'
 export { hushedName } from './tcp/tcp.js'
 export type { ServiceScope } from './transport-input.js'
+export { ArpOperation, emitArp } from './wire/arp.js'
 export { verifyTransport } from './wire/checksum.js'
 export {
   BROADCAST_MAC,

@@ -75,6 +75,22 @@ export function nodeMetrics(status: () => NodeStatus, log: DecisionLog): Registr
   counter('frames_heard', 'Frames the link carried past this node', [], (metric, status) => {
     metric.inc(status.framesHeard)
   })
+  counter(
+    'frames_missed',
+    'Frames that came faster than this node took them',
+    [],
+    (metric, status) => {
+      if (status.framesMissed !== null) metric.inc(status.framesMissed)
+    },
+  )
+  counter(
+    'frames_filtered',
+    'Frames to stations that the filter leaves out',
+    [],
+    (metric, status) => {
+      metric.inc(status.framesFiltered)
+    },
+  )
   takeoverMetrics(gauge)
   return registry
 }

@@ -232,6 +232,12 @@ export const NODE_CONFIG_SCHEMA = {
           'Routers on the link that lead to clients beyond it: the first that answers is sent to; clients may come through any of them. Default: none, all clients are on the link.',
         examples: [['10.77.0.1', '10.77.0.2']],
       },
+      macFilter: {
+        type: 'boolean',
+        default: false,
+        description:
+          'Frames to other stations than the nodes and the routers are left unread. Only where all clients, and all servers behind a proxy, are beyond routers.',
+      },
       binding: BINDING,
       bindings: { type: 'array', minItems: 1, maxItems: MAX_BINDINGS, items: BINDING },
       control: section('The control channel between nodes.', {

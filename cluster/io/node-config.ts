@@ -70,6 +70,8 @@ export interface NodeConfig {
   readonly offload: boolean
   /** Those that lead to clients beyond the link, the preferred one first (P12). */
   readonly routers: readonly IpAddress[]
+  /** Frames to other stations than nodes and routers are left unread (P12). */
+  readonly macFilter: boolean
   /** What this node may own, each with an id of its own, and on what terms. */
   readonly sets: readonly PermanencySet[]
   /** The bindings of `sets`. */
@@ -102,6 +104,7 @@ export const FIELDS = {
     'mac',
     'offload',
     'routers',
+    'macFilter',
     'binding',
     'bindings',
     'control',
@@ -193,7 +196,7 @@ function check(value: unknown, place: (field: string) => string, folder: string)
         ? null
         : read(() => parseMacAddress(String(fields.mac), 'mac'), 'mac', fail),
     offload: flag(fields, 'offload', true, fail),
-    routers: checkRouters(fields.routers, bindings, fail),
+    ...checkRouters(fields, bindings, fail),
     sets,
     bindings,
     controlHost: host,

@@ -109,6 +109,10 @@ export interface NodeStatus {
   readonly decisions: readonly { readonly at: number; readonly report: NodeReport }[]
   readonly drops: Readonly<Record<string, number>>
   readonly framesHeard: number
+  /** Frames that came faster than this node took them: each may be a gap in a shadow. Null where nobody counts. */
+  readonly framesMissed: number | null
+  /** Frames to other stations than `macFilter` lets pass. */
+  readonly framesFiltered: number
 }
 
 /** What a status is gathered from. */
@@ -116,6 +120,8 @@ export interface StatusSource {
   readonly node: ClusterNode
   readonly stack: Stack
   readonly framesHeard: number
+  readonly framesMissed: number | null
+  readonly framesFiltered: number
   now(): Millis
 }
 
@@ -138,6 +144,8 @@ export function gatherStatus(source: StatusSource, log: DecisionLog): NodeStatus
     decisions: log.decisions,
     drops: source.stack.drops.toJSON(),
     framesHeard: source.framesHeard,
+    framesMissed: source.framesMissed,
+    framesFiltered: source.framesFiltered,
   }
 }
 

@@ -129,6 +129,10 @@ async function openParts(
     stack,
     driver,
     link: recording ?? tap,
+    linkLosses: () => {
+      const { kernelDrops, rxDrops } = tap.stats()
+      return { missed: kernelDrops, filtered: rxDrops.filtered }
+    },
     ...(recording === null ? {} : { recording }),
     // A standby has nobody to answer, and its owner may need the processor.
     setSpeaking: (owns) => tap.setSpin(owns ? SPIN_US : 0),

@@ -3,7 +3,7 @@
  */
 import { type IpAddress, inPrefix, isIpv4, parseIpAddress } from '../../stack/index.js'
 import type { Binding } from '../binding.js'
-import { type Fail, show } from './config-fields.js'
+import { type Fail, type Fields, flag, show } from './config-fields.js'
 
 /** More than a network has for its hosts to choose from. */
 export const MAX_ROUTERS = 8
@@ -11,12 +11,24 @@ export const MAX_ROUTERS = 8
 const FIELD = 'routers'
 const LINK_LOCAL = /^fe[89ab][0-9a-f]:/i
 
-/** Checks the list in `value`; there may be none. */
+/** Checks `routers` and `macFilter`. */
 export function checkRouters(
-  value: unknown,
+  fields: Fields,
   bindings: readonly Binding[],
   fail: Fail,
-): readonly IpAddress[] {
+): { routers: readonly IpAddress[]; macFilter: boolean } {
+  const routers = listOf(fields.routers, bindings, fail)
+  const macFilter = flag(fields, 'macFilter', false, fail)
+  if (macFilter && (routers.length === 0 || !routers.every(isIpv4))) {
+    fail(
+      'macFilter',
+      'true needs "routers" of IPv4: frames to clients on the link itself would be left unread',
+    )
+  }
+  return { routers, macFilter }
+}
+
+function listOf(value: unknown, bindings: readonly Binding[], fail: Fail): readonly IpAddress[] {
   if (value === undefined) return []
   const list = Array.isArray(value) ? value : []
   if (

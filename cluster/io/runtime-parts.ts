@@ -56,6 +56,8 @@ export interface RuntimeParts {
   readonly mirrorStore: MirrorStore
   readonly checkpointStore: CheckpointStore
   readonly authenticator: Authenticator
+  /** Frames that the link lost for want of room at this node, null when that is not known; and those that the filter left out. */
+  readonly linkLosses?: () => { readonly missed: number | null; readonly filtered: number }
   /** The capture of the link, which gets a remark for everything that the node reports. */
   readonly recording?: RecordingLink
   /** Hears whether this node owns a binding, and so answers clients. */

@@ -9,6 +9,7 @@ import {
   DropReason,
   formatIpAddress,
   type IpAddress,
+  isIpv4,
   type Millis,
   type Net,
   parseIpAddress,
@@ -24,6 +25,7 @@ import { handlePortOpened } from '../link-gap.js'
 import { type Action, ClusterNode, type NodeReport } from '../node.js'
 import { CheckpointPort } from './checkpoint-port.js'
 import { nextIncarnation } from './incarnation.js'
+import { MacFilter } from './mac-filter.js'
 import type { NodeConfig } from './node-config.js'
 import { DecisionLog, gatherStatus, type NodeStatus, type StatusSource } from './node-status.js'
 import type { RuntimeParts } from './runtime-parts.js'
@@ -65,6 +67,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   #turnAt: Millis = 0
   #sweepAt: Millis = 0
   #closing = false
+  readonly #filter: MacFilter | null
   #operator: { close(): Promise<void> } | null = null
 
   /** Where the application keeps state of its own, in one transaction with its checkpoints (A2). */
@@ -110,6 +113,10 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
       },
     )
     parts.driver.attach(nic, parts.link)
+    const routers = config.routers.filter(isIpv4)
+    this.#filter = config.macFilter
+      ? new MacFilter(parts.link, nic, this.node.peers, routers)
+      : null
     this.host = {
       stack: parts.stack,
       now: () => parts.driver.now(),
@@ -139,11 +146,14 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
   }
 
   #statusSource(): StatusSource {
-    const { link } = this.#parts
+    const { link, linkLosses } = this.#parts
+    const { missed, filtered } = linkLosses?.() ?? { missed: null, filtered: 0 }
     return {
       node: this.node,
       stack: this.stack,
       framesHeard: link.received,
+      framesMissed: missed,
+      framesFiltered: filtered,
       now: () => this.now(),
     }
   }
@@ -173,6 +183,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
     this.#hearHeartbeats()
     this.#refuseForeignKey()
     this.#attend(now)
+    this.#filter?.update(now)
     if (now < this.#sweepAt) return
     this.#sweepAt = now + SWEEP_MS
     this.#checkpoints.sweep()
@@ -191,6 +202,7 @@ export class NodeRuntime extends EventEmitter<{ report: [NodeReport]; close: [] 
 
   #afterReceive(now: Millis): void {
     this.#beginTurn(now)
+    this.#filter?.update(now)
     this.log.look(now)
     const { heard } = this.node
     if (heard === this.#heard) {

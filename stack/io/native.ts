@@ -83,6 +83,7 @@ export const TapStat = {
   TX_DROP_INVALID: 9,
   TX_DROP_LEASE: 10,
   TX_DROP_OTHER: 11,
+  RX_FILTERED: 12,
 } as const
 
 export interface HeartbeatConfig {
@@ -147,6 +148,7 @@ export interface Native {
   tapWrite(handle: TapHandle, count: number, texts: readonly (Uint8Array | null)[]): number
   tapSetLease(handle: TapHandle, lease: HeartbeatHandle | null): void
   tapSpin(handle: TapHandle, microseconds: number): void
+  tapFilter(handle: TapHandle, macs: Uint8Array): void
   tapDrain(handle: TapHandle): boolean
   tapPersist(handle: TapHandle, on: boolean): void
   tapRef(handle: TapHandle, on: boolean): void

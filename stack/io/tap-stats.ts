@@ -9,7 +9,13 @@ export interface TapStats {
   readonly txBytes: number
   /** Frames the device's kernel queue had no room for: each is a gap for a snooper. Null: the device is gone. */
   readonly kernelDrops: number | null
-  readonly rxDrops: { readonly oversize: number; readonly runt: number; readonly noSink: number }
+  readonly rxDrops: {
+    readonly oversize: number
+    readonly runt: number
+    /** Frames to stations that `setFilter` leaves out. */
+    readonly filtered: number
+    readonly noSink: number
+  }
   readonly txDrops: {
     readonly full: number
     readonly down: number

@@ -13,6 +13,7 @@ import { assert } from '../base/assert.js'
 import { StackError } from '../base/errors.js'
 import type { FrameSink, LinkEndpoint, MacAddress, Offload } from '../link/link-endpoint.js'
 import { NO_OFFLOAD } from '../link/link-endpoint.js'
+import { macOctets } from '../wire/ethernet.js'
 import type { ChecksumState } from '../wire/frame.js'
 import { Frame, HEADROOM, MAX_FRAME_SIZE } from '../wire/frame.js'
 import type { Heartbeat } from './heartbeat.js'
@@ -195,6 +196,10 @@ export class Tap implements LinkEndpoint {
     if (!this.#closed) native().tapSpin(this.#parts.handle, microseconds)
   }
 
+  setFilter(macs: ReadonlySet<MacAddress> | null): void {
+    if (!this.#closed) native().tapFilter(this.#parts.handle, macOctets(macs ?? []))
+  }
+
   drain(): boolean {
     // The ring has the batch that is being delivered.
     return !this.#closed && !this.#delivering && native().tapDrain(this.#parts.handle)
@@ -229,6 +234,7 @@ export class Tap implements LinkEndpoint {
       rxDrops: {
         oversize: at(TapStat.RX_OVERSIZE),
         runt: at(TapStat.RX_RUNT),
+        filtered: at(TapStat.RX_FILTERED),
         noSink: this.#noSink,
       },
       txDrops: {

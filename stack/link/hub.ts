@@ -6,7 +6,12 @@
  * inside `transmit` or `flush`.
  */
 import type { MacAddress } from '../wire/ethernet.js'
-import { ETHERNET_HEADER_LENGTH, ETHERNET_TAG_LENGTH } from '../wire/ethernet.js'
+import {
+  destinationOf,
+  ETHERNET_HEADER_LENGTH,
+  ETHERNET_TAG_LENGTH,
+  isGroupMac,
+} from '../wire/ethernet.js'
 import { Frame, HEADROOM, MAX_FRAME_SIZE } from '../wire/frame.js'
 import { type FrameSink, type LinkEndpoint, NO_OFFLOAD, type Offload } from './link-endpoint.js'
 
@@ -97,9 +102,12 @@ export class HubPort implements LinkEndpoint {
   #sink: FrameSink | null = null
   #closed = false
   #delivering = false
+  #filter: ReadonlySet<MacAddress> | null = null
   /** Frames from this port, and frames handed to its sink. */
   transmitted = 0
   received = 0
+  /** Frames to stations that the filter leaves out. */
+  filtered = 0
   /** Frames for this port that found its queue full. */
   drops = 0
   /** Frames of this port that no port can carry. */
@@ -145,6 +153,15 @@ export class HubPort implements LinkEndpoint {
     if (this.#hub.onReadable !== null && this.#hub.readable) this.#hub.onReadable()
   }
 
+  #passes(frame: Frame): boolean {
+    const dst = destinationOf(frame)
+    return this.#filter === null || isGroupMac(dst) || this.#filter.has(dst)
+  }
+
+  setFilter(macs: ReadonlySet<MacAddress> | null): void {
+    this.#filter = macs
+  }
+
   drain(): boolean {
     if (this.#delivering) return false
     this.poll()
@@ -183,6 +200,10 @@ export class HubPort implements LinkEndpoint {
       for (const frame of batch) {
         // The sink may close the port in the middle of a batch.
         if (this.#closed) break
+        if (!this.#passes(frame)) {
+          this.filtered++
+          continue
+        }
         this.received++
         sink.onFrame(frame)
       }

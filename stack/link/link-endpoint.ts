@@ -50,6 +50,11 @@ export interface LinkEndpoint {
    * Not for a sink that is given a batch.
    */
   drain(): boolean
+  /**
+   * Receives only frames to these stations and to groups from now on (P12); null: to all, as from the start. Absent where it is of no use:
+   * frames to others may come all the same.
+   */
+  setFilter?(macs: ReadonlySet<MacAddress> | null): void
   /** Directs each received frame to `sink`. One sink at a time. */
   attach(sink: FrameSink): void
   close(): void

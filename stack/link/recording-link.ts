@@ -71,6 +71,11 @@ export class RecordingLink implements LinkEndpoint, FrameSink {
     return this.#inner.drain()
   }
 
+  /** What is filtered out is not recorded either. */
+  setFilter(macs: ReadonlySet<MacAddress> | null): void {
+    this.#inner.setFilter?.(macs)
+  }
+
   attach(sink: FrameSink): void {
     this.#sink = sink
     this.#inner.attach(this)

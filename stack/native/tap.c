@@ -33,6 +33,9 @@ enum { BATCH_OCTETS = 256 * 1024 };
 /* Room for the longest datagram with its Ethernet header. */
 enum { JOINED_SIZE = 65535 + 18 };
 
+/* Stations whose frames a filter passes at most. */
+enum { MAC_SIZE = 6, MAX_FILTER = 256 };
+
 /* Puts the IP header of a received frame on a multiple of four octets. */
 enum { RX_ALIGN = 2 };
 
@@ -46,6 +49,7 @@ enum { META_START, META_END, META_CHECKSUM, META_GSO, META_LEASED, META_TEXT_FRO
 enum {
   RX_FRAMES, RX_BYTES, RX_BATCHES, RX_OVERSIZE, RX_RUNT,
   TX_FRAMES, TX_BYTES, TX_DROP_FULL, TX_DROP_DOWN, TX_DROP_INVALID, TX_DROP_LEASE, TX_DROP_OTHER,
+  RX_FILTERED,
   STAT_COUNT = 16
 };
 
@@ -65,6 +69,8 @@ typedef struct {
   double *stats;
   heartbeat_t *lease;
   uint64_t spin_ns; /* How long the device is asked again behind a batch. */
+  int filtered;     /* Stations whose frames are taken; 0: those of all. */
+  uint8_t filter[MAX_FILTER][MAC_SIZE];
   int credit;       /* How much asking the device again has paid of late. */
   uint64_t left_at; /* When the last frames had been handled. */
   char name[IFNAMSIZ];
@@ -139,6 +145,15 @@ static uint8_t *continued(const tap_t *tap, const join_t *join) {
   return fits ? join->frame + join->length : NULL;
 }
 
+/* True when a frame to `dst` is to be taken: one to many always is. */
+static bool passes(const tap_t *tap, const uint8_t *dst) {
+  if (tap->filtered == 0 || (dst[0] & 1) != 0) return true;
+  for (int i = 0; i < tap->filtered; i++) {
+    if (memcmp(tap->filter[i], dst, MAC_SIZE) == 0) return true;
+  }
+  return false;
+}
+
 /*
  * Fills the ring from its start. Sets `more` when the device may have further frames, `error` when it is gone. A frame is read as if
  * it continued the one before, its header apart, so that text that is joined is never moved.
@@ -174,6 +189,10 @@ static int read_batch(tap_t *tap, bool *more, int *error) {
     }
     frames++;
     octets += length;
+    if (!passes(tap, apart > 0 ? head : slot)) {
+      tap->stats[RX_FILTERED]++;
+      continue;
+    }
     tap->stats[RX_FRAMES]++;
     tap->stats[RX_BYTES] += (double)length;
     bool plain = header.flags == 0 && header.gso_type == 0;
@@ -388,6 +407,24 @@ static napi_value tap_ref(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* tapFilter(handle, macs): takes only frames to these stations, six octets each, and to groups; none: to all. */
+static napi_value tap_filter(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  napi_typedarray_type type;
+  size_t size = 0;
+  void *data = NULL;
+  tap_t *tap = arguments(env, info, 1, &argument);
+  if (tap == NULL) return NULL;
+  if (napi_get_typedarray_info(env, argument, &type, &size, &data, NULL, NULL) != napi_ok ||
+      type != napi_uint8_array || size > sizeof tap->filter) {
+    throw_type(env, "Ethernet addresses are expected, 256 at most");
+    return NULL;
+  }
+  tap->filtered = (int)(size / MAC_SIZE);
+  memcpy(tap->filter, data, size);
+  return NULL;
+}
+
 /* tapSpin(handle, microseconds): how long to ask the device again behind a batch; 0: not at all. */
 static napi_value tap_spin(napi_env env, napi_callback_info info) {
   napi_value argument;
@@ -586,6 +623,7 @@ void tap_exports(napi_env env, napi_value exports) {
   set_function(env, exports, "tapSetLease", tap_set_lease);
   set_function(env, exports, "tapPersist", tap_persist);
   set_function(env, exports, "tapSpin", tap_spin);
+  set_function(env, exports, "tapFilter", tap_filter);
   set_function(env, exports, "tapDrain", tap_drain);
   set_function(env, exports, "tapRef", tap_ref);
   set_function(env, exports, "tapClose", tap_close);

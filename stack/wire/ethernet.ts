@@ -104,6 +104,23 @@ export function checkedVlan(vlan: number | undefined): number {
   throw new StackError('ERR_INVALID_VLAN', `vlan: ${vlan} is no VLAN; give a number from 1 to 4094`)
 }
 
+/** The station or the group that a frame is for. */
+export function destinationOf({ view, start }: Frame): MacAddress {
+  return view.getUint16(start) * 2 ** 32 + view.getUint32(start + 2)
+}
+
+/** Addresses as they stand in frames, six octets each. */
+// allocates: once per change of a filter
+export function macOctets(macs: Iterable<MacAddress>): Uint8Array {
+  const list = [...macs]
+  const view = new DataView(new ArrayBuffer(6 * list.length))
+  for (const [i, mac] of list.entries()) {
+    view.setUint16(6 * i, Math.floor(mac / 2 ** 32))
+    view.setUint32(6 * i + 2, mac % 2 ** 32)
+  }
+  return new Uint8Array(view.buffer)
+}
+
 /** True for group addresses: multicast and broadcast. */
 export function isGroupMac(mac: MacAddress): boolean {
   return Math.floor(mac / GROUP_BIT) % 2 === 1

@@ -7,6 +7,7 @@ import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { fetchView } from '../../cluster/io/operator-client.js'
 import { Lab } from '../../scripts/lab/lab.js'
 import { portOf } from '../../scripts/lab/routers.js'
 import {
@@ -73,6 +74,39 @@ for (const ipv6 of [false, true]) {
     },
   )
 }
+
+t.test(
+  'P12: a peer that takes only what goes to nodes and routers takes over as any, and leaves the rest unread',
+  { skip: why },
+  async (t) => {
+    const configure = () => ({ macFilter: true })
+    const program = numbersLines(t, [7], true)
+    const lab = await Lab.create({ nodes: 3, app: 'echo', routers: 2, configure, program })
+    await playIn(t, lab, async (lab, monitor) => {
+      const talk = dialogue(t, lab, 7)
+      await talk.says('to the first', 1)
+      // A router talks to some other station of the link, which is none of the nodes' business.
+      const router = lab.record.routers[0]?.namespace ?? ''
+      const say = 'for i in $(seq 20); do echo hello >/dev/udp/10.77.0.77/9 || true; done'
+      const station = 'neigh add 10.77.0.77 lladdr 02:00:00:00:00:77 dev in1'
+      lab.space.runScript(`ip -n ${router} ${station}`)
+      const chat = () => lab.space.runScriptIn(router, `bash -c '${say}' 2>/dev/null`)
+      const filtered = async (id: number): Promise<number> => {
+        const view = await fetchView({ socket: lab.operatorSocket(id) })
+        return view.nodes[0]?.framesFiltered ?? 0
+      }
+      for (const n of [2, 4]) {
+        for (let i = 0; i < 50 && (await filtered(3)) < 10 * n; i++) chat()
+        t.ok((await filtered(3)) >= 10 * n, 'what goes by')
+        await killOwner(lab)
+        await talk.says('to the next', n)
+        routeBy(lab, n === 2 ? 2 : 1)
+        await talk.says('by another router', n + 1)
+      }
+      t.match((await monitor.count()).totals, { syns: 1, resets: 0 }, 'one SYN, no RST')
+    })
+  },
+)
 
 t.test(
   'P12: with a group address for each way the switch may be one that learns, and a download outlives its owner',

@@ -140,6 +140,46 @@ t.test('what waits is taken in at once when it is asked for', async (t) => {
   t.equal(b.drain(), false, 'nor is a closed device known to be empty')
 })
 
+t.test('P12: with a filter only frames to its stations and to groups are taken', async (t) => {
+  for (const join of [false, true]) {
+    const [from, to, bridge] = [
+      `us-fa${Number(join)}`,
+      `us-fb${Number(join)}`,
+      `us-fbr${Number(join)}`,
+    ]
+    const a = new Tap({ name: from, slots: 16 })
+    const b = new Tap({ name: to, slots: 16, join })
+    hub(bridge, from, to)
+    const got = new Collector()
+    b.attach(got)
+    const [one, other] = [0x02_00_00_00_00_01, 0x02_00_00_00_00_02]
+    const send = (number: number, ...macs: number[]): void => {
+      for (const mac of macs) {
+        const frame = numbered(new Frame(), number, 60)
+        frame.view.setUint16(frame.start, Math.floor(mac / 2 ** 32))
+        frame.view.setUint32(frame.start + 2, mac % 2 ** 32)
+        a.transmit(frame)
+      }
+      a.flush()
+    }
+    const group = 0x03_00_00_00_00_09
+    const numbers = () => got.frames.map((frame) => frame.readUInt32BE(14))
+    b.setFilter(new Set([one]))
+    send(1, one, other, 0xffff_ffff_ffff, group)
+    t.ok(await until(() => got.frames.length === 3 && b.stats().rxDrops.filtered > 0))
+    b.setFilter(new Set([one, other]))
+    send(2, one, other)
+    t.ok(await until(() => got.frames.length === 5))
+    b.setFilter(null)
+    send(3, one, 0x02_00_00_00_00_03)
+    t.ok(await until(() => got.frames.length === 7))
+    t.same(numbers(), [1, 1, 1, 2, 2, 3, 3])
+    t.equal(b.stats().rxDrops.filtered, 1)
+    a.close()
+    b.close()
+  }
+})
+
 t.test('frames cross a hub intact, in order, one callback per batch', async (t) => {
   const a = new Tap({ name: 'us-a', slots: 16 })
   const b = new Tap({ name: 'us-b', slots: 16 })

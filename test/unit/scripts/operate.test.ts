@@ -120,7 +120,7 @@ t.test('O4: the man page names every command; the unit runs the node', (t) => {
 t.test('O3: the board asks for metrics that there are', async (t) => {
   const status: NodeStatus = {
     id: 1, cluster: 'x', pid: 1, at: 0, upMs: 0, bindings: [], peers: [], takeovers: [],
-    decisions: [], drops: {}, framesHeard: 0,
+    decisions: [], drops: {}, framesHeard: 0, framesMissed: 0, framesFiltered: 0,
   } // biome-ignore format: nothing to read
   const known = await nodeMetrics(() => status, new DecisionLog()).getMetricsAsJSON()
   const names = new Set(known.map(({ name }) => name))

@@ -256,6 +256,7 @@ const WRONG: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'binding.recovery': [true, /must be one of stay, return/],
   'binding.strict': [true, /must be 1, or { "peers": 1, "alone": "go-on" }/],
   'binding.arp': ['yes', /must be true or false/],
+  macFilter: [true, /needs "routers" of IPv4: frames to clients on the link itself would/],
   'binding.mac': ['here', /must be an Ethernet address, as "03:00:5e:00:01:64"/],
   'binding.routersMac': ['03:00:00:00:00:01', /goes with "mac", the group by which the nodes/],
   'binding.quorum': [2, /needs the nodes by name: give "set"/],
