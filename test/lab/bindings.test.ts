@@ -65,6 +65,41 @@ t.test(
 )
 
 t.test(
+  'P2: a node owns several addresses, of both families, and each moves by its own policy',
+  { skip: why },
+  (t) => {
+    const addresses = ['10.77.0.100', '10.77.0.101', 'fd77::100']
+    const bindings = addresses.map((address, i) => ({
+      id: i + 1,
+      address: `${address}/${address.includes(':') ? 64 : 24}`,
+      policy: { ordered: i === 1 ? [2, 3, 1] : [1, 3, 2] },
+    }))
+    const configure = () => ({ binding: undefined, bindings })
+    return inLab(t, { nodes: 3, configure }, [ARP_PORT], async (lab, monitor) => {
+      const client = lab.record.clients[0]?.namespace ?? ''
+      const enable = 'echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6'
+      lab.space.runScriptIn(client, `${enable}; ip address add fd77::9/64 dev eth0 nodad`)
+      const owners = () => bindings.map(({ id }) => ownerOf(lab, id))
+      await lab.until(() => owners().every((id) => id > 0), 10_000, 'an address has no owner')
+      const hosts = addresses.map((each) => (each.includes(':') ? `[${each}]` : each))
+      const talks = hosts.map((host) => dialogue(t, lab, ARP_PORT, host))
+      const all = (n: number) => Promise.all(talks.map((talk) => talk.says(`the line ${n}`, n)))
+      await all(1)
+      await lab.kill(1)
+      await lab.until(() => !owners().includes(1), 10_000, 'something is left with the dead node')
+      t.same(owners(), [3, 2, 3], 'the next in each line')
+      await all(2)
+      await lab.kill(3)
+      await lab.until(() => !owners().includes(3), 10_000, 'something is left with the dead node')
+      t.same(owners(), [2, 2, 2])
+      await all(3)
+      const { syns, resets } = (await monitor.count()).totals
+      t.same([syns, resets], [1, 0], 'of the address that is watched: one SYN, no RST')
+    })
+  },
+)
+
+t.test(
   'P23: a recovered owner has ARP and new connections again, and the old ones stay with its peer',
   { skip: why },
   (t) => {

@@ -233,9 +233,13 @@ export interface Dialogue {
   says(line: string, number: number): Promise<void>
 }
 
-/** Connects to `port` of the virtual address; what comes back is checked to the octet. */
-export function dialogue(t: Test, lab: Lab, port: number): Dialogue {
-  const [host] = lab.record.address.split('/')
+/** Connects to `port` of the virtual address, or of `host`; what comes back is checked to the octet. */
+export function dialogue(
+  t: Test,
+  lab: Lab,
+  port: number,
+  host = lab.record.address.split('/')[0],
+): Dialogue {
   const client = lab.spawnInClient(['curl', '-sN', `telnet://${host}:${port}`], 0, 'pipe')
   t.teardown(() => client.kill())
   let heard = ''
