@@ -46,7 +46,7 @@ export function failed(errno: string): Result {
 export class Descriptor {
   connection: Connection | null = null
   listener: TcpListener | null = null
-  noDelay = false
+  #noDelay = false
   #corked = false
   #watching: Watching = {}
   #backlog = 0
@@ -68,13 +68,13 @@ export class Descriptor {
     const child = new Descriptor()
     child.connection = connection
     child.#connectReported = true
-    child.noDelay = parent.noDelay
+    child.#noDelay = parent.#noDelay
     child.#corked = parent.#corked
     child.resetsOnClose = parent.resetsOnClose
     child.sendLimit = parent.sendLimit
     child.localAddress = parent.localAddress
     child.localPort = parent.localPort
-    connection.sender.noDelay = parent.noDelay
+    connection.sender.noDelay = parent.#noDelay
     connection.sender.corked = parent.#corked
     child.#now = parent.#now
     child.watch(parent.#watching)
@@ -126,7 +126,7 @@ export class Descriptor {
     if (this.connection !== null) return this.#connectAgain(this.connection)
     try {
       const c = link.stack.connect(address, port, link.now, this.localAddress, this.localPort)
-      c.sender.noDelay = this.noDelay
+      c.sender.noDelay = this.#noDelay
       c.sender.corked = this.#corked
       Object.assign(c, this.#ipFields)
       this.connection = c
@@ -172,6 +172,15 @@ export class Descriptor {
   watch(settings: Watching): void {
     this.#watching = { ...this.#watching, ...settings }
     if (Object.keys(this.#watching).length > 0) this.connection?.watch(this.#watching, this.#now)
+  }
+
+  /** TCP_NODELAY. What waits leaves even where it is corked, as on Linux; the next write is corked again. */
+  setNoDelay(on: boolean): void {
+    this.#noDelay = on
+    const c = this.connection
+    if (c === null) return
+    if (on) c.sender.corked = false
+    c.setNoDelay(on)
   }
 
   /** TCP_CORK: less than a full segment waits until it is taken off. */

@@ -45,7 +45,8 @@ export function setSocketOption(
   if (typeof value !== 'number') return failed('EINVAL')
   switch (name) {
     case 'TCP_NODELAY':
-      return setNoDelay(socket, value !== 0)
+      socket.setNoDelay(value !== 0)
+      return DONE
     case 'TCP_CORK':
     case 'TCP_NOPUSH':
       socket.cork(value !== 0)
@@ -101,12 +102,6 @@ function watch(socket: Descriptor, settings: Watching): Result {
 function watchSeconds(socket: Descriptor, name: 'idleMs' | 'intervalMs', seconds: number): Result {
   if (seconds < 1 || seconds > MAX_KEEP_SECONDS) return failed('EINVAL')
   return watch(socket, { [name]: seconds * 1000 })
-}
-
-function setNoDelay(socket: Descriptor, on: boolean): Result {
-  socket.noDelay = on
-  if (socket.connection !== null) socket.connection.sender.noDelay = on
-  return DONE
 }
 
 // With seconds, close waits in the background: calls never block here.

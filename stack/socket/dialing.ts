@@ -83,7 +83,7 @@ export abstract class DialingSocket extends Endpoint {
   setNoDelay(noDelay = true): this {
     mark(this, Mark.NO_DELAY, noDelay)
     if (this.connection === null || isMoved(this.connection)) return this
-    this.connection.sender.noDelay = noDelay
+    this.connection.setNoDelay(noDelay)
     this.host().kick()
     return this
   }

@@ -332,6 +332,12 @@ export class Connection extends ConnectionParts {
     }
   }
 
+  /** Turns Nagle's algorithm off (MUST-17), or on again. Off, it lets go of what it has held back. */
+  setNoDelay(on: boolean): void {
+    this.sender.noDelay = on
+    if (on) this.touch()
+  }
+
   /** Takes octets to send, copying them. Returns how many were taken: fewer than given when the buffer is full. */
   write(bytes: Uint8Array, from: number, to: number): number {
     const { sender, output } = this.parts

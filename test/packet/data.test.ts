@@ -241,6 +241,21 @@ t.test(
   },
 )
 
+t.test('T2: Nagle: what it holds back leaves when it is turned off (MUST-17)', (t) => {
+  const c = established(t, { mss: 1000 })
+  c.write('a')
+  c.expects({ text: 'a' })
+  c.write('bb')
+  c.expectsNothing()
+  c.c.setNoDelay(false)
+  c.drain()
+  c.expectsNothing()
+  c.c.setNoDelay(true)
+  c.drain()
+  c.expects({ text: 'bb' })
+  t.end()
+})
+
 t.test(
   'T2: sender-side silly window: half of the largest window is worth a segment (MUST-38)',
   (t) => {
