@@ -8,7 +8,13 @@ import { DropReason } from '../base/counters.js'
 import { StackError } from '../base/errors.js'
 import type { Rng } from '../base/time.js'
 import type { Frame } from '../wire/frame.js'
-import { formatIpAddress, type IpAddress, isMulticast, UNSPECIFIED } from '../wire/ip-address.js'
+import {
+  formatIpAddress,
+  type IpAddress,
+  isIpv4,
+  isMulticast,
+  UNSPECIFIED,
+} from '../wire/ip-address.js'
 import { DEFAULT_TTL, IPV4_HEADER_LENGTH } from '../wire/ipv4.js'
 import { UDP_HEADER_LENGTH, type UdpHeader } from '../wire/udp.js'
 
@@ -43,12 +49,16 @@ export interface OutgoingDatagram {
   readonly ttl: number
 }
 
+/** What a socket on every address of the stack takes and sends: datagrams of one family, or of both. */
+export type UdpFamily = 'IPv4' | 'IPv6' | 'both'
+
 /** One socket. Made by `Udp.bind`, closed by `Udp.close`. */
 export class UdpSocket {
   /** UNSPECIFIED: on every address of the stack. */
   readonly localAddress: IpAddress
   readonly localPort: number
   readonly reuseAddress: boolean
+  readonly family: UdpFamily
   /** The only peer, or UNSPECIFIED and 0: anybody. */
   remoteAddress: IpAddress = UNSPECIFIED
   remotePort = 0
@@ -75,7 +85,13 @@ export class UdpSocket {
   #next = 0
   #cost = 0
 
-  constructor(localAddress: IpAddress, localPort: number, reuseAddress: boolean) {
+  constructor(
+    localAddress: IpAddress,
+    localPort: number,
+    reuseAddress: boolean,
+    family: UdpFamily = 'both',
+  ) {
+    this.family = family
     this.localAddress = localAddress
     this.localPort = localPort
     this.reuseAddress = reuseAddress
@@ -119,15 +135,20 @@ export class Udp {
   }
 
   /** Binds a socket; port 0 asks for an ephemeral one. Throws EADDRINUSE unless all on that port may share it. */
-  bind(address: IpAddress, port: number, reuseAddress = false): UdpSocket {
-    const number = port === 0 ? this.#ephemeralPort(address) : port
-    if (this.#isTaken(address, number, reuseAddress)) {
+  bind(
+    address: IpAddress,
+    port: number,
+    reuseAddress = false,
+    family: UdpFamily = 'both',
+  ): UdpSocket {
+    const number = port === 0 ? this.#ephemeralPort(address, family) : port
+    if (this.#isTaken(address, number, reuseAddress, family)) {
       throw new StackError(
         'EADDRINUSE',
         `UDP port ${number} is in use: close the socket that is bound to it, or choose another port`,
       )
     }
-    const socket = new UdpSocket(address, number, reuseAddress)
+    const socket = new UdpSocket(address, number, reuseAddress, family)
     const others = this.#ports.get(number)
     if (others === undefined) this.#ports.set(number, [socket])
     else others.push(socket)
@@ -267,27 +288,38 @@ export class Udp {
     this.#ready.push(socket)
   }
 
-  #isTaken(address: IpAddress, port: number, reuseAddress: boolean): boolean {
+  #isTaken(address: IpAddress, port: number, reuseAddress: boolean, family: UdpFamily): boolean {
     const sockets = this.#ports.get(port) ?? []
     return sockets.some(
       (other) =>
-        (other.localAddress === address ||
-          other.localAddress === UNSPECIFIED ||
-          address === UNSPECIFIED) &&
+        overlaps(other.localAddress, other.family, address, family) &&
         !(reuseAddress && other.reuseAddress),
     )
   }
 
   // RFC 6056 §3.3.1, random: tries the whole range once from a random start.
-  #ephemeralPort(address: IpAddress): number {
+  #ephemeralPort(address: IpAddress, family: UdpFamily): number {
     const start = this.#rng.u32() % EPHEMERAL_COUNT
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
       const port = FIRST_EPHEMERAL + ((start + i) % EPHEMERAL_COUNT)
-      if (!this.#isTaken(address, port, false)) return port
+      if (!this.#isTaken(address, port, false, family)) return port
     }
     const where = address === UNSPECIFIED ? 'this stack' : formatIpAddress(address)
     throw new StackError('EADDRINUSE', `every ephemeral UDP port of ${where} is in use`)
   }
+}
+
+/** True when datagrams to `address` are of the family. */
+export function isOfFamily(address: IpAddress, family: UdpFamily): boolean {
+  return family === 'both' || (family === 'IPv4') === isIpv4(address)
+}
+
+// True when some datagram could be for either of two places.
+function overlaps(a: IpAddress, ofA: UdpFamily, b: IpAddress, ofB: UdpFamily): boolean {
+  if (a !== UNSPECIFIED && b !== UNSPECIFIED) return a === b
+  if (a !== UNSPECIFIED) return isOfFamily(a, ofB)
+  if (b !== UNSPECIFIED) return isOfFamily(b, ofA)
+  return ofA === ofB || ofA === 'both' || ofB === 'both'
 }
 
 // How well the socket fits the datagram; 0: it is not for this socket. A datagram to a group has no address of ours.
@@ -299,7 +331,10 @@ function rankOf(
   group: boolean,
 ): number {
   if (socket.connected && (socket.remoteAddress !== src || socket.remotePort !== srcPort)) return 0
-  if (socket.localAddress === UNSPECIFIED) return socket.connected ? 2 : 1
+  if (socket.localAddress === UNSPECIFIED) {
+    if (!isOfFamily(dst, socket.family)) return 0
+    return socket.connected ? 2 : 1
+  }
   if (group || socket.localAddress !== dst) return 0
   return socket.connected ? 4 : 3
 }

@@ -2,8 +2,15 @@
  * DgramSocket: a UDP socket for applications, shaped as Node's dgram.Socket: to bind, to send, to hear messages and errors.
  */
 import { Buffer } from 'node:buffer'
+import { isIPv4, isIPv6 } from 'node:net'
 import { StackError } from '../base/errors.js'
-import { DEFAULT_UDP_BUFFER, UdpEvent, type UdpSocket } from '../net/udp.js'
+import {
+  DEFAULT_UDP_BUFFER,
+  isOfFamily,
+  UdpEvent,
+  type UdpFamily,
+  type UdpSocket,
+} from '../net/udp.js'
 import { type IpAddress, UNSPECIFIED } from '../wire/ip-address.js'
 import type { LookupCallback } from './connect-arguments.js'
 import {
@@ -16,14 +23,14 @@ import {
   sendArguments,
 } from './dgram-arguments.js'
 import { DgramSettings, DgramState } from './dgram-settings.js'
-import type { SocketAddress } from './endpoint.js'
+import type { AddressFamily, SocketAddress } from './endpoint.js'
 import { coded, datagramError, errnoError, lookupError } from './errors.js'
 import { presentAddress, resolveHost, type StackHost } from './host.js'
 
 /** Who sent a datagram, and how many octets of data it has. */
 export interface RemoteInfo {
   readonly address: string
-  readonly family: 'IPv4'
+  readonly family: AddressFamily
   readonly port: number
   readonly size: number
 }
@@ -31,7 +38,9 @@ export interface RemoteInfo {
 export type MessageListener = (msg: Buffer, rinfo: RemoteInfo) => void
 
 export interface DgramOptions {
-  readonly type: 'udp4'
+  readonly type: 'udp4' | 'udp6'
+  /** Of `udp6`: datagrams of IPv4 are left to others. Otherwise they come and go with addresses like `::ffff:10.0.0.1`. Default false. */
+  readonly ipv6Only?: boolean | undefined
   /** Sockets that all say so may share a port. */
   readonly reuseAddr?: boolean | undefined
   /** Octets that may wait to be read. */
@@ -41,15 +50,18 @@ export interface DgramOptions {
   readonly signal?: AbortSignal | undefined
   /** Finds the address of a name; this stack has no resolver of its own. `dns.lookup` fits. */
   readonly lookup?:
-    | ((hostname: string, options: { family: 4 }, callback: LookupCallback) => void)
+    | ((hostname: string, options: { family: 4 | 6 }, callback: LookupCallback) => void)
     | undefined
 }
+
+// How IPv6 writes an address of IPv4.
+const MAPPED = '::ffff:'
 
 type Resolved = (address: IpAddress) => void
 
 /** A UDP socket. Events: `listening`, `message`, `connect`, `error`, `close`. */
 export class DgramSocket extends DgramSettings {
-  readonly type = 'udp4'
+  readonly type: 'udp4' | 'udp6'
   readonly #host: () => StackHost
   readonly #options: DgramOptions
   #connecting = false
@@ -62,6 +74,7 @@ export class DgramSocket extends DgramSettings {
     super()
     this.#host = host
     this.#options = options
+    this.type = options.type
     if (listener !== undefined) this.on('message', listener)
     const { signal } = options
     if (signal === undefined) return
@@ -99,8 +112,8 @@ export class DgramSocket extends DgramSettings {
       this.#waiting = []
       this.emit('error', error)
     }
-    // Who binds to every address means this stack's, whatever its names make of 0.0.0.0 as a peer.
-    const name = options.address === '0.0.0.0' ? '' : (options.address ?? '')
+    // Who binds to every address means this stack's, whatever its names make of it as a peer.
+    const name = options.address === this.#everywhere ? '' : (options.address ?? '')
     this.#resolve(name, fail, (address) => {
       const host = this.#host()
       const port = options.port ?? 0
@@ -110,7 +123,8 @@ export class DgramSocket extends DgramSettings {
         return
       }
       try {
-        this.socket = host.stack.udp.bind(address, port, this.#options.reuseAddr === true)
+        const { reuseAddr } = this.#options
+        this.socket = host.stack.udp.bind(address, port, reuseAddr === true, this.#family)
       } catch (error) {
         if (!(error instanceof StackError)) throw error
         fail(datagramError('bind', error.code, shown, port))
@@ -149,7 +163,7 @@ export class DgramSocket extends DgramSettings {
       } else fail(notConnected())
       return
     }
-    this.#resolve(request.address ?? '127.0.0.1', fail, (address) => {
+    this.#resolve(request.address ?? this.#itself, fail, (address) => {
       this.#transmit(socket, request, address, request.port)
     })
   }
@@ -158,6 +172,10 @@ export class DgramSocket extends DgramSettings {
     const { data, callback } = request
     if (socket.closed) return
     const host = this.#host()
+    if (!isOfFamily(address, this.#family)) {
+      this.#tell(datagramError('send', 'EINVAL', presentAddress(host, address), port), callback)
+      return
+    }
     try {
       host.stack.sendDatagram(socket, data, address, port)
     } catch (error) {
@@ -186,8 +204,12 @@ export class DgramSocket extends DgramSettings {
       else process.nextTick(() => this.emit('error', error))
     }
     this.#whenBound(() => {
-      this.#resolve(name ?? '127.0.0.1', fail, (address) => {
+      this.#resolve(name ?? this.#itself, fail, (address) => {
         if (!this.#connecting || this.socket === null) return
+        if (!isOfFamily(address, this.#family)) {
+          fail(datagramError('connect', 'EINVAL', presentAddress(this.#host(), address), port))
+          return
+        }
         this.#connecting = false
         this.socket.remoteAddress = address
         this.socket.remotePort = port
@@ -218,17 +240,16 @@ export class DgramSocket extends DgramSettings {
       const datagram = socket.receive()
       if (datagram === null) return
       const { data, port } = datagram
-      const address = presentAddress(this.#host(), datagram.address)
+      const from = this.#present(datagram.address, port)
       const msg = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-      this.emit('message', msg, { address, family: 'IPv4', port, size: data.length })
+      this.emit('message', msg, { ...from, size: data.length })
     }
   }
 
   /** Where it is bound. Throws EBADF before. */
   address(): SocketAddress {
     const socket = this.bound('getsockname')
-    const address = presentAddress(this.#host(), socket.localAddress)
-    return { address, family: 'IPv4', port: socket.localPort }
+    return this.#present(socket.localAddress, socket.localPort)
   }
 
   /** The peer it is connected to. */
@@ -236,8 +257,7 @@ export class DgramSocket extends DgramSettings {
     this.checkRunning()
     const socket = this.socket
     if (socket?.connected !== true) throw notConnected()
-    const address = presentAddress(this.#host(), socket.remoteAddress)
-    return { address, family: 'IPv4', port: socket.remotePort }
+    return this.#present(socket.remoteAddress, socket.remotePort)
   }
 
   /** Sends what waits, hears nothing more. */
@@ -272,6 +292,30 @@ export class DgramSocket extends DgramSettings {
     await new Promise<void>((resolve) => this.close(resolve))
   }
 
+  get #everywhere(): string {
+    return this.type === 'udp6' ? '::' : '0.0.0.0'
+  }
+
+  // The peer of who names none.
+  get #itself(): string {
+    return this.type === 'udp6' ? '::1' : '127.0.0.1'
+  }
+
+  get #family(): UdpFamily {
+    if (this.type === 'udp4') return 'IPv4'
+    return this.#options.ipv6Only === true ? 'IPv6' : 'both'
+  }
+
+  // As an application sees it that has asked for one family.
+  #present(address: IpAddress, port: number): SocketAddress {
+    if (address === UNSPECIFIED) {
+      return { address: this.#everywhere, family: this.type === 'udp6' ? 'IPv6' : 'IPv4', port }
+    }
+    const shown = presentAddress(this.#host(), address)
+    if (this.type === 'udp4') return { address: shown, family: 'IPv4', port }
+    return { address: isIPv6(shown) ? shown : `${MAPPED}${shown}`, family: 'IPv6', port }
+  }
+
   #whenBound(act: () => void): void {
     if (this.state === DgramState.BOUND) {
       act()
@@ -286,7 +330,8 @@ export class DgramSocket extends DgramSettings {
     const open = (act: () => void): void => {
       if (this.state !== DgramState.CLOSED) act()
     }
-    const address = resolveHost(this.#host(), name)
+    const plain = this.#family === 'both' ? unmapped(name) : name
+    const address = resolveHost(this.#host(), plain)
     if (address !== undefined) {
       if (this.state === DgramState.BOUND) then(address)
       else process.nextTick(() => open(() => then(address)))
@@ -297,7 +342,7 @@ export class DgramSocket extends DgramSettings {
       process.nextTick(() => open(() => fail(lookupError(name))))
       return
     }
-    lookup(name, { family: 4 }, (error, found) => {
+    lookup(name, { family: this.type === 'udp6' ? 6 : 4 }, (error, found) => {
       const resolved = error === null ? resolveHost(this.#host(), String(found)) : undefined
       if (resolved !== undefined) open(() => then(resolved))
       else open(() => fail(error ?? lookupError(name)))
@@ -315,6 +360,12 @@ export class DgramSocket extends DgramSettings {
     this.#holdsRef = false
     this.#host().unref?.()
   }
+}
+
+// The address of IPv4 that an address of IPv6 stands for (RFC 4291 §2.5.5.2).
+function unmapped(name: string): string {
+  const rest = name.toLowerCase().startsWith(MAPPED) ? name.slice(MAPPED.length) : ''
+  return isIPv4(rest) ? rest : name
 }
 
 function notConnected(): Error {

@@ -1,6 +1,6 @@
 /**
  * UDP for applications: what `node:dgram` exports, over this stack. `createDgram(host)` binds it to a stack with an event loop;
- * without a host it is a network in memory of its own, whose sockets reach each other on 127.0.0.1.
+ * without a host it is a network in memory of its own, whose sockets reach each other on 127.0.0.1 and ::1.
  */
 import { type DgramOptions, DgramSocket, type MessageListener } from './dgram-socket.js'
 import { coded } from './errors.js'
@@ -17,8 +17,8 @@ export {
 /** What `node:dgram` exports, bound to one network. */
 export interface Dgram {
   readonly Socket: typeof DgramSocket
-  /** A socket; `listener` hears its `message` events. Throws ERR_SOCKET_BAD_TYPE for what is not `udp4`. */
-  createSocket(type: 'udp4' | DgramOptions, listener?: MessageListener): DgramSocket
+  /** A socket; `listener` hears its `message` events. Throws ERR_SOCKET_BAD_TYPE for another type. */
+  createSocket(type: 'udp4' | 'udp6' | DgramOptions, listener?: MessageListener): DgramSocket
 }
 
 /** A `dgram` on `host`. Without a host, on a network in memory of its own. */
@@ -31,8 +31,8 @@ export function createDgram(host?: StackHost): Dgram {
   }
   const createSocket: Dgram['createSocket'] = (type, listener) => {
     const options = typeof type === 'string' ? { type } : type
-    if (options?.type !== 'udp4') {
-      const text = 'Bad socket type specified. Valid types are: udp4'
+    if (options?.type !== 'udp4' && options?.type !== 'udp6') {
+      const text = 'Bad socket type specified. Valid types are: udp4, udp6'
       throw coded(new TypeError(text), 'ERR_SOCKET_BAD_TYPE')
     }
     return new DgramSocket(place, options, listener)

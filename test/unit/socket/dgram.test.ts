@@ -9,7 +9,7 @@ import { createDgram, type DgramSocket, type RemoteInfo } from '../../../stack/s
 import type { StackHost } from '../../../stack/socket/host.js'
 import { type Loopback, newLoopback } from '../../../stack/socket/loopback.js'
 
-type Create = (type: 'udp4') => DgramSocket
+type Create = (type: 'udp4' | 'udp6' | { type: 'udp6'; ipv6Only: boolean }) => DgramSocket
 
 const FACES: Record<string, () => Create> = {
   stack: () => createDgram().createSocket,
@@ -55,6 +55,49 @@ for (const [face, make] of Object.entries(FACES)) {
     server.close()
     await once(server, 'close')
   })
+
+  t.test(
+    `T9 T1: ${face}: a socket of IPv6, which takes IPv4 as well unless told otherwise`,
+    async (t) => {
+      const create = make()
+      const server = create('udp6')
+      server.bind(0)
+      await once(server, 'listening')
+      const { port } = server.address()
+      t.match(server.address(), { address: '::', family: 'IPv6' })
+      server.on('message', (msg, rinfo) => server.send(`${msg} back`, rinfo.port, rinfo.address))
+      const six = create('udp6')
+      six.send('six', port)
+      const [answer, from] = await message(six)
+      t.equal(String(answer), 'six back')
+      t.match(from, { address: '::1', family: 'IPv6', port })
+      const four = create('udp4')
+      const [heard, back] = [message(server), message(four)]
+      four.send('four', port)
+      t.match((await heard)[1], { address: '::ffff:127.0.0.1', family: 'IPv6' })
+      const [said, by] = await back
+      t.equal(String(said), 'four back')
+      t.match(by, { address: '127.0.0.1', family: 'IPv4', port })
+      const taken = create('udp4')
+      taken.bind(port)
+      t.match(await once(taken, 'error'), [{ code: 'EADDRINUSE' }])
+      const wrong = new Promise((resolve) => four.send('x', port, '::1', resolve))
+      t.match(await wrong, { code: 'EINVAL' }, 'not by the other family')
+      const only = create({ type: 'udp6', ipv6Only: true })
+      only.bind(0)
+      await once(only, 'listening')
+      const beside = create('udp4')
+      beside.bind(only.address().port)
+      await once(beside, 'listening')
+      t.pass('each family has its own ports then')
+      const [forFour, forSix] = [message(beside), message(only)]
+      four.send('4', only.address().port)
+      six.send('6', only.address().port)
+      t.equal(String((await forFour)[0]), '4')
+      t.equal(String((await forSix)[0]), '6')
+      for (const each of [server, six, four, taken, only, beside]) each.close()
+    },
+  )
 
   t.test(`T9: ${face}: every form of send`, async (t) => {
     const create = make()
