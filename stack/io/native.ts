@@ -25,6 +25,9 @@ export interface TapConfig {
   txSlots: number
   /** Octets of the largest frame; raised to what the device's MTU allows. */
   frameSize: number
+  txFrameSize: number
+  /** 1: super-frames are cut and checksums completed behind `tapWrite`. */
+  cut: number
   /** Octets kept free in front of each frame to send. */
   headroom: number
   /** 0, 10 or 12. */

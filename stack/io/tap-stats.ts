@@ -1,4 +1,5 @@
 /** What a TAP counts. */
+import { readFileSync } from 'node:fs'
 
 /** What a device has seen; all counts grow from 0 at open. */
 export interface TapStats {
@@ -25,4 +26,20 @@ export interface TapStats {
   }
   /** Frames not sent because the lease did not hold. */
   readonly leaseDrops: number
+}
+
+/**
+ * Frames the kernel dropped in front of the device's queue. From /proc, which shows this process's network namespace;
+ * /sys shows the one it was mounted in.
+ */
+export function kernelDrops(name: string): number | null {
+  const line = readFileSync('/proc/self/net/dev', 'utf8')
+    .split('\n')
+    .find((row) => row.trimStart().startsWith(`${name}:`))
+  if (line === undefined) return null
+  const columns = line
+    .slice(line.indexOf(':') + 1)
+    .trim()
+    .split(/\s+/)
+  return Number(columns[11])
 }

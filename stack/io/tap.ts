@@ -19,7 +19,7 @@ import { Frame, HEADROOM, MAX_FRAME_SIZE } from '../wire/frame.js'
 import type { Heartbeat } from './heartbeat.js'
 import type { SystemError, TapConfig, TapParts } from './native.js'
 import { isSystemError, Meta, native, TapStat } from './native.js'
-import type { TapStats } from './tap-stats.js'
+import { kernelDrops, type TapStats } from './tap-stats.js'
 
 export interface TapOptions {
   /** Interface name, at most 15 octets. Absent: the kernel picks a new one (tap0, tap1, ...). */
@@ -41,6 +41,11 @@ export interface TapOptions {
    * does not hand over super-frames itself, without `offload`.
    */
   readonly join?: boolean
+  /**
+   * Super-frames to send are cut and open checksums completed behind the one native call, as a device with offload would do it. Default:
+   * where the kernel does not.
+   */
+  readonly cut?: boolean
   /** Puts a virtio-net header in front of each frame on the descriptor. Default: as `offload`. */
   readonly vnetHdr?: boolean
   /** Frames of one received batch, and of one written batch. Default 128. */
@@ -85,6 +90,8 @@ export class Tap implements LinkEndpoint {
   readonly #stats: Float64Array
   readonly #onLost: (error: TapError) => void
   readonly #initialDrops: number
+  // Octets of the longest frame that the device takes as it is.
+  readonly #longest: number
   // The texts of queued frames that are not in the arena.
   readonly #texts: (Uint8Array | null)[] = []
   #sink: FrameSink | null = null
@@ -104,12 +111,14 @@ export class Tap implements LinkEndpoint {
     this.mac = options.mac ?? derivedMac(kernelMac)
     this.mtu = mtu
     this.queueLength = queueLength
-    this.offload =
-      config.offload === 1 ? { checksum: true, tso: true, uso: this.#parts.uso === 1 } : NO_OFFLOAD
+    const superFrames = config.txFrameSize === MAX_FRAME_SIZE
+    const uso = config.offload === 1 && this.#parts.uso === 1
+    this.offload = superFrames ? { checksum: true, tso: true, uso } : NO_OFFLOAD
+    this.#longest = Math.max(config.frameSize, mtu + 18)
     for (let i = 0; i < config.slots; i++) {
       this.#rx.push(new Frame(ring, i * rxSlotSize, rxSlotSize))
       const slot = new Frame(arena, i * txSlotSize, txSlotSize)
-      slot.gathers = config.offload === 1
+      slot.gathers = this.offload.tso
       this.#tx.push(slot)
       this.#texts.push(null)
     }
@@ -156,7 +165,8 @@ export class Tap implements LinkEndpoint {
     const slot = this.#tx[this.#queued]
     assert(slot !== undefined, 'the arena has a slot for the next frame')
     if (slot !== frame) {
-      if (frame.end - frame.start > slot.bytes.length - HEADROOM) {
+      const most = frame.gsoSize > 0 ? slot.bytes.length - HEADROOM : this.#longest
+      if (frame.end - frame.start > most) {
         this.#oversize++
         return false
       }
@@ -327,15 +337,19 @@ function toConfig(options: TapOptions): TapConfig {
   }
   const offload = options.offload ?? false
   const slots = options.slots ?? 128
+  const vnetHeaderSize = offload || options.vnetHdr === true ? 12 : 0
+  const cut = vnetHeaderSize === 0 && (options.cut ?? true)
   return {
     name,
     slots,
     txSlots: slots,
     frameSize: offload ? MAX_FRAME_SIZE : 1518,
+    txFrameSize: offload || cut ? MAX_FRAME_SIZE : 1518,
     headroom: HEADROOM,
-    vnetHeaderSize: offload || options.vnetHdr === true ? 12 : 0,
+    vnetHeaderSize,
     persist: options.persist === true ? 1 : 0,
     offload: offload ? 1 : 0,
+    cut: cut ? 1 : 0,
     join: (options.join ?? !offload) ? 1 : 0,
     txQueueLength: options.txQueueLen ?? 32_768,
     mtu: options.mtu ?? 0,
@@ -419,20 +433,4 @@ function list(folder: string): string[] {
   } catch {
     return []
   }
-}
-
-/**
- * Frames the kernel dropped in front of the device's queue. From /proc, which shows this process's network namespace;
- * /sys shows the one it was mounted in.
- */
-function kernelDrops(name: string): number | null {
-  const line = readFileSync('/proc/self/net/dev', 'utf8')
-    .split('\n')
-    .find((row) => row.trimStart().startsWith(`${name}:`))
-  if (line === undefined) return null
-  const columns = line
-    .slice(line.indexOf(':') + 1)
-    .trim()
-    .split(/\s+/)
-  return Number(columns[11])
 }

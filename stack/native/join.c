@@ -16,63 +16,13 @@ enum { LEAST_TEXT = 512 };
 /* The longest IP datagram. */
 enum { MOST = 65535 };
 
-static unsigned load16(const uint8_t *p) {
-  return (unsigned)p[0] << 8 | p[1];
-}
-
-static void store16(uint8_t *p, unsigned value) {
-  p[0] = (uint8_t)(value >> 8);
-  p[1] = (uint8_t)value;
-}
-
-static uint32_t load32(const uint8_t *p) {
-  return (uint32_t)load16(p) << 16 | load16(p + 2);
-}
-
-/* The sum of RFC 1071 in the host's byte order, not folded. An odd last octet counts as the first of a word. */
-static uint64_t sum_of(const uint8_t *p, size_t length, uint64_t sum) {
-  uint64_t more = 0;
-  for (; length >= 16; length -= 16, p += 16) {
-    uint32_t words[4];
-    memcpy(words, p, sizeof words);
-    sum += (uint64_t)words[0] + words[1];
-    more += (uint64_t)words[2] + words[3];
-  }
-  sum += more;
-  for (; length >= 2; length -= 2, p += 2) {
-    uint16_t word;
-    memcpy(&word, p, sizeof word);
-    sum += word;
-  }
-  if (length > 0) {
-    uint8_t last[2] = {*p, 0};
-    uint16_t word;
-    memcpy(&word, last, sizeof word);
-    sum += word;
-  }
-  return sum;
-}
-
-/* The sum folded to 16 bits, as it is stored. */
-static uint16_t fold(uint64_t sum) {
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return (uint16_t)sum;
-}
-
-/* The pseudo-header's sum for a TCP segment of so many octets. */
-static uint64_t pseudo_sum(const uint8_t *ip, bool ipv6, size_t length) {
-  uint8_t rest[4] = {0, PROTOCOL_TCP};
-  store16(rest + 2, (unsigned)length);
-  return sum_of(rest, sizeof rest, ipv6 ? sum_of(ip + 8, 32, 0) : sum_of(ip + 12, 8, 0));
-}
-
 /* True when both checksums of a frame are right whose headers are at `head` and whose text is elsewhere. */
 static bool is_whole(const join_t *join, const uint8_t *head, const uint8_t *text, size_t length) {
   const uint8_t *ip = head + ETHERNET, *tcp = head + join->tcp;
   if (!join->ipv6 && fold(sum_of(ip, IPV4, 0)) != 0xffff) return false;
   size_t own = join->header - join->tcp;
   /* Headers are a multiple of four octets long, so the text begins with a whole word. */
-  return fold(sum_of(text, length, sum_of(tcp, own, pseudo_sum(ip, join->ipv6, own + length)))) == 0xffff;
+  return fold(sum_of(text, length, sum_of(tcp, own, pseudo_sum(ip, join->ipv6, PROTOCOL_TCP, own + length)))) == 0xffff;
 }
 
 /* True when the lengths in the IP header at `ip` are those of a datagram of so many octets. */
@@ -154,7 +104,7 @@ bool join_end(join_t *join) {
     memcpy(ip + 10, &sum, sizeof sum);
   }
   /* As a local sender would leave it to the device: the pseudo-header's sum. */
-  uint16_t sum = fold(pseudo_sum(ip, join->ipv6, join->length - join->tcp));
+  uint16_t sum = fold(pseudo_sum(ip, join->ipv6, PROTOCOL_TCP, join->length - join->tcp));
   memcpy(join->frame + join->tcp + 16, &sum, sizeof sum);
   return true;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <uv.h>
 
 /* CLOCK_MONOTONIC in milliseconds: the clock of process.hrtime(). */
@@ -60,6 +61,22 @@ struct vnet_header {
 /* The values of ChecksumState in stack/wire/frame.ts. */
 enum { CHECKSUM_NONE = 0, CHECKSUM_PARTIAL = 1, CHECKSUM_VALID = 2 };
 
+/* Numbers in the network's byte order. */
+unsigned load16(const uint8_t *p);
+uint32_t load32(const uint8_t *p);
+void store16(uint8_t *p, unsigned value);
+void store32(uint8_t *p, uint32_t value);
+
+/* The sum of RFC 1071 in the host's byte order, not folded, added to `sum`. An odd last octet counts as the first of a word. */
+uint64_t sum_of(const uint8_t *p, size_t length, uint64_t sum);
+/* The sum folded to 16 bits, as it is stored. */
+uint16_t fold(uint64_t sum);
+/* The pseudo-header's sum for so many octets of TCP or UDP in the datagram whose header is at `ip`. */
+uint64_t pseudo_sum(const uint8_t *ip, bool ipv6, uint8_t protocol, size_t length);
+
+/* The offset of the TCP or UDP header in a frame, with its protocol, or 0 when there is none. */
+size_t vnet_transport(const uint8_t *frame, size_t length, uint8_t *protocol, bool *ipv6);
+
 /* What a received header says about the checksum. */
 int vnet_checksum_state(const struct vnet_header *header);
 
@@ -90,6 +107,32 @@ bool join_add(join_t *join, const uint8_t *head, size_t length);
 
 /* Nothing more comes. True: several have been joined, their headers now say so, and the checksum is PARTIAL. */
 bool join_end(join_t *join);
+
+/* The longest header that is written anew: Ethernet with a tag, IPv6 with some extension headers, TCP with options. */
+enum { CUT_HEADER = 256 };
+
+/* A frame that is being cut: see cut.c. */
+typedef struct {
+  const uint8_t *frame;
+  const uint8_t *text;   /* What is left of it. */
+  size_t ip, transport;  /* Where the headers begin, */
+  size_t header;         /* and where they end. */
+  size_t left, done;     /* Octets of text. */
+  size_t size;           /* Octets of text of each segment, but for the last one. */
+  unsigned segments;
+  uint8_t protocol;
+  bool ipv6, more;
+  uint8_t head[CUT_HEADER];
+} cut_t;
+
+/*
+ * Begins to cut a frame of so many octets into segments with `size` octets of text; 0: it stays whole. Its text follows its headers, or is
+ * elsewhere when `text` is not NULL. False: it is no frame of TCP, or with `size` 0 of UDP, over IP.
+ */
+bool cut_start(cut_t *cut, const uint8_t *frame, size_t length, const uint8_t *text, size_t text_length, size_t size);
+
+/* The next segment: its headers, which are valid until the next call, and its text. False: there is none. */
+bool cut_next(cut_t *cut, struct iovec parts[2]);
 
 typedef struct heartbeat heartbeat_t;
 

@@ -64,6 +64,7 @@ typedef struct {
   int slots, rx_slot_size, tx_slots, tx_slot_size, header_size;
   int rx_frame_size; /* Octets of the largest frame that is read, and one more. */
   int join;          /* Segments that follow each other are joined. */
+  int cuts;          /* Super-frames are cut here, and checksums completed. */
   uint8_t *ring, *arena;
   int32_t *rx_meta, *tx_meta;
   double *stats;
@@ -297,48 +298,66 @@ static uint8_t *text_of(napi_env env, napi_value texts, int slot, size_t from, s
   return type == napi_uint8_array && from + length <= size ? (uint8_t *)data + from : NULL;
 }
 
-static bool write_frame(tap_t *tap, int slot, napi_value texts) {
-  const int32_t *meta = tap->tx_meta + (size_t)slot * META_WORDS;
-  int32_t start = meta[META_START], end = meta[META_END];
-  if (start < 0 || end > tap->tx_slot_size || end - start < 14) {
-    tap->stats[TX_DROP_INVALID]++;
-    return false;
-  }
-  uint8_t *frame = tap->arena + (size_t)slot * (size_t)tap->tx_slot_size + start;
-  size_t length = (size_t)(end - start);
-  struct vnet_header header;
-  bool offloaded = meta[META_CHECKSUM] == CHECKSUM_PARTIAL || meta[META_GSO] != 0;
-  if (!vnet_fill(&header, frame, length, meta[META_CHECKSUM], meta[META_GSO]) ||
-      (offloaded && tap->header_size == 0)) {
-    tap->stats[TX_DROP_INVALID]++;
-    return false;
-  }
-  struct iovec parts[3] = {{&header, (size_t)tap->header_size}, {frame, length}};
-  int count = 2;
-  if (meta[META_TEXT_LENGTH] > 0) {
-    size_t text = (size_t)meta[META_TEXT_LENGTH], from = (size_t)meta[META_TEXT_FROM];
-    parts[2].iov_base = text < length ? text_of(tap->env, texts, slot, from, text) : NULL;
-    if (parts[2].iov_base == NULL) {
-      tap->stats[TX_DROP_INVALID]++;
-      return false;
-    }
-    parts[1].iov_len = length - text;
-    parts[2].iov_len = text;
-    count = 3;
-  }
+/* Writes one frame, if it may leave now. */
+static bool write_parts(tap_t *tap, bool leased, const struct iovec *parts, int count) {
   for (;;) {
-    if (meta[META_LEASED] != 0 && tap->lease_ref != NULL && !heartbeat_lease_held(tap->lease)) {
+    if (leased && tap->lease_ref != NULL && !heartbeat_lease_held(tap->lease)) {
       tap->stats[TX_DROP_LEASE]++;
       return false;
     }
-    if (writev(tap->fd, parts, count) >= 0) break;
+    ssize_t written = writev(tap->fd, parts, count);
+    if (written >= 0) {
+      tap->stats[TX_FRAMES]++;
+      tap->stats[TX_BYTES] += (double)(written - tap->header_size);
+      return true;
+    }
     if (errno == EINTR) continue;
     count_failure(tap, errno);
     return false;
   }
-  tap->stats[TX_FRAMES]++;
-  tap->stats[TX_BYTES] += (double)length;
-  return true;
+}
+
+/* Writes a frame that the device would have to cut, or whose checksum it would have to complete, and cannot. */
+static bool write_cut(tap_t *tap, bool leased, cut_t *cut) {
+  struct iovec parts[2];
+  bool written = false;
+  while (cut_next(cut, parts)) written = write_parts(tap, leased, parts, 2) || written;
+  return written;
+}
+
+static bool write_frame(tap_t *tap, int slot, napi_value texts) {
+  const int32_t *meta = tap->tx_meta + (size_t)slot * META_WORDS;
+  int32_t start = meta[META_START], end = meta[META_END];
+  if (start < 0 || end - start < 14) {
+    tap->stats[TX_DROP_INVALID]++;
+    return false;
+  }
+  uint8_t *frame = tap->arena + (size_t)slot * (size_t)tap->tx_slot_size + start, *text = NULL;
+  size_t length = (size_t)(end - start), elsewhere = (size_t)meta[META_TEXT_LENGTH];
+  if (elsewhere > 0) {
+    text = elsewhere < length ? text_of(tap->env, texts, slot, (size_t)meta[META_TEXT_FROM], elsewhere) : NULL;
+    if (text == NULL) {
+      tap->stats[TX_DROP_INVALID]++;
+      return false;
+    }
+  }
+  size_t here = length - elsewhere;
+  bool leased = meta[META_LEASED] != 0, fits = (size_t)start + here <= (size_t)tap->tx_slot_size;
+  struct vnet_header header;
+  cut_t cut;
+  if (fits && tap->header_size == 0 && (meta[META_CHECKSUM] == CHECKSUM_PARTIAL || meta[META_GSO] > 0)) {
+    bool open = meta[META_CHECKSUM] == CHECKSUM_PARTIAL;
+    if (tap->cuts && open && cut_start(&cut, frame, here, text, elsewhere, (size_t)meta[META_GSO])) {
+      return write_cut(tap, leased, &cut);
+    }
+    fits = false;
+  }
+  if (!fits || !vnet_fill(&header, frame, length, meta[META_CHECKSUM], meta[META_GSO])) {
+    tap->stats[TX_DROP_INVALID]++;
+    return false;
+  }
+  struct iovec parts[3] = {{&header, (size_t)tap->header_size}, {frame, here}, {text, elsewhere}};
+  return write_parts(tap, leased, parts, elsewhere > 0 ? 3 : 2);
 }
 
 /* Reads the handle and up to `extra` further arguments. NULL: an error is thrown or the TAP is closed. */
@@ -463,7 +482,7 @@ static napi_value tap_close(napi_env env, napi_callback_info info) {
 }
 
 typedef struct {
-  int frame_size, headroom, persist, offload, tx_queue_length, mtu, up;
+  int frame_size, tx_frame_size, headroom, persist, offload, tx_queue_length, mtu, up;
   bool uso; /* Out: whether the kernel also cuts UDP super-frames. */
 } tap_config_t;
 
@@ -505,7 +524,8 @@ static void size_slots(tap_t *tap, const tap_config_t *config) {
   tap->rx_frame_size = size + 1;
   int most = tap->join && JOINED_SIZE > size ? JOINED_SIZE : size;
   tap->rx_slot_size = (RX_ALIGN + most + 1 + 63) & ~63;
-  tap->tx_slot_size = (config->headroom + size + 63) & ~63;
+  int longest = config->tx_frame_size > size ? config->tx_frame_size : size;
+  tap->tx_slot_size = (config->headroom + longest + 63) & ~63;
 }
 
 static void describe(napi_env env, napi_value result, tap_t *tap) {
@@ -570,11 +590,12 @@ static bool read_config(napi_env env, napi_value options, tap_t *tap, tap_config
          get_int(env, options, "slots", &tap->slots) &&
          get_int(env, options, "txSlots", &tap->tx_slots) &&
          get_int(env, options, "frameSize", &config->frame_size) &&
+         get_int(env, options, "txFrameSize", &config->tx_frame_size) &&
          get_int(env, options, "headroom", &config->headroom) &&
          get_int(env, options, "vnetHeaderSize", &tap->header_size) &&
          get_int(env, options, "persist", &config->persist) &&
          get_int(env, options, "offload", &config->offload) &&
-         get_int(env, options, "join", &tap->join) &&
+         get_int(env, options, "join", &tap->join) && get_int(env, options, "cut", &tap->cuts) &&
          get_int(env, options, "txQueueLength", &config->tx_queue_length) &&
          get_int(env, options, "mtu", &config->mtu) && get_int(env, options, "up", &config->up);
 }

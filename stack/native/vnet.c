@@ -13,10 +13,6 @@ enum { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 };
 /* VIRTIO_NET_HDR_GSO_UDP_L4, which the headers of older distributions lack. */
 enum { GSO_UDP_L4 = 5 };
 
-static unsigned load_be16(const uint8_t *p) {
-  return (unsigned)p[0] << 8 | p[1];
-}
-
 int vnet_checksum_state(const struct vnet_header *header) {
   if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) return CHECKSUM_PARTIAL;
   if (header->flags & VIRTIO_NET_HDR_F_DATA_VALID) return CHECKSUM_VALID;
@@ -41,13 +37,12 @@ static size_t skip_ipv6(const uint8_t *frame, size_t at, size_t length, uint8_t 
   return 0;
 }
 
-/* The offset of the TCP or UDP header, or 0 when there is none. */
-static size_t transport_offset(const uint8_t *frame, size_t length, uint8_t *protocol, bool *ipv6) {
+size_t vnet_transport(const uint8_t *frame, size_t length, uint8_t *protocol, bool *ipv6) {
   if (length < 14) return 0;
   size_t at = 14;
-  unsigned type = load_be16(frame + 12);
+  unsigned type = load16(frame + 12);
   if (type == 0x8100 && length >= 18) {
-    type = load_be16(frame + 16);
+    type = load16(frame + 16);
     at = 18;
   }
   *ipv6 = type == 0x86dd;
@@ -55,7 +50,7 @@ static size_t transport_offset(const uint8_t *frame, size_t length, uint8_t *pro
   if (type != 0x0800 || at + 20 > length) return 0;
   *protocol = frame[at + 9];
   size_t header = (size_t)(frame[at] & 15) * 4;
-  bool fragment = (load_be16(frame + at + 6) & 0x3fff) != 0;
+  bool fragment = (load16(frame + at + 6) & 0x3fff) != 0;
   return header < 20 || fragment ? 0 : at + header;
 }
 
@@ -66,7 +61,7 @@ bool vnet_fill(struct vnet_header *header, const uint8_t *frame, size_t length, 
   if (checksum != CHECKSUM_PARTIAL || gso_size < 0 || gso_size > UINT16_MAX) return false;
   uint8_t protocol = 0;
   bool ipv6 = false;
-  size_t at = transport_offset(frame, length, &protocol, &ipv6);
+  size_t at = vnet_transport(frame, length, &protocol, &ipv6);
   bool tcp = protocol == PROTOCOL_TCP;
   if (at == 0 || (!tcp && protocol != PROTOCOL_UDP) || at + (tcp ? 20 : 8) > length) return false;
   header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;

@@ -1,5 +1,5 @@
 /**
- * Runs kernel.js and joined.js in network namespaces of their own, as root; as an ordinary user inside a user namespace, where the kernel
+ * Runs kernel.js, joined.js and cut.js in network namespaces of their own, as root; as an ordinary user inside a user namespace, where the kernel
  * allows one. Where neither is possible, says why.
  */
 import { spawnSync } from 'node:child_process'
@@ -26,7 +26,7 @@ function obstacle(): string | null {
 
 const reason = obstacle()
 if (reason === null) {
-  for (const name of ['kernel', 'joined']) {
+  for (const name of ['kernel', 'joined', 'cut']) {
     const file = fileURLToPath(new URL(`./${name}.js`, import.meta.url))
     t.spawn(
       'unshare',
