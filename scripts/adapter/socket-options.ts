@@ -116,6 +116,17 @@ function setLinger(socket: Descriptor, value: Value): Result {
   return DONE
 }
 
+/** The value that `name` stands for: of IP_TOS, what <netinet/ip.h> calls a code point (RFC 2474, 2597, 3246). Null: unknown. */
+export function namedValue(option: string, name: string): number | null {
+  if (option !== 'IP_TOS') return null
+  if (name === 'IPTOS_DSCP_EF') return 0xb8
+  const selector = /^IPTOS_DSCP_CS([0-7])$/.exec(name)
+  if (selector !== null) return Number(selector[1]) << 5
+  const assured = /^IPTOS_DSCP_AF([1-4])([1-3])$/.exec(name)
+  if (assured === null) return null
+  return (Number(assured[1]) << 5) | (Number(assured[2]) << 3)
+}
+
 // A buffer may shrink below what was promised: the promise is kept, and no more is given until there is room.
 function setReceiveBuffer(
   socket: Descriptor,

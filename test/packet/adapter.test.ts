@@ -289,6 +289,32 @@ t.test('T2: TCP_MAXSEG, SO_RCVBUF, IP_TTL and IP_TOS of a socket that listens', 
   t.match(decodeIp(Buffer.from(syn.out[0]?.[1] ?? '', 'hex')), { ttl: 4, tos: 0 })
 })
 
+t.test('T7: IP_TOS takes the names of code points, too', async (t) => {
+  const p = await established(t)
+  await p.call('setsockopt', 4, 'SOL_TCP', 'TCP_NODELAY', 1)
+  const names = { CS1: 0x20, CS7: 0xe0, AF21: 0x48, AF43: 0x98, EF: 0xb8 }
+  for (const [name, tos] of Object.entries(names)) {
+    t.equal((await p.call('setsockopt', 4, 'SOL_IP', 'IP_TOS', `IPTOS_DSCP_${name}`)).ret, 0)
+    const { out } = await p.call('write', 4, 1)
+    t.match(decodeIp(Buffer.from(out[0]?.[1] ?? '', 'hex')), { tos }, name)
+  }
+  t.match(await p.call('setsockopt', 4, 'SOL_IP', 'IP_TOS', 'IPTOS_DSCP_AF51'), {
+    unsupported: /AF51/,
+  })
+  t.match(await p.call('setsockopt', 4, 'SOL_TCP', 'TCP_MAXSEG', 'IPTOS_DSCP_EF'), {
+    unsupported: /MAXSEG/,
+  })
+})
+
+t.test('T2: the smallest MTU that IPv4 knows is enough (RFC 791)', async (t) => {
+  const p = new Player(t)
+  await p.ask({ op: 'init', local: LOCAL, remote: REMOTE, mtu: 68, seed: 1 })
+  t.type((await p.ask({ op: 'init', local: LOCAL, remote: REMOTE, mtu: 67 })).fatal, 'string')
+  await p.call('socket')
+  await p.call('connect', 3, REMOTE, PEER_PORT)
+  t.match(p.sent.shift(), { flags: SYN, mss: 28 })
+})
+
 t.test('T7: what is not offered is said to be so; nonsense ends nothing', async (t) => {
   const p = await established(t)
   t.match(await p.call('setsockopt', 4, 'SOL_SOCKET', 'SO_PRIORITY', 1), {
