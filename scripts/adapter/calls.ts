@@ -140,6 +140,7 @@ export class Calls {
     const fd = args[0]
     const socket = typeof fd === 'number' ? this.#sockets.get(fd) : undefined
     if (socket === undefined) return failed('EBADF')
+    socket.endOpening()
     switch (fn) {
       case 'bind':
         return this.#bind(socket, args[1], readInteger(args[2], 'port', 0, 0xffff))

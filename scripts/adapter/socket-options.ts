@@ -65,6 +65,10 @@ export function setSocketOption(
       return watchSeconds(socket, 'intervalMs', value)
     case 'TCP_KEEPCNT':
       return value < 1 || value > 127 ? failed('EINVAL') : watch(socket, { count: value })
+    case 'TCP_KEEPINIT':
+      if (value < 1 || value > MAX_KEEP_SECONDS) return failed('EINVAL')
+      socket.openingMs = value * 1000
+      return DONE
     case 'TCP_USER_TIMEOUT':
       return value < 0 ? failed('EINVAL') : watch(socket, { userTimeoutMs: value })
     case 'IP_TOS':

@@ -306,6 +306,30 @@ t.test('T7: IP_TOS takes the names of code points, too', async (t) => {
   })
 })
 
+t.test('T2: TCP_KEEPINIT bounds the handshake, and nothing behind it', async (t) => {
+  const p = await Player.start(t)
+  await p.call('socket')
+  t.match(await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 0), { errno: 'EINVAL' })
+  t.equal((await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 363)).ret, 0)
+  await p.call('connect', 3, REMOTE, PEER_PORT)
+  await p.advance(362_999)
+  t.equal(p.sent.length, 11, 'the SYN is sent again for as long')
+  t.equal((await p.call('error', 3)).error, '0')
+  await p.advance(1)
+  t.equal((await p.call('error', 3)).error, 'ETIMEDOUT')
+
+  const q = await Player.start(t)
+  await q.call('socket')
+  await q.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 1)
+  await q.call('connect', 3, REMOTE, PEER_PORT)
+  q.port = q.sent[0]?.srcPort ?? 0
+  await q.inject(SYN | ACK, 0, 1)
+  await q.advance(10_000)
+  t.equal((await q.call('write', 3, 10)).ret, 10)
+  await q.advance(5000)
+  t.equal((await q.call('error', 3)).error, '0', 'text has more time')
+})
+
 t.test('T2: the smallest MTU that IPv4 knows is enough (RFC 791)', async (t) => {
   const p = new Player(t)
   await p.ask({ op: 'init', local: LOCAL, remote: REMOTE, mtu: 68, seed: 1 })
