@@ -6,13 +6,19 @@
 import { type IpAddress, parseIpAddress, StackError, TCP_STATE_NAMES } from '../../stack/index.js'
 import { Descriptor, failed, type Result } from './descriptor.js'
 import { type Departure, RawLink } from './raw-link.js'
-import { type StackSettings, setSocketOption, type Unsupported } from './socket-options.js'
+import {
+  namedValue,
+  type StackSettings,
+  setSocketOption,
+  type Unsupported,
+} from './socket-options.js'
 
 // What other stacks begin with, as scripts count on windows of about this size.
 const DEFAULT_RECEIVE_LIMIT = 65_535
 const FIRST_DESCRIPTOR = 3
 const TCP_IP_HEADERS = 40
-const MIN_MTU = 128
+// RFC 791: every module must be able to forward so much.
+const MIN_MTU = 68
 
 /** One line from the player. */
 export interface Request {
@@ -134,6 +140,7 @@ export class Calls {
     const fd = args[0]
     const socket = typeof fd === 'number' ? this.#sockets.get(fd) : undefined
     if (socket === undefined) return failed('EBADF')
+    socket.endOpening()
     switch (fn) {
       case 'bind':
         return this.#bind(socket, args[1], readInteger(args[2], 'port', 0, 0xffff))
@@ -160,9 +167,7 @@ export class Calls {
       case 'error':
         return socket.error()
       case 'setsockopt':
-        // A name of the player's system instead of a number: an option that is not ours.
-        if (typeof args[3] === 'string') return { unsupported: `setsockopt ${args[2]} ${args[3]}` }
-        return this.#setOption(socket, String(args[2]), readValue(args[3]))
+        return this.#setOption(socket, String(args[2]), args[3])
       default:
         return { unsupported: `call ${fn}` }
     }
@@ -193,7 +198,10 @@ export class Calls {
     return { ret: this.#place(Descriptor.accepted(connection, socket)) }
   }
 
-  #setOption(socket: Descriptor, name: string, value: ReturnType<typeof readValue>): Answered {
+  #setOption(socket: Descriptor, name: string, given: unknown): Answered {
+    const value = typeof given === 'string' ? namedValue(name, given) : readValue(given)
+    // A name of the player's system instead of a number: an option that is not ours.
+    if (value === null) return { unsupported: `setsockopt ${name} ${given}` }
     const answer = setSocketOption(socket, this.#settings, name, value)
     this.#refit()
     return answer

@@ -53,6 +53,8 @@ export class Descriptor {
   #ipFields: IpFields = {}
   // Of the link, as of the last call.
   #now = 0
+  /** TCP_KEEPINIT: how long an active open may last; 0: as long as its SYN is sent again anyway. */
+  openingMs = 0
   /** SO_LINGER with 0 seconds: close resets. */
   resetsOnClose = false
   /** Octets that may wait to be acknowledged; null: as many as the stack takes. */
@@ -132,6 +134,7 @@ export class Descriptor {
       this.connection = c
       this.#now = link.now
       this.watch(this.#watching)
+      if (this.openingMs > 0) c.watch({ userTimeoutMs: this.openingMs }, link.now)
       this.localPort = c.localPort
       this.#errorTaken = false
       return failed('EINPROGRESS')
@@ -181,6 +184,14 @@ export class Descriptor {
     if (c === null) return
     if (on) c.sender.corked = false
     c.setNoDelay(on)
+  }
+
+  /** Before every call: when the handshake is over, its limit is none any more. Nothing can have waited for an ACK since then. */
+  endOpening(): void {
+    const c = this.connection
+    if (this.openingMs === 0 || c === null || isOpening(c)) return
+    this.openingMs = 0
+    c.watch({ userTimeoutMs: this.#watching.userTimeoutMs ?? 0 }, this.#now)
   }
 
   /** TCP_CORK: less than a full segment waits until it is taken off. */

@@ -66,6 +66,10 @@ export function setSocketOption(
       return watchSeconds(socket, 'intervalMs', value)
     case 'TCP_KEEPCNT':
       return value < 1 || value > 127 ? failed('EINVAL') : watch(socket, { count: value })
+    case 'TCP_KEEPINIT':
+      if (value < 1 || value > MAX_KEEP_SECONDS) return failed('EINVAL')
+      socket.openingMs = value * 1000
+      return DONE
     case 'TCP_USER_TIMEOUT':
       return value < 0 ? failed('EINVAL') : watch(socket, { userTimeoutMs: value })
     case 'IP_TOS':
@@ -109,6 +113,17 @@ function setLinger(socket: Descriptor, value: Value): Result {
   if (typeof value === 'number') return failed('EINVAL')
   socket.resetsOnClose = value[0] !== 0 && value[1] === 0
   return DONE
+}
+
+/** The value that `name` stands for: of IP_TOS, what <netinet/ip.h> calls a code point (RFC 2474, 2597, 3246). Null: unknown. */
+export function namedValue(option: string, name: string): number | null {
+  if (option !== 'IP_TOS') return null
+  if (name === 'IPTOS_DSCP_EF') return 0xb8
+  const selector = /^IPTOS_DSCP_CS([0-7])$/.exec(name)
+  if (selector !== null) return Number(selector[1]) << 5
+  const assured = /^IPTOS_DSCP_AF([1-4])([1-3])$/.exec(name)
+  if (assured === null) return null
+  return (Number(assured[1]) << 5) | (Number(assured[2]) << 3)
 }
 
 // A buffer may shrink below what was promised: the promise is kept, and no more is given until there is room.

@@ -322,7 +322,7 @@ export class Connection extends ConnectionParts {
     }
     if (this.#adoption?.handleTimeout(tcb, receiver, now) === true) return void this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
-    const over = sender.handleTimeout(tcb, now, opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS)
+    const over = sender.handleTimeout(tcb, now, this.#mostTimeouts(opening))
     if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
       this.fail(this.softError || 'ETIMEDOUT')
     } else if (opening && sender.rtoAt === NEVER) {
@@ -336,6 +336,12 @@ export class Connection extends ConnectionParts {
   setNoDelay(on: boolean): void {
     this.sender.noDelay = on
     if (on) this.touch()
+  }
+
+  // MUST-21: R2 is the application's where it has chosen, be it longer than ours.
+  #mostTimeouts(opening: boolean): number {
+    if (this.#liveness !== null && this.#liveness.userTimeoutMs > 0) return Number.POSITIVE_INFINITY
+    return opening ? MAX_SYN_TIMEOUTS : MAX_TIMEOUTS
   }
 
   /** Takes octets to send, copying them. Returns how many were taken: fewer than given when the buffer is full. */

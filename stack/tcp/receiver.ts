@@ -252,9 +252,11 @@ export class Receiver {
   /** True when the application has read so much that the peer should hear of the room. */
   wantsWindowUpdate(tcb: Tcb, buffers: Buffers): boolean {
     if (tcb.finReceived || this.rightEdge(tcb, buffers) === tcb.rcvAdv) return false
-    // With an open window an update is worth a segment only when it doubles or nearly so; a closed one must be opened.
-    const free = this.#free(tcb, buffers)
-    return tcb.rcvWnd < tcb.rcvMss || free - tcb.rcvWnd >= this.limit / 2
+    // With an open window an update is worth a segment only when it doubles or nearly so; a closed one must be opened. Half of
+    // what can be said, that is: without window scaling no step would ever be half of a large buffer.
+    const step = this.#free(tcb, buffers) - tcb.rcvWnd
+    const most = Math.min(this.limit, 0xffff << tcb.rcvScale)
+    return tcb.rcvWnd < tcb.rcvMss || step >= most / 2 - tcb.rcvMss
   }
 
   /**

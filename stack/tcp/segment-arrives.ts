@@ -142,6 +142,10 @@ function arrivesOtherwise(tcb: Tcb, buffers: Buffers, seg: Segment, now: Millis)
     return Effect.DROPPED | Effect.CHALLENGE
   }
   if (!seg.has(ACK)) return Effect.DROPPED // Fifth.
+  // Nothing of the peer's lies behind its FIN: who thinks so in TIME-WAIT hears where the connection ends.
+  if (tcb.state === TcpState.TIME_WAIT && seg.seq !== tcb.rcvNxt) {
+    return arrivesLateInTimeWait(tcb, seg)
+  }
   let effects = checkAck(tcb, seg)
   if ((effects & (Effect.DROPPED | Effect.CLOSED)) !== 0) return effects
   takeTimestamp(tcb, seg, now)

@@ -352,8 +352,7 @@ export class Sender {
     if (tcb.sndFinSent !== 0) return false
     const nxt = tcb.sndNxtOffset
     const unsent = buffers.sent.contiguousEnd - nxt
-    if (unsent <= 0 && !this.finQueued) return false
-    if (unsent < 0) return false
+    if (unsent < 0 || (unsent === 0 && !this.finQueued)) return false
     if (tcb.flightSize === 0 && now - this.recovery.lastSentAt > this.rtt.rtoMs) {
       this.congestion.restart()
     }
@@ -385,23 +384,25 @@ export class Sender {
     return true
   }
 
-  // What of `length`, which is more than an MSS, may leave in one piece: as much as the congestion window lets, and a short
-  // last segment only where Nagle's algorithm, which sees full ones in flight before it, lets it go.
+  // What of `length`, which is more than an MSS, the congestion window and Nagle's algorithm let leave in one piece.
   #wholeSegments(tcb: Tcb, length: number, unsent: number): number {
     const mss = this.#mss
     const room = this.#probe ? mss : this.congestion.cwnd - this.recovery.pipe(tcb)
     if (room < length) return Math.max(room - (room % mss), mss)
-    const ends = length === unsent && (this.finQueued || (this.noDelay && !this.corked))
-    return ends ? length : length - (length % mss)
+    return length === unsent && this.#mayEndShort(tcb) ? length : length - (length % mss)
   }
 
   // Nagle's algorithm and the sender's side of silly window avoidance (RFC 9293 §3.7.4, §3.8.6.2.1; MUST-38).
   #worthSending(tcb: Tcb, length: number, unsent: number): boolean {
     if (this.#probe || length >= this.#mss) return true
-    if (this.corked && !this.finQueued) return false
-    const all = length === unsent
-    if (all && (this.noDelay || tcb.flightSize === 0 || this.finQueued)) return true
-    return length >= tcb.sndWndMax / 2
+    if (length === unsent && this.#mayEndShort(tcb)) return true
+    return !this.corked && length >= tcb.sndWndMax / 2
+  }
+
+  // A short segment waits only for another short one (RFC 9293 §A.3): behind full ones it would wait for a delayed ACK.
+  #mayEndShort(tcb: Tcb): boolean {
+    if (this.finQueued) return true
+    return !this.corked && (this.noDelay || this.recovery.shortEnd <= tcb.sndUnaOffset)
   }
 
   // Text waits, nothing is in flight, and the window is too small: without a probe both sides could wait for ever (MUST-36).

@@ -84,7 +84,7 @@ function unreadDiffers(owner: Connection, joiner: Joiner, remotePort: number): b
 // the joiner behind it, may count for TS.Recent only there: by then Last.ACK.sent has passed it (RFC 7323 §4.3).
 function differences(owner: Tcb, shadow: Tcb, wordMs: number): string[] {
   const mostMs = Math.max(wordMs, 1000)
-  const close = Math.abs(owner.tsRecentAt - shadow.tsRecentAt) < mostMs
+  const close = Math.abs(owner.tsRecentAt - shadow.tsRecentAt) <= mostMs
   const late = owner.tsOffset - shadow.tsOffset
   const newer = (shadow.tsRecent - owner.tsRecent) | 0
   return differing(owner, shadow).filter(

@@ -289,6 +289,56 @@ t.test('T2: TCP_MAXSEG, SO_RCVBUF, IP_TTL and IP_TOS of a socket that listens', 
   t.match(decodeIp(Buffer.from(syn.out[0]?.[1] ?? '', 'hex')), { ttl: 4, tos: 0 })
 })
 
+t.test('T7: IP_TOS takes the names of code points, too', async (t) => {
+  const p = await established(t)
+  await p.call('setsockopt', 4, 'SOL_TCP', 'TCP_NODELAY', 1)
+  const names = { CS1: 0x20, CS7: 0xe0, AF21: 0x48, AF43: 0x98, EF: 0xb8 }
+  for (const [name, tos] of Object.entries(names)) {
+    t.equal((await p.call('setsockopt', 4, 'SOL_IP', 'IP_TOS', `IPTOS_DSCP_${name}`)).ret, 0)
+    const { out } = await p.call('write', 4, 1)
+    t.match(decodeIp(Buffer.from(out[0]?.[1] ?? '', 'hex')), { tos }, name)
+  }
+  t.match(await p.call('setsockopt', 4, 'SOL_IP', 'IP_TOS', 'IPTOS_DSCP_AF51'), {
+    unsupported: /AF51/,
+  })
+  t.match(await p.call('setsockopt', 4, 'SOL_TCP', 'TCP_MAXSEG', 'IPTOS_DSCP_EF'), {
+    unsupported: /MAXSEG/,
+  })
+})
+
+t.test('T2: TCP_KEEPINIT bounds the handshake, and nothing behind it', async (t) => {
+  const p = await Player.start(t)
+  await p.call('socket')
+  t.match(await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 0), { errno: 'EINVAL' })
+  t.equal((await p.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 363)).ret, 0)
+  await p.call('connect', 3, REMOTE, PEER_PORT)
+  await p.advance(362_999)
+  t.equal(p.sent.length, 11, 'the SYN is sent again for as long')
+  t.equal((await p.call('error', 3)).error, '0')
+  await p.advance(1)
+  t.equal((await p.call('error', 3)).error, 'ETIMEDOUT')
+
+  const q = await Player.start(t)
+  await q.call('socket')
+  await q.call('setsockopt', 3, 'SOL_TCP', 'TCP_KEEPINIT', 1)
+  await q.call('connect', 3, REMOTE, PEER_PORT)
+  q.port = q.sent[0]?.srcPort ?? 0
+  await q.inject(SYN | ACK, 0, 1)
+  await q.advance(10_000)
+  t.equal((await q.call('write', 3, 10)).ret, 10)
+  await q.advance(5000)
+  t.equal((await q.call('error', 3)).error, '0', 'text has more time')
+})
+
+t.test('T2: the smallest MTU that IPv4 knows is enough (RFC 791)', async (t) => {
+  const p = new Player(t)
+  await p.ask({ op: 'init', local: LOCAL, remote: REMOTE, mtu: 68, seed: 1 })
+  t.type((await p.ask({ op: 'init', local: LOCAL, remote: REMOTE, mtu: 67 })).fatal, 'string')
+  await p.call('socket')
+  await p.call('connect', 3, REMOTE, PEER_PORT)
+  t.match(p.sent.shift(), { flags: SYN, mss: 28 })
+})
+
 t.test('T7: what is not offered is said to be so; nonsense ends nothing', async (t) => {
   const p = await established(t)
   t.match(await p.call('setsockopt', 4, 'SOL_SOCKET', 'SO_PRIORITY', 1), {

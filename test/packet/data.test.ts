@@ -221,6 +221,25 @@ t.test('T2: an old segment does not set the window (SND.WL1, SND.WL2)', (t) => {
 })
 
 t.test(
+  'T2: Nagle: the short end of text does not wait for the full segments before it (§A.3)',
+  (t) => {
+    const c = established(t, { mss: 1000 })
+    c.write(octets(2100))
+    c.expects({ seq: ISS + 1, length: 1000 })
+    c.expects({ seq: ISS + 1001, length: 1000 })
+    c.expects({ seq: ISS + 2001, length: 100 })
+    c.write(octets(1100))
+    c.expects({ seq: ISS + 2101, length: 1000 })
+    c.expectsNothing('a short one is in flight')
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK })
+    c.expectsNothing('and still is')
+    c.peerSends({ seq: IRS + 1, ack: ISS + 2101, flags: ACK })
+    c.expects({ seq: ISS + 3101, length: 100 })
+    t.end()
+  },
+)
+
+t.test(
   'T2: Nagle: a small segment waits for the ACK, a full one does not; noDelay does not wait (MUST-17, SHLD-7, MUST-60)',
   (t) => {
     const c = established(t, { mss: 1000 })

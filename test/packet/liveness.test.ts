@@ -2,7 +2,7 @@
  * A peer that says nothing: keep-alive (RFC 9293 §3.8.4) and user timeout (§3.8.3, RFC 5482).
  */
 import t from 'tap'
-import { ACK, established, IRS, ISS, octets, type Script } from './peer.js'
+import { ACK, established, IRS, ISS, octets, Script } from './peer.js'
 
 const SECOND = 1000
 const keep = (c: Script, settings = {}) =>
@@ -105,6 +105,29 @@ t.test(
     c.advance(1)
     t.equal(c.c.error, 'ETIMEDOUT')
     t.equal(c.c.closed, true)
+  },
+)
+
+t.test(
+  'T2: a user timeout may be longer than the retransmissions would last (RFC 9293 §3.8.3, MUST-21)',
+  async (t) => {
+    const c = established(t)
+    c.c.watch({ userTimeoutMs: 7200 * SECOND }, c.now)
+    c.write('lost')
+    c.advance(7200 * SECOND - 1)
+    t.ok(c.ignores().length > 16, 'it is sent again all the time')
+    t.equal(c.c.closed, false)
+    c.advance(1)
+    t.equal(c.c.error, 'ETIMEDOUT')
+
+    const opening = new Script(t)
+    opening.connects()
+    opening.c.watch({ userTimeoutMs: 600 * SECOND }, opening.now)
+    opening.advance(600 * SECOND - 1)
+    t.ok(opening.ignores().length > 9, 'so is a SYN')
+    t.equal(opening.c.closed, false)
+    opening.advance(1)
+    t.equal(opening.c.error, 'ETIMEDOUT')
   },
 )
 

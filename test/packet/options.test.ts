@@ -250,9 +250,7 @@ t.test('T2: PSH marks the last segment of a write (RFC 9293 §3.9.1.2, MUST-61, 
   c.write(octets(2500))
   t.strictSame(
     c.ignores().map((s) => (s.flags & PSH) !== 0),
-    [false, false],
+    [false, false, true],
   )
-  c.peerSends({ seq: IRS + 1, ack: ISS + 2001, flags: ACK })
-  c.expects({ length: 500, flags: ACK | PSH })
   t.end()
 })

@@ -169,9 +169,11 @@ t.test('T8: pieces stop at 64 KB, at whole segments, and at the window of the pe
 t.test('T8: FIN and PSH go with the last piece only, and Nagle holds the short rest back', (t) => {
   const w = new World()
   w.connection.sender.congestion.cwnd = 1_000_000
+  w.connection.write(new Uint8Array(1), 0, 1)
+  t.equal(total(w.poll()), 1)
   w.connection.write(new Uint8Array(100_000), 0, 100_000)
   const first = w.poll()
-  t.equal(total(first), 100_000 - (100_000 % MSS), 'the rest waits for an acknowledgement')
+  t.equal(total(first), 100_000 - (100_000 % MSS), 'a short one is in flight')
   w.connection.shutdown()
   const rest = w.poll()
   t.strictSame(
@@ -179,6 +181,10 @@ t.test('T8: FIN and PSH go with the last piece only, and Nagle holds the short r
     [[100_000 % MSS, FIN, PSH]],
   )
   t.notOk(first.some((each) => (each.flags & (FIN | PSH)) !== 0))
+  const u = new World()
+  u.connection.sender.congestion.cwnd = 1_000_000
+  u.connection.write(new Uint8Array(100_000), 0, 100_000)
+  t.equal(total(u.poll()), 100_000, 'behind full ones it does not wait (RFC 9293 §A.3)')
   const v = new World()
   v.connection.sender.congestion.cwnd = 1_000_000
   v.connection.write(new Uint8Array(100_000), 0, 100_000)

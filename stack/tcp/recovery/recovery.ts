@@ -58,6 +58,8 @@ export class Recovery {
   tailAt: Millis = NEVER
   /** A tail loss probe is to leave. */
   tailDue = false
+  /** Where the last segment of new text ends that was short of an MSS. */
+  shortEnd = -1
   /** When text or FIN last left. */
   lastSentAt: Millis = 0
   readonly #algorithm: CongestionAlgorithm
@@ -439,6 +441,7 @@ export class Recovery {
     this.lastSentAt = now
     this.ranges.sent(from, to, now)
     this.#prr.sent(to - from)
+    if (!again && (to - from) % this.#mss !== 0) this.shortEnd = to
     if (!again) return
     this.#force = false
     this.#spurious.resent(to - from, timestampAt(tcb, now), tcb.tsOk)
