@@ -291,6 +291,8 @@ export class Connection extends ConnectionParts {
   nextDeadline(): Millis {
     if (this.closed) return NEVER
     const { tcb, sender, receiver } = this.parts
+    // All that is left is to be reset, in this turn.
+    if (sender.rstDue !== 0) return NEVER
     const own = Math.min(sender.nextDeadline(), receiver.ackAt)
     if (this.#adoption === null && this.#liveness === null) return own
     const watchedUntil = this.#liveness?.deadline(tcb) ?? NEVER
@@ -323,8 +325,13 @@ export class Connection extends ConnectionParts {
     if (this.#adoption?.handleTimeout(tcb, receiver, now) === true) return void this.#lose()
     const opening = tcb.state === TcpState.SYN_SENT || tcb.state === TcpState.SYN_RECEIVED
     const over = sender.handleTimeout(tcb, now, this.#mostTimeouts(opening))
-    if (over || this.#liveness?.handleTimeout(tcb, now) === true) {
+    const lost = !over && this.#liveness?.handleTimeout(tcb, now) === true
+    if (over || (lost && sender.waits(tcb))) {
       this.fail(this.softError || 'ETIMEDOUT')
+    } else if (lost) {
+      // Probes found no answer. A peer that hears us all the same is told, and so are the peers that only listen.
+      this.error ||= this.softError || 'ETIMEDOUT'
+      this.abort()
     } else if (opening && sender.rtoAt === NEVER) {
       sender.synDue = true
       // One that is held waits no longer than one that is lost.

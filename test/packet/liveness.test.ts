@@ -2,7 +2,7 @@
  * A peer that says nothing: keep-alive (RFC 9293 §3.8.4) and user timeout (§3.8.3, RFC 5482).
  */
 import t from 'tap'
-import { ACK, established, IRS, ISS, octets, Script } from './peer.js'
+import { ACK, established, IRS, ISS, octets, RST, Script } from './peer.js'
 
 const SECOND = 1000
 const keep = (c: Script, settings = {}) =>
@@ -47,7 +47,7 @@ t.test(
 )
 
 t.test(
-  'T2: one probe without an answer proves nothing, three do (MUST-29); the error is ETIMEDOUT',
+  'T2: one probe without an answer proves nothing, three do (MUST-29); the error is ETIMEDOUT, and the peer is reset',
   async (t) => {
     const c = established(t)
     keep(c)
@@ -63,6 +63,9 @@ t.test(
     c.advance(1)
     t.equal(c.c.closed, true)
     t.equal(c.c.error, 'ETIMEDOUT')
+    c.expects({ seq: ISS + 1, ack: IRS + 1, flags: RST | ACK }, 'whoever listens is told')
+    c.advance(3600 * SECOND)
+    c.expectsNothing()
   },
 )
 
