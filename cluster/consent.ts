@@ -141,9 +141,13 @@ export class Consent {
     if (this.#binds(now, node)) return
     // Of two that ask each other the smaller id goes on; this node's own wish lasts for a lease.
     if (this.#asked > 0 && now < this.#askedAt + timing.leaseMs && id < node) return
-    if (this.#asked > 0) this.#withdraw()
+    // Its own term it does not burn before it knows that the other's is not that one, too: each would refuse what the other asks for, in
+    // ever later terms.
+    const withdrawn = this.#asked
+    if (withdrawn > 0) this.end()
     const again = this.#to === node && epoch === this.#noted && epoch + 1 === this.#term.next
     if (epoch < this.#term.next && !again) {
+      this.#term.heard(withdrawn)
       this.#context.declare(DeclarationKind.CONSENT, false, this.#own, {
         epoch: this.#term.next - 1,
         owner: NOBODY,
@@ -151,7 +155,10 @@ export class Consent {
       return
     }
     // Not on disk yet: it is asked for again.
-    if (!this.#term.note(epoch)) return
+    if (!this.#term.note(epoch)) {
+      this.#term.heard(withdrawn)
+      return
+    }
     this.#to = node
     this.#noted = epoch
     this.#until = now + this.#bindsMs

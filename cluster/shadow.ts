@@ -47,6 +47,8 @@ export const MAX_HELD = 64
 const MAX_OUTRUN = 4 * 1024 * 1024
 /** How much later than a segment the window may be heard of that it fills. */
 const OUTRUN_MS: Millis = 20
+/** The same of one octet, with which a closed window is probed. */
+const PROBE_OUTRUN_MS: Millis = 1
 /** Octets of text kept in each direction at most. */
 export const MAX_KEPT = 16 * 1024 * 1024
 
@@ -261,7 +263,11 @@ export class Shadow {
       this.#hold(seg, NEVER)
       return
     }
-    if (this.#outrunsWindow(seg)) this.#hold(seg, now + OUTRUN_MS)
+    if (this.#outrunsWindow(seg)) {
+      // One octet before a closed window is a probe, which the owner refuses, unless it has opened the window at that very moment.
+      const probes = seg.len === 1 && tcb.rcvWnd === 0
+      this.#hold(seg, now + (probes ? PROBE_OUTRUN_MS : OUTRUN_MS))
+    }
     segmentArrives(tcb, buffers, seg, now)
   }
 
@@ -310,13 +316,11 @@ export class Shadow {
     return !this.tcb.synSent || lt(this.tcb.sndNxt, seg.ack)
   }
 
-  // Or it may outrun the window that it fills. What the owner may have taken must not be cut off here; but one octet before a
-  // closed window is a probe, which the owner refuses.
+  // Or it may outrun the window that it fills. What the owner may have taken must not be cut off here.
   #outrunsWindow(seg: Segment): boolean {
     const { tcb } = this
     const beyond = diff(add(seg.seq, seg.len), tcb.rcvAdv)
-    if (seg.len === 0 || beyond <= 0 || beyond > MAX_OUTRUN || !tcb.synSent) return false
-    return tcb.rcvWnd > 0 || seg.len > 1
+    return seg.len > 0 && beyond > 0 && beyond <= MAX_OUTRUN && tcb.synSent
   }
 
   #hold(seg: Segment, until: Millis): void {

@@ -113,10 +113,13 @@ t.test('D3: of two that ask each other the smaller id goes on', (t) => {
   const [first, second] = [one.asks(1000), two.asks(1000)]
   t.equal(one.hears(second, 1001), undefined)
   const answer = two.hears(first, 1001)
-  t.match(answer, { kind: DeclarationKind.CONSENT }, 'the other withdraws')
+  const { kind, owner, epoch } = answer as Said
+  t.same([kind, owner], [DeclarationKind.CONSENT, 1], 'the other withdraws')
+  t.equal(epoch, one.term.next, 'and consents to the very term that it had asked for itself')
   two.hears({ ...(answer as Said), node: 3, owner: 2 }, 1002)
   two.hears({ ...(answer as Said), node: 4, owner: 2 }, 1002)
   t.equal(two.consent.holds(1002), false, 'and what comes in answer to it is for nothing')
+  t.ok(two.term.next > epoch, 'it will not use it')
   t.end()
 })
 

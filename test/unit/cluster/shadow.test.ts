@@ -53,6 +53,24 @@ t.test('D1: text that outruns the window it fills is not lost', (t) => {
   t.end()
 })
 
+t.test(
+  'D1: an octet before a closed window is a probe, unless the window opens at that very moment',
+  (t) => {
+    const probes = (openedAt: number): Shadow => {
+      const shadow = established()
+      shadow.observe(segment(ACK, IRS + 1, ISS + 1, 1000, '0123456789'), 'inbound', 3)
+      shadow.observe(segment(ACK, ISS + 1, IRS + 11, 0), 'outbound', 4)
+      shadow.observe(segment(ACK, IRS + 11, ISS + 1, 1000, 'a'), 'inbound', 100)
+      t.equal(shadow.tcb.rcvNxtOffset, 10)
+      shadow.observe(segment(ACK, ISS + 1, IRS + 11, 10), 'outbound', openedAt)
+      return shadow
+    }
+    t.equal(probes(100.5).tcb.rcvNxtOffset, 11, 'the owner may have taken it')
+    t.equal(probes(102).tcb.rcvNxtOffset, 10, 'it has refused it')
+    t.end()
+  },
+)
+
 t.test('T6: text far beyond any window is not kept', (t) => {
   const shadow = established()
   for (let i = 0; i < 100; i++) {
