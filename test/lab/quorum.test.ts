@@ -85,7 +85,7 @@ t.test(
     await delay(700)
     let from = lab.events.length
     cutControl(lab)
-    await lab.until(() => heard('takeover', from).length > 0, 20_000, 'nobody took over')
+    await lab.until(() => heard('takeover', from).length > 0, 90_000, 'nobody took over')
     const [lost] = heard('quorum-lost', from)
     t.match(lost, { node: CUT, heard: 1, quorum: 2 }, 'the owner hears too few')
     const to = lab.owner ?? 0
@@ -103,7 +103,7 @@ t.test(
     t.same(heard('owner', from), [], 'neither of two that cannot hear each other')
     setLink(lab, true)
     healControl(lab)
-    await lab.until(() => heard('owner', from).length > 0, 20_000, 'nobody claimed')
+    await lab.until(() => heard('owner', from).length > 0, 90_000, 'nobody claimed')
     const again = await curl(lab, '-o', got, url)
     t.equal(again.code, 0, again.stderr)
     t.equal(hashOf(got), hash, 'two that hear each other serve again')
