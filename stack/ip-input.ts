@@ -54,7 +54,7 @@ export class IpInput {
     const { dst, etherType } = ethernet
     if (!nic.takes(dst) && dst !== BROADCAST_MAC) {
       const group = etherType === EtherType.IPV6 && isIpv6GroupMac(dst)
-      if (!group && etherType === EtherType.ARP) nic.overhearArp(frame, ethernet, now)
+      if (etherType === EtherType.ARP) nic.overhearArp(frame, ethernet, now)
       if (!group) return DropReason.ETHERNET_OTHER_MAC
     }
     if (etherType === EtherType.IPV4) return this.#receiveIpv4(nic, frame, ethernet, now)

@@ -154,8 +154,9 @@ export class HubPort implements LinkEndpoint {
   }
 
   #passes(frame: Frame): boolean {
+    if (this.#filter === null) return true
     const dst = destinationOf(frame)
-    return this.#filter === null || isGroupMac(dst) || this.#filter.has(dst)
+    return isGroupMac(dst) || this.#filter.has(dst)
   }
 
   setFilter(macs: ReadonlySet<MacAddress> | null): void {
