@@ -17,6 +17,7 @@ import {
 } from './codec.js'
 import {
   ACK,
+  asks,
   BROADCAST,
   established,
   IRS,
@@ -34,19 +35,6 @@ import {
 
 const VIP = parseIpv4Address('10.0.0.100')
 const OTHER_MAC = 0x02_00_00_00_00_09
-
-function asks(c: Script, targetIp: number, fields: Partial<ArpFields> = {}): void {
-  const arp = {
-    operation: 1,
-    senderMac: PEER_MAC,
-    senderIp: PEER,
-    targetMac: 0,
-    targetIp,
-    ...fields,
-  }
-  c.deliver(encodeEthernet(BROADCAST, arp.senderMac, 0x0806, encodeArp(arp)))
-  c.drain()
-}
 
 function arps(c: Script): ArpFields[] {
   return c.others

@@ -459,3 +459,17 @@ function startFor(t: Checks, options: ScriptOptions): Millis {
   const ahead = (options.iss - probe.iss) >>> 0
   return 1_000_000 + Math.ceil(ahead / 250)
 }
+
+/** Somebody, the peer unless `fields` say otherwise, asks all for `targetIp`, and the stack answers. */
+export function asks(c: Script, targetIp: number, fields: Partial<ArpFields> = {}): void {
+  const arp = {
+    operation: 1,
+    senderMac: PEER_MAC,
+    senderIp: PEER,
+    targetMac: 0,
+    targetIp,
+    ...fields,
+  }
+  c.deliver(encodeEthernet(BROADCAST, arp.senderMac, 0x0806, encodeArp(arp)))
+  c.drain()
+}

@@ -1,10 +1,10 @@
 /** P12: an address that has Ethernet addresses to itself: a virtual one that moves with it, or groups that switches pass on to all ports. */
 import t, { type Test } from 'tap'
 import type { AddressMacs } from '../../stack/index.js'
-import { decodeArp, encodeArp, encodeEthernet } from './codec.js'
+import { decodeArp } from './codec.js'
 import {
   ACK,
-  BROADCAST,
+  asks,
   established,
   IRS,
   ISS,
@@ -21,9 +21,7 @@ const ROUTERS = 0x03_00_5e_00_01_65
 
 /** Asks for the address, and gives the Ethernet address that the answer came from, and that it names. */
 function whoHas(c: Script): [src: number, named: number] | undefined {
-  const arp = { operation: 1, senderMac: PEER_MAC, senderIp: PEER, targetMac: 0, targetIp: LOCAL }
-  c.deliver(encodeEthernet(BROADCAST, PEER_MAC, 0x0806, encodeArp(arp)))
-  c.drain()
+  asks(c, LOCAL)
   const [answer] = c.others.splice(0)
   return answer && [answer.src, decodeArp(answer.payload).senderMac]
 }
@@ -79,8 +77,7 @@ t.test(
 t.test('P12, D3: who claims an address that has one to itself is noticed by another one', (t) => {
   const c = at(t, { named: VIRTUAL })
   const claims = (senderMac: number): void => {
-    const arp = { operation: 1, senderMac, senderIp: LOCAL, targetMac: 0, targetIp: LOCAL }
-    c.deliver(encodeEthernet(BROADCAST, senderMac, 0x0806, encodeArp(arp)))
+    asks(c, LOCAL, { senderMac, senderIp: LOCAL })
   }
   claims(VIRTUAL)
   t.equal(c.nic.conflicts, 0, 'by the same it cannot be told from ourselves: declarations tell')
